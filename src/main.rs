@@ -1,0 +1,2 @@
+//! The `homelab` command.
+fn main() {}
