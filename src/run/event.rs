@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::secret::Redactor;
 use crate::error::Class;
 
 /// The version of the events' JSON form. It grows by one when a field changes its meaning or goes away.
@@ -294,6 +295,63 @@ pub enum What {
         /// What ended it, where that was outside any step.
         error: Option<ErrorReport>,
     },
+}
+
+impl What {
+    /// Takes the secrets out of everything that is text. Names that homelab itself gives are left alone.
+    pub fn clean(&mut self, redactor: &Redactor) {
+        let text = |text: &mut String| *text = redactor.clean(text);
+        let maybe = |text: &mut Option<String>| {
+            if let Some(text) = text {
+                *text = redactor.clean(text);
+            }
+        };
+        match self {
+            What::RunStarted { playbooks, arguments, .. } => playbooks.iter_mut().chain(arguments).for_each(text),
+            What::PhaseStarted { title, .. } => text(title),
+            What::StepStarted { title, .. } => text(title),
+            What::StepFinished { reason, value, error, .. } => {
+                maybe(reason);
+                if let Some(value) = value {
+                    redactor.clean_json(value);
+                }
+                clean_error(error, redactor);
+            }
+            What::Unchanged { address, .. } => text(address),
+            What::ChangePlanned { change, .. } | What::ChangeStarted { change, .. } => change.clean(redactor),
+            What::ChangeFinished { error, .. } => clean_error(error, redactor),
+            What::TaskStarted { .. } => {}
+            What::Notification { key, .. } => text(key),
+            What::Waiting { what, observed, .. } => [what, observed].into_iter().for_each(text),
+            What::Output { line, .. } => text(line),
+            What::Message { text: message, .. } => text(message),
+            What::RunFinished { fidelity, next, error, .. } => {
+                if let Some(fidelity) = fidelity {
+                    fidelity.misses.iter_mut().for_each(text);
+                }
+                maybe(next);
+                clean_error(error, redactor);
+            }
+        }
+    }
+}
+
+impl Change {
+    fn clean(&mut self, redactor: &Redactor) {
+        self.address = redactor.clean(&self.address);
+        self.because = self.because.as_ref().map(|because| redactor.clean(because));
+        for side in self.diff.iter_mut().flat_map(|field| [&mut field.before, &mut field.after]).flatten() {
+            redactor.clean_json(side);
+        }
+    }
+}
+
+fn clean_error(error: &mut Option<ErrorReport>, redactor: &Redactor) {
+    let Some(error) = error else { return };
+    let texts = [&mut error.message, &mut error.rendered];
+    for text in texts.into_iter().chain(&mut error.causes).chain(&mut error.help).chain(&mut error.at) {
+        *text = redactor.clean(text);
+    }
 }
 
 /// How loud a message is.

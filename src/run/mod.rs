@@ -2,7 +2,19 @@
 
 pub mod capability;
 pub mod deferral;
+pub mod difference;
+pub mod ensure;
 pub mod event;
+pub mod fidelity;
+pub mod interrupt;
+pub mod overlay;
+pub mod raw;
+pub mod replay;
+pub mod report;
+pub mod resource;
+pub mod scope;
 pub mod secret;
+pub mod session;
+pub mod steps;
 pub mod unknown;
 pub mod value;
