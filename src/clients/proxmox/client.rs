@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::ext::ReasonPhrase;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, Url};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -183,7 +183,10 @@ impl Client {
         let _permit = inner.permits.acquire().await;
         let mut request = inner.http.request(call.method.clone(), call.url.clone());
         request = request.headers(pass.headers(call.method != Method::GET)).header(ACCEPT, "application/json");
-        if let Some(form) = &call.form {
+        if call.form.as_deref() == Some("") {
+            // Said aloud: a POST without any length is left to the server's guess.
+            request = request.header(CONTENT_LENGTH, 0);
+        } else if let Some(form) = &call.form {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone());
         }
         let exchange = async {

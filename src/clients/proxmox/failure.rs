@@ -173,14 +173,13 @@ impl ApiError {
     fn permission_help(&self) -> String {
         let who = &self.who;
         match missing_privilege(&self.reason) {
+            // A row of its own would be the wrong advice: on a deeper path it replaces all that is inherited.
             Some((path, privilege)) => {
-                let role_privilege = privilege.split('|').next().unwrap_or(privilege);
-                let target = if who.contains('!') { "--tokens" } else { "--users" };
-                let both =
-                    if who.contains('!') { "; with privilege separation its user needs the same role" } else { "" };
+                let one = privilege.split('|').next().unwrap_or(privilege);
+                let both = if who.contains('!') { "; with privilege separation its user needs it too" } else { "" };
                 format!(
-                    "{who} lacks {privilege} on {path}: `pveum role add Extra --privs {role_privilege}`, then \
-                     `pveum acl modify {path} {target} '{who}' --roles Extra`{both}"
+                    "{who} lacks {privilege} on {path}: add it to the role it has there (`pveum acl list`), \
+                     `pveum role modify ROLE --append 1 --privs {one}`{both}"
                 )
             }
             None if self.reason.contains("root@pam") || self.texts().any(says_root_only) => {
@@ -298,6 +297,7 @@ fn says_missing(text: &str) -> bool {
     }
     says("does not exist")
         || says("no such ")
+        || says("no rule at position")
         || says("No such storage")
         || says("No such job")
         || says("unable to find configuration file")
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(error.class(), Class::Permission);
         let help = error.help_text().unwrap();
         assert!(help.contains("lacks VM.Config.CPU on /vms/240"), "{help}");
-        assert!(help.contains("pveum acl modify /vms/240 --tokens 'automation@pve!homelab'"), "{help}");
+        assert!(help.contains("`pveum role modify ROLE --append 1 --privs VM.Config.CPU`"), "{help}");
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Way<'_> {
             _ => format!("{place}: no connection to port {port}"),
         };
         let cause = io.map_or_else(|| deepest(lost), ToString::to_string);
-        let help = format!("is the node on, and does its API answer? `curl -k https://{host}:{port}`");
+        let help = "is the node on, and does `systemctl status pveproxy` on it say active?";
         // A timeout has waited long enough already; the other troubles are over in an instant.
         Lost { error: Error::new(Class::Unreachable, said).cause(cause).help(help), sent: false, again: !timed_out }
     }

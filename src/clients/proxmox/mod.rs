@@ -16,6 +16,8 @@ mod trust;
 mod recordings;
 #[cfg(test)]
 mod test_server;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Answer, Client};
 pub use failure::{ApiError, Failure, Result};

@@ -35,12 +35,12 @@ fn bytes(text: &str) -> Option<u64> {
     let digits = whole.parse::<u64>().ok()? as u128 * scale + fraction.parse::<u64>().ok()? as u128;
     let scaled = digits * unit as u128;
     // A fraction must come out at whole bytes: a size is never rounded.
-    if scaled % scale == 0 { u64::try_from(scaled / scale).ok() } else { None }
+    if scaled.is_multiple_of(scale) { u64::try_from(scaled / scale).ok() } else { None }
 }
 
 /// Writes bytes in the largest unit that needs no fraction, as Proxmox does.
 pub fn print(bytes: u64) -> String {
-    let (name, unit) = UNITS.into_iter().find(|(_, unit)| bytes > 0 && bytes % unit == 0).unwrap_or(("", 1));
+    let (name, unit) = UNITS.into_iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit)).unwrap_or(("", 1));
     format!("{}{name}", bytes / unit)
 }
 

@@ -130,9 +130,12 @@ impl TestServer {
 
 /// A client that repeats and polls without making a test wait.
 pub fn quick(settings: Settings) -> Client {
+    Client::with_pace(settings, quick_pace()).unwrap()
+}
+
+pub fn quick_pace() -> Pace {
     let ms = Duration::from_millis;
-    let pace = Pace { repeat: ms(1), poll: ms(1), poll_at_most: ms(5), endure: ms(200) };
-    Client::with_pace(settings, pace).unwrap()
+    Pace { repeat: ms(1), poll: ms(1), poll_at_most: ms(5), endure: ms(200) }
 }
 
 async fn respond(
@@ -155,13 +158,15 @@ async fn respond(
     Ok(response)
 }
 
-/// A gateway that answers CONNECT with `refusal`, or leads to `to` whatever it is asked for.
-pub async fn gateway(to: Result<SocketAddr, &'static str>) -> SocketAddr {
+/// A gateway that answers its first, second, … CONNECT with a refusal or leads somewhere, whatever it is asked for.
+pub async fn gateway(leads: impl Fn(usize) -> Result<SocketAddr, &'static str> + Send + 'static) -> SocketAddr {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
+        for count in 0.. {
+            let Ok((mut near, _)) = listener.accept().await else { return };
+            let to = leads(count);
             tokio::spawn(async move {
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
