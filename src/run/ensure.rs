@@ -226,16 +226,29 @@ fn rehearse(resource: &dyn Resource, difference: &Difference) -> Result<()> {
 /// A created object is open: what the other system fills in is unknown, not missing.
 fn with_fills(resource: &dyn Resource, difference: &Difference, address: &str) -> State {
     let mut after = difference.want.clone();
+    if difference.have != State::Absent {
+        return after;
+    }
     if let State::Here(Value::Map(map)) = &mut after {
         for field in resource.fills() {
-            if !map.contains_key(*field) {
-                let unknown = Unknown::from_origin(format!("{address}.{field}"));
-                let kept = difference.found(field).cloned();
-                map.insert((*field).to_owned(), kept.unwrap_or(Value::Unknown(unknown)));
-            }
+            fill(map, field, &format!("{address}.{field}"));
         }
     }
     after
+}
+
+/// Puts an unknown where a dotted field is missing, in maps that are there.
+fn fill(map: &mut Map, field: &str, origin: &str) {
+    match field.split_once('.') {
+        Some((outer, inner)) => {
+            if let Some(Value::Map(map)) = map.get_mut(outer) {
+                fill(map, inner, origin);
+            }
+        }
+        None => {
+            map.entry(field.to_owned()).or_insert_with(|| Value::Unknown(Unknown::from_origin(origin)));
+        }
+    }
 }
 
 /// Lets the dry run believe that the change was made.

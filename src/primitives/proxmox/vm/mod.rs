@@ -1,0 +1,6 @@
+//! Virtual machines.
+
+mod change;
+pub mod options;
+pub mod resource;
+pub mod state;
