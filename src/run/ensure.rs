@@ -9,7 +9,7 @@ use super::capability::Writer;
 use super::deferral;
 use super::difference::Difference;
 use super::event::{Action, Change, FieldDiff, Mark, Mode, What};
-use super::resource::{Cell, Fact, Reach, Reader, Resource};
+use super::resource::{Cell, Fact, Reach, Reader, Resource, Wish};
 use super::scope::{self, Phase};
 use super::session::Run;
 use super::unknown::Unknown;
@@ -45,13 +45,18 @@ pub struct Outcome {
 }
 
 /// Brings a resource to its wanted state: the only way to change the world.
-pub fn ensure(resource: Arc<dyn Resource>) -> Result<Outcome> {
+pub fn ensure<R: Resource + 'static>(resource: &Arc<R>) -> Result<Outcome> {
+    ensure_as(&**resource, Wish::of(resource))
+}
+
+/// The same for a resource that only lives as long as this call; what it wants is replayed at the end by its wish.
+pub fn ensure_as(resource: &dyn Resource, wish: Wish) -> Result<Outcome> {
     scope::require(&[Phase::Script], &format!("changing {}", resource.address()))?;
     let run = scope::run()?;
     run.check_interrupt()?;
     match run.mode {
-        Mode::DryRun => plan(&run, resource),
-        Mode::Run => apply(&run, resource),
+        Mode::DryRun => plan(&run, resource, wish),
+        Mode::Run => apply(&run, resource, wish),
     }
 }
 
@@ -137,34 +142,34 @@ fn want(resource: &dyn Resource, have: &State) -> Result<State> {
     }
 }
 
-fn unchanged(run: &Run, resource: Arc<dyn Resource>, state: State) -> Result<Outcome> {
+fn unchanged(run: &Run, resource: &dyn Resource, wish: Wish, state: State) -> Result<Outcome> {
     let address = resource.address();
     run.emit(What::Unchanged { address: address.clone(), step: scope::step() })?;
-    remember(run, resource, &state);
+    remember(run, resource, wish, &state);
     Ok(Outcome { address, changed: Changed::No, action: None, before: state.clone(), after: state, diff: Vec::new() })
 }
 
-fn remember(run: &Run, resource: Arc<dyn Resource>, state: &State) {
+fn remember(run: &Run, resource: &dyn Resource, wish: Wish, state: &State) {
     let mut record = run.record();
     if resource.owns_cell() {
         if run.mode == Mode::Run {
-            record.proven.insert(resource.cell(), (state.clone(), resource.address()));
+            record.proven.insert(wish.cell.clone(), (state.clone(), wish.address.clone()));
         }
-        record.wants.push(resource);
+        record.wishes.push(wish);
     }
 }
 
-fn plan(run: &Arc<Run>, resource: Arc<dyn Resource>) -> Result<Outcome> {
+fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> {
     let cell = resource.cell();
     let address = resource.address();
-    let view = look(run, &*resource, &cell)?;
-    let wanted = want(&*resource, &view.state)?;
+    let view = look(run, resource, &cell)?;
+    let wanted = want(resource, &view.state)?;
     let Some(difference) = Difference::between(&view.state, &wanted) else {
-        return unchanged(run, resource, view.state);
+        return unchanged(run, resource, wish, view.state);
     };
     let action = resource.action(&difference);
-    let destroys = check_destruction(run, &*resource, &difference)?;
-    rehearse(&*resource, &difference)?;
+    let destroys = check_destruction(run, resource, &difference)?;
+    rehearse(resource, &difference)?;
     let (mark, because) = judge(&address, &difference, view.fog.as_ref())?;
     let change = Change {
         id: run.next_change(),
@@ -179,9 +184,9 @@ fn plan(run: &Arc<Run>, resource: Arc<dyn Resource>) -> Result<Outcome> {
     let diff = change.diff.clone();
     run.record().changes.push((change.clone(), scope::step()));
     run.emit(What::ChangePlanned { change, step: scope::step() })?;
-    let after = with_fills(&*resource, &difference, &address);
-    believe(&*resource, &difference, cell, &after, view.touched)?;
-    remember(run, resource, &after);
+    let after = with_fills(resource, &difference, &address);
+    believe(resource, &difference, cell, &after, view.touched)?;
+    remember(run, resource, wish, &after);
     let changed = match mark {
         Mark::Sure => Changed::Yes,
         Mark::Maybe | Mark::Fog => Changed::Maybe(Unknown::from_origin(&address)),
@@ -280,17 +285,17 @@ fn believe(
     })
 }
 
-fn apply(run: &Arc<Run>, resource: Arc<dyn Resource>) -> Result<Outcome> {
+fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> {
     let cell = resource.cell();
     let address = resource.address();
     let _held = run.hold(&cell);
-    let before = look(run, &*resource, &cell)?.state;
-    let wanted = want(&*resource, &before)?;
+    let before = look(run, resource, &cell)?.state;
+    let wanted = want(resource, &before)?;
     let Some(difference) = Difference::between(&before, &wanted) else {
-        return unchanged(run, resource, before);
+        return unchanged(run, resource, wish, before);
     };
     refuse_unknowns(&address, &difference)?;
-    refuse_destruction(run, &*resource, &difference)?;
+    refuse_destruction(run, resource, &difference)?;
     ask_approval(run, &address)?;
     run.check_interrupt()?;
     let change = Change {
@@ -309,7 +314,7 @@ fn apply(run: &Arc<Run>, resource: Arc<dyn Resource>) -> Result<Outcome> {
     let (id, action, diff) = (change.id, change.action, change.diff.clone());
     let began = Instant::now();
     run.emit(What::ChangeStarted { change: change.clone(), step: scope::step() })?;
-    let result = carry_out(run, &*resource, &difference, id);
+    let result = carry_out(run, resource, &difference, id);
     let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let error = result.as_ref().err().map(super::report::plain);
     run.emit(What::ChangeFinished { change: id, milliseconds, error })?;
@@ -324,7 +329,7 @@ fn apply(run: &Arc<Run>, resource: Arc<dyn Resource>) -> Result<Outcome> {
     };
     run.record().changes.push((change, scope::step()));
     scope::with(|branch| branch.frames.iter_mut().for_each(|frame| frame.changed = true))?;
-    remember(run, Arc::clone(&resource), &after);
+    remember(run, resource, wish, &after);
     let after = reveal(after, revealed);
     Ok(Outcome { address, changed: Changed::Yes, action: Some(action), before, after, diff })
 }

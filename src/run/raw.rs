@@ -39,7 +39,7 @@ pub fn mutate(raw: Raw) -> Result<Value> {
         _ => {
             scope::require(&[Phase::Script], &raw.address)?;
             let address = raw.address.clone();
-            let outcome = ensure(Arc::new(Alone { raw }))?;
+            let outcome = ensure(&Arc::new(Alone { raw }))?;
             Ok(answer_of(outcome, &address))
         }
     }

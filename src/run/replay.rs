@@ -2,7 +2,7 @@
 
 use super::difference::Difference;
 use super::event::Mode;
-use super::resource::Resource;
+use super::resource::Wish;
 use super::scope;
 use super::session::Run;
 use super::value::State;
@@ -10,13 +10,13 @@ use crate::error::{Class, Error, Result};
 
 /// The fights between resources: wants that would still change something after everything was done.
 pub fn fights(run: &Run) -> Result<Vec<Error>> {
-    let wants = std::mem::take(&mut run.record().wants);
+    let wishes = std::mem::take(&mut run.record().wishes);
     let mut found: Vec<Error> = Vec::new();
-    for resource in wants {
-        let Some((state, by)) = last_state(run, &*resource)? else { continue };
-        let wanted = resource.want(&state)?;
+    for wish in wishes {
+        let Some((state, by)) = last_state(run, &wish)? else { continue };
+        let wanted = (wish.want)(&state)?;
         let Some(difference) = Difference::between(&state, &wanted).filter(Difference::is_certain) else { continue };
-        let error = fight(&resource.address(), &by, &difference);
+        let error = fight(&wish.address, &by, &difference);
         if !found.iter().any(|known| known.message() == error.message()) {
             found.push(error);
         }
@@ -24,8 +24,8 @@ pub fn fights(run: &Run) -> Result<Vec<Error>> {
     Ok(found)
 }
 
-fn last_state(run: &Run, resource: &dyn Resource) -> Result<Option<(State, String)>> {
-    let cell = resource.cell();
+fn last_state(run: &Run, wish: &Wish) -> Result<Option<(State, String)>> {
+    let cell = wish.cell.clone();
     match run.mode {
         Mode::Run => Ok(run.record().proven.get(&cell).cloned()),
         Mode::DryRun => scope::with(|branch| {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
 use super::capability::Writer;
 use super::difference::Difference;
@@ -146,5 +147,27 @@ pub trait Resource: Fact {
     /// Whether it owns its cell: a command does not, and is neither proven nor replayed.
     fn owns_cell(&self) -> bool {
         true
+    }
+}
+
+/// What a resource wants of a state, kept for the replay at the end of the run.
+pub type Want = Arc<dyn Fn(&State) -> Result<State> + Send + Sync>;
+
+/// What was wanted, and of which cell.
+#[derive(Clone)]
+pub struct Wish {
+    /// What people call it.
+    pub address: String,
+    /// Where the truth is.
+    pub cell: Cell,
+    /// Pure: the same answer for the same state.
+    pub want: Want,
+}
+
+impl Wish {
+    /// The wish of a resource that lives on.
+    pub fn of<R: Resource + 'static>(resource: &Arc<R>) -> Self {
+        let kept = Arc::clone(resource);
+        Wish { address: resource.address(), cell: resource.cell(), want: Arc::new(move |have| kept.want(have)) }
     }
 }

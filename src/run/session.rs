@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::event::{Change, Event, Mode, SCHEMA_VERSION, Subscriber, What};
 use super::interrupt::Interrupt;
-use super::resource::{Cell, Resource};
+use super::resource::{Cell, Wish};
 use super::secret::Redactor;
 use super::steps::StepBook;
 use super::value::State;
@@ -67,14 +67,16 @@ pub struct Run {
 /// What a run remembers for its end.
 #[derive(Default)]
 pub struct Record {
-    /// Every resource that was wanted, in order.
-    pub wants: Vec<Arc<dyn Resource>>,
+    /// Everything that was wanted, in order.
+    pub wishes: Vec<Wish>,
     /// The last proven state of each cell (in a real run).
     pub proven: HashMap<Cell, (State, String)>,
     /// The changes made or planned, each with its step.
     pub changes: Vec<(Change, Option<String>)>,
     /// Digest of the first read of each cell.
     pub digests: BTreeMap<String, String>,
+    /// Errors that a step has shown already.
+    pub shown: HashSet<String>,
 }
 
 impl Run {

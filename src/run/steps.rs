@@ -179,8 +179,9 @@ fn left_out(book: &StepBook, id: &str) -> Result<Value> {
     }))
 }
 
-/// Ends a step: decides its status, tells everybody, and gives back what the script gets.
-pub fn finish(entered: Entered, end: End, captured: &Spread) -> Result<Value> {
+/// Ends a step: decides its status and tells everybody. A step that could not be decided gives back the unknown that
+/// the script gets instead of a value.
+pub fn finish(entered: Entered, end: End, captured: &Spread) -> Result<Option<Value>> {
     let run = scope::run()?;
     let deferral = deferral::take().filter(|_| run.mode == Mode::DryRun);
     let Some(frame) = scope::with(|branch| branch.frames.pop())? else {
@@ -213,7 +214,7 @@ pub fn finish(entered: Entered, end: End, captured: &Spread) -> Result<Value> {
         milliseconds: u64::try_from(entered.began.elapsed().as_millis()).unwrap_or(u64::MAX),
         error: error.map(|error| *error),
     })?;
-    Ok(value)
+    Ok((status == Status::Deferred).then_some(value))
 }
 
 fn status_of(run: &Run, frame: &Frame) -> Status {
