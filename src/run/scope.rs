@@ -77,6 +77,21 @@ pub struct Branch {
     pub change: Option<u64>,
 }
 
+impl Branch {
+    /// A new branch that starts from where this one stands.
+    pub fn fork(&self) -> Branch {
+        Branch {
+            run: Arc::clone(&self.run),
+            overlay: self.overlay.clone(),
+            frames: self.frames.clone(),
+            phase: self.phase,
+            seen: BTreeMap::new(),
+            written: BTreeMap::new(),
+            change: None,
+        }
+    }
+}
+
 thread_local! {
     static BRANCH: RefCell<Option<Branch>> = const { RefCell::new(None) };
 }
@@ -208,15 +223,7 @@ pub fn planned_machine(name: &str) -> Result<Option<(super::resource::Machine, U
 
 /// Starts a branch of `parallel` from where this one stands.
 pub fn fork() -> Result<Branch> {
-    with(|branch| Branch {
-        run: Arc::clone(&branch.run),
-        overlay: branch.overlay.clone(),
-        frames: branch.frames.clone(),
-        phase: branch.phase,
-        seen: BTreeMap::new(),
-        written: BTreeMap::new(),
-        change: None,
-    })
+    with(|branch| branch.fork())
 }
 
 /// Runs something on this thread as a branch, and gives the branch back.

@@ -1,0 +1,77 @@
+//! What a native function finds behind the engine: the texts of the scripts, and how to explain an error in them.
+
+use std::sync::Arc;
+
+use rhai::{Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use super::args;
+use super::failure::{carry, fail};
+use super::places::Places;
+use super::RhaiResult;
+use crate::run::deferral;
+use crate::run::event::ErrorReport;
+use crate::run::overlay::Spread;
+
+/// Names the realm of a handle, where a value is one.
+pub type RealmHook = fn(&Dynamic) -> Option<String>;
+
+/// Turns a script's error into the report that people see. The second argument is the script it came out of.
+pub type Explain = Arc<dyn Fn(&EvalAltResult, Option<&str>) -> ErrorReport + Send + Sync>;
+
+/// What is shared by all natives of an engine. It travels as the engine's tag.
+#[derive(Clone)]
+pub struct Context {
+    /// The texts and syntax trees of the scripts.
+    pub places: Places,
+    /// How handles tell what they reach.
+    pub realms: Vec<RealmHook>,
+    /// How errors are explained.
+    pub explain: Explain,
+}
+
+impl Context {
+    /// The context of a call.
+    pub fn of(call: &NativeCallContext<'_>) -> Option<Context> {
+        call.tag()?.clone().try_cast::<Context>()
+    }
+
+    /// How far a closure can reach, judged by the handles that it captured: everywhere when it captured none, because
+    /// it may make one inside.
+    pub fn spread_of(&self, closure: &FnPtr) -> Spread {
+        let mut realms = Vec::new();
+        for captured in closure.iter_curry() {
+            self.collect_realms(&captured.clone().flatten(), &mut realms);
+        }
+        realms.sort();
+        realms.dedup();
+        if realms.is_empty() { Spread::Everywhere } else { Spread::Realms(realms) }
+    }
+
+    fn collect_realms(&self, value: &Dynamic, realms: &mut Vec<String>) {
+        if let Some(realm) = self.realms.iter().find_map(|hook| hook(value)) {
+            realms.push(realm);
+        } else if let Some(items) = value.read_lock::<rhai::Array>() {
+            items.iter().for_each(|item| self.collect_realms(item, realms));
+        } else if let Some(map) = value.read_lock::<Map>() {
+            map.values().for_each(|item| self.collect_realms(item, realms));
+        }
+    }
+}
+
+/// Reads the options of a call into their struct, or says what is wrong at the very key.
+pub fn options<T: DeserializeOwned + JsonSchema>(
+    call: &NativeCallContext<'_>,
+    function: &str,
+    map: Map,
+) -> RhaiResult<T> {
+    let places = Context::of(call).map(|context| context.places).unwrap_or_default();
+    args::parse(&places, call.call_source(), call.call_position(), function, map).map_err(|error| {
+        // An option that is not known yet was noted as a deferral; it goes on as one.
+        match deferral::pending() {
+            Some(deferral) => carry(deferral, call.call_position()),
+            None => fail(error),
+        }
+    })
+}
