@@ -50,13 +50,26 @@ async fn each_kind_of_key_lets_us_in() {
 async fn a_key_in_pem_form_lets_us_in() {
     let home = Home::new();
     let key = home.key("key", "rsa", "");
-    let converted =
-        std::process::Command::new("ssh-keygen").args(["-q", "-p", "-m", "PEM", "-N", "", "-f"]).arg(&key).status();
-    assert!(converted.expect("ssh-keygen is there").success());
+    let convert = ["-q", "-p", "-m", "PEM", "-N", "", "-f"];
+    let converted = std::process::Command::new("ssh-keygen").args(convert).arg(&key).output();
+    assert!(converted.expect("ssh-keygen is there").status.success());
     assert!(fs::read_to_string(&key).expect("it is there").starts_with("-----BEGIN RSA PRIVATE KEY-----"));
     let Some(server) = Sshd::start(&[&key]) else { return };
     home.trust(&server);
     assert_let_in(&home.target(&server, Some(&key)), &server).await;
+}
+
+#[tokio::test]
+async fn a_key_that_others_may_read_is_used_but_mentioned_when_it_does_not_help() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    let (right, open) = (home.key("right", "ed25519", ""), home.key("open", "ed25519", ""));
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).expect("ours");
+    let Some(server) = Sshd::start(&[&right]) else { return };
+    home.trust(&server);
+    let error = refusal(&home.target(&server, Some(&open))).await;
+    let note = format!("others may read {} (mode 0644): chmod 600 it", open.display());
+    assert_eq!(error.causes().last(), Some(&note));
 }
 
 #[tokio::test]
@@ -85,7 +98,8 @@ async fn a_key_file_that_is_not_there_is_named() {
     home.trust(&server);
     let error = refusal(&home.target(&server, Some(&home.path("nowhere")))).await;
     assert_eq!(error.class(), Class::InputMissing);
-    assert!(error.message().ends_with("there is no key file ") || error.message().contains("nowhere"), "{error}");
+    let words = format!("there is no key file {}", home.path("nowhere").display());
+    assert!(error.message().ends_with(&words), "{error}");
 }
 
 #[tokio::test]

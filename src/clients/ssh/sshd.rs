@@ -47,7 +47,14 @@ impl Sshd {
             fs::create_dir_all("/run/sshd").expect("root may");
         }
         let mut process = Command::new(program);
-        process.arg("-D").arg("-E").arg(folder.path().join("log")).arg("-f").arg(&path).stdin(Stdio::null());
+        process
+            .arg("-D")
+            .arg("-E")
+            .arg(folder.path().join("log"))
+            .arg("-f")
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
         let server = Sshd { process: process.spawn().expect("sshd starts"), folder, port };
         server.wait_until_it_listens();
         Some(server)
