@@ -4,6 +4,7 @@
 pub mod environment;
 pub mod envrc;
 pub mod net;
+pub mod record;
 pub mod tables;
 pub mod text;
 

@@ -14,6 +14,7 @@ use std::path::Path;
 pub use cell::{Cell, Content};
 pub use proposals::{Note, Proposals};
 pub use table::{Row, Table};
+pub(crate) use table::{key_in, key_of};
 
 use crate::error::{Class, Error, Result};
 use crate::inputs::suggest;

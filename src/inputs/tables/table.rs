@@ -207,9 +207,15 @@ impl<'a> Row<'a> {
     }
 }
 
+/// The key of a row.
 pub(crate) fn key_of(line: &Line) -> String {
-    match Content::of(&line.texts[0]) {
+    key_in(&line.texts[0])
+}
+
+/// A key without the parentheses of a proposed row.
+pub(crate) fn key_in(text: &str) -> String {
+    match Content::of(text) {
         Content::Proposal(key) => key,
-        _ => line.texts[0].clone(),
+        _ => text.trim().to_string(),
     }
 }
