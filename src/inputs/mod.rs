@@ -3,9 +3,11 @@
 
 pub mod environment;
 pub mod envrc;
+pub mod formats;
 pub mod net;
 pub mod record;
 pub mod tables;
+pub mod template;
 pub mod text;
 
 mod suggest;

@@ -99,6 +99,10 @@ impl Table {
 
     fn check_columns(&self) -> Result<()> {
         let header = &self.layout.header;
+        if [header, &self.layout.delimiter].iter().any(|line| line.cells.len() != header.texts.len()) {
+            let label = self.text.label(header.span.clone(), "unlike the line below");
+            return Err(self.misshapen("the header and the line below it have different columns".into(), label));
+        }
         for (at, name) in header.texts.iter().enumerate() {
             if let Some(first) = header.texts[..at].iter().position(|other| other == name) {
                 let what = format!("two columns are named `{name}`");
