@@ -2,6 +2,7 @@
 //! described state. Each layer imports only those below it; the list runs from top to bottom.
 
 pub mod clients;
+pub mod inputs;
 pub mod run;
 pub mod sim;
 
