@@ -2,8 +2,13 @@
 //! described state. Each layer imports only those below it; the list runs from top to bottom.
 
 pub mod clients;
+<<<<<<< HEAD
 pub mod inputs;
+=======
+pub mod playbook;
+>>>>>>> mistakes
 pub mod run;
+pub mod script;
 pub mod sim;
 
 pub mod error;
