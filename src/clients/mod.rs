@@ -1,12 +1,6 @@
-<<<<<<< HEAD
 //! Speaking to the real systems. Clients know nothing of scripts or runs: what they change, they change only for
 //! someone who shows a [`Writer`](crate::run::capability::Writer).
 
 pub mod dial;
 pub mod proxmox;
-=======
-//! Clients that speak to the real systems. They know nothing of scripts or runs.
-
-pub mod dial;
 pub mod ssh;
->>>>>>> ssh
