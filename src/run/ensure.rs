@@ -236,7 +236,7 @@ fn with_fills(resource: &dyn Resource, difference: &Difference, address: &str) -
     }
     if let State::Here(Value::Map(map)) = &mut after {
         for field in resource.fills() {
-            fill(map, field, &format!("{address}.{field}"));
+            fill(map, &field, &format!("{address}.{field}"));
         }
     }
     after

@@ -110,8 +110,8 @@ pub trait Resource: Fact {
     fn change(&self, difference: &Difference, writer: &Writer) -> Result<Map>;
 
     /// The fields that the other system fills in by itself when the thing is created.
-    fn fills(&self) -> &[&str] {
-        &[]
+    fn fills(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// What the change is called, where the difference alone does not tell (a command runs).

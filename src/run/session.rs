@@ -41,6 +41,14 @@ pub struct Settings {
     pub ask: Option<Ask>,
 }
 
+/// Remembers across runs what was notified of which change.
+pub trait Notifications: Send + Sync {
+    /// Whether something at one of the addresses has changed since the notification was last paid.
+    fn owed(&self, key: &str, addresses: &[String]) -> Result<bool>;
+    /// Notes that all changes so far are paid for.
+    fn paid(&self, key: &str) -> Result<()>;
+}
+
 /// One run.
 pub struct Run {
     /// Whether it changes things.
@@ -57,6 +65,8 @@ pub struct Run {
     pub steps: Mutex<StepBook>,
     /// When it began.
     pub began: Instant,
+    /// What is owed to whom from earlier runs, where there is a journal.
+    pub notifications: Option<Box<dyn Notifications>>,
     subscribers: Mutex<Vec<Box<dyn Subscriber>>>,
     sequence: AtomicU64,
     change_ids: AtomicU64,
@@ -88,6 +98,7 @@ impl Run {
         interrupt: Interrupt,
         redactor: Redactor,
         steps: StepBook,
+        notifications: Option<Box<dyn Notifications>>,
         subscribers: Vec<Box<dyn Subscriber>>,
     ) -> Arc<Self> {
         Arc::new(Run {
@@ -98,6 +109,7 @@ impl Run {
             redactor,
             steps: Mutex::new(steps),
             began: Instant::now(),
+            notifications,
             subscribers: Mutex::new(subscribers),
             sequence: AtomicU64::new(0),
             change_ids: AtomicU64::new(0),
@@ -147,6 +159,16 @@ impl Run {
         }
         busy.insert(cell.clone());
         Held { run: Arc::clone(self), cell: cell.clone() }
+    }
+
+    /// Whether a notification is owed from an earlier run.
+    pub fn owed(&self, key: &str, addresses: &[String]) -> Result<bool> {
+        self.notifications.as_ref().map_or(Ok(false), |notifications| notifications.owed(key, addresses))
+    }
+
+    /// Notes that a notification was carried out.
+    pub fn paid(&self, key: &str) -> Result<()> {
+        self.notifications.as_ref().map_or(Ok(()), |notifications| notifications.paid(key))
     }
 
     /// An error where the run was asked to end.

@@ -6,10 +6,10 @@ use rhai::{Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
+use super::RhaiResult;
 use super::args;
 use super::failure::{carry, fail};
 use super::places::Places;
-use super::RhaiResult;
 use crate::run::deferral;
 use crate::run::event::ErrorReport;
 use crate::run::overlay::Spread;

@@ -1,4 +1,14 @@
-//! The Rhai glue that primitives need; it knows no system.
+//! How our values and errors look from a script, and the only Rhai glue that primitives need. It knows no system.
 
 pub mod args;
+pub mod closure;
+pub mod context;
+pub mod convert;
+pub mod failure;
 pub mod places;
+pub mod secret;
+pub mod text;
+pub mod unknown;
+
+/// What a function that scripts call gives back.
+pub type RhaiResult<T> = Result<T, Box<rhai::EvalAltResult>>;

@@ -41,7 +41,8 @@ impl Sshd {
         fs::write(folder.path().join("authorized_keys"), keys).expect("written");
         let path = folder.path().join("sshd_config");
         let here = folder.path().display().to_string();
-        fs::write(&path, configuration(&here, port) + &settings.replace("{folder}", &here)).expect("written");
+        fs::write(&path, format!("{}{}", configuration(&here, port), settings.replace("{folder}", &here)))
+            .expect("written");
         if user() == "root" {
             // A server of root's insists on this empty folder.
             fs::create_dir_all("/run/sshd").expect("root may");

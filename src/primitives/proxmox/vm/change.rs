@@ -46,7 +46,9 @@ fn clone(vm: &Vm, writer: &Writer) -> Result<()> {
     if let Some(storage) = options.storage.as_ref().filter(|_| options.full) {
         params.push("storage", storage);
     }
-    in_queue(vm, || vm.pve.post_task(&format!("/nodes/{}/qemu/{template}/clone", segment(&node)), &params, TASK_TIMEOUT, writer))?;
+    in_queue(vm, || {
+        vm.pve.post_task(&format!("/nodes/{}/qemu/{template}/clone", segment(&node)), &params, TASK_TIMEOUT, writer)
+    })?;
     vm.changed.store(true, Ordering::Relaxed);
     Ok(())
 }
@@ -186,7 +188,9 @@ fn property(key: &str, value: &Value) -> String {
 
 fn grow_disks(vm: &Vm, node: &str, difference: &Difference, writer: &Writer) -> Result<()> {
     for key in vm.options.disks.keys().filter(|key| difference.touches(&format!("{key}.size"))) {
-        let Some(size) = difference.wanted(key).and_then(|disk| disk.get("size")).and_then(Value::as_text) else { continue };
+        let Some(size) = difference.wanted(key).and_then(|disk| disk.get("size")).and_then(Value::as_text) else {
+            continue;
+        };
         if difference.found(key).is_none() {
             return Err(Error::new(Class::Blocked, format!("{}: has no disk {key} to grow", vm.address()))
                 .help("a template brings its disks; name one of those, or add this one to the template"));

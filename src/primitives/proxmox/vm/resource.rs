@@ -77,7 +77,10 @@ impl Vm {
         if !self.pve.may(reader, &path, "VM.Audit")? {
             return Err(Error::new(Class::Permission, format!("{}: cannot tell whether it exists", self.address()))
                 .cause(format!("the token lacks VM.Audit on {path}, so the API would hide the VM"))
-                .help(format!("grant it: pveum acl modify /vms --tokens '{}' --roles PVEVMAdmin", "USER@REALM!TOKEN")));
+                .help(format!(
+                    "grant it: pveum acl modify /vms --tokens '{}' --roles PVEVMAdmin",
+                    "USER@REALM!TOKEN"
+                )));
         }
         if self.options.absent {
             return Ok(());
@@ -118,9 +121,15 @@ impl Vm {
                     let _ = reader.wait(async { Ok(self.pve.client().wait_task(&upid, TASK_TIMEOUT, |_| {}).await?) });
                 }
                 None if waited >= LOCK_PATIENCE => {
-                    return Err(Error::new(Class::Conflict, format!("{}: is locked ({lock}) and no task is at work on it", self.address()))
-                        .cause("a clone, migration or backup was interrupted")
-                        .help(format!("look at it in Proxmox; if it is left over: `qm unlock {}` on {node}", self.options.vmid)));
+                    return Err(Error::new(
+                        Class::Conflict,
+                        format!("{}: is locked ({lock}) and no task is at work on it", self.address()),
+                    )
+                    .cause("a clone, migration or backup was interrupted")
+                    .help(format!(
+                        "look at it in Proxmox; if it is left over: `qm unlock {}` on {node}",
+                        self.options.vmid
+                    )));
                 }
                 None => {
                     let pause = Duration::from_millis(500);
@@ -177,12 +186,15 @@ impl Vm {
         put("tags", options.tags.as_ref().map(|tags| state::tags(tags.iter().map(String::as_str))));
         put("description", options.description.as_ref().map(|text| Value::text(text.trim_end_matches('\n'))));
         put("status", options.started.map(|on| Value::text(if on { "running" } else { "stopped" })));
-        put("hostpci0", options.hostpci0.as_ref().map(|device| {
-            Value::Map(Map::from([
-                ("mapping".to_owned(), Value::text(&device.mapping)),
-                ("pcie".to_owned(), Value::Bool(device.pcie)),
-            ]))
-        }));
+        put(
+            "hostpci0",
+            options.hostpci0.as_ref().map(|device| {
+                Value::Map(Map::from([
+                    ("mapping".to_owned(), Value::text(&device.mapping)),
+                    ("pcie".to_owned(), Value::Bool(device.pcie)),
+                ]))
+            }),
+        );
         for (key, nic) in [("net0", &options.net0), ("net1", &options.net1)] {
             if let Some(nic) = nic {
                 let merged = network_device(nic, want.get(key));
@@ -270,7 +282,9 @@ impl Resource for Vm {
         match have {
             State::Unknown(unknown) => Ok(State::Unknown(unknown.clone())),
             State::Absent => Ok(State::Here(Value::Map(self.wanted(Map::new())?))),
-            State::Here(value) => Ok(State::Here(Value::Map(self.wanted(value.as_map().cloned().unwrap_or_default())?))),
+            State::Here(value) => {
+                Ok(State::Here(Value::Map(self.wanted(value.as_map().cloned().unwrap_or_default())?)))
+            }
         }
     }
 
@@ -279,8 +293,8 @@ impl Resource for Vm {
         Ok(Map::new())
     }
 
-    fn fills(&self) -> &[&str] {
-        &["net0.macaddr", "smbios1", "vmgenid", "boot", "scsihw"]
+    fn fills(&self) -> Vec<String> {
+        ["net0.macaddr", "smbios1", "vmgenid", "boot", "scsihw"].map(str::to_owned).to_vec()
     }
 
     fn destroys(&self, difference: &Difference) -> Option<String> {
@@ -343,8 +357,11 @@ fn cloud_init(settings: &CloudInit) -> Map {
         ("ip".to_owned(), Value::text(&settings.ip)),
         ("upgrade".to_owned(), Value::Bool(settings.upgrade)),
     ]);
-    let optional =
-        [("gateway", &settings.gateway), ("nameserver", &settings.nameserver), ("search_domain", &settings.search_domain)];
+    let optional = [
+        ("gateway", &settings.gateway),
+        ("nameserver", &settings.nameserver),
+        ("search_domain", &settings.search_domain),
+    ];
     for (key, value) in optional {
         if let Some(value) = value {
             map.insert(key.to_owned(), Value::text(value));

@@ -156,7 +156,8 @@ pub fn is_disk(key: &str) -> bool {
 }
 
 fn is_device(key: &str, kind: &str) -> bool {
-    key.strip_prefix(kind).is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
+    key.strip_prefix(kind)
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 fn disk(text: &str) -> Value {
