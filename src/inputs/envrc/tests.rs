@@ -123,7 +123,23 @@ fn a_command_in_an_example_is_refused_like_in_an_envrc() {
     assert_eq!(error.message(), ".envrc.example line 3: `use` is not executed");
 }
 
+/// What bash makes of the text: the value of B. `None` where there is no bash.
+fn in_bash(text: &str) -> Option<String> {
+    let script = format!("{text}\nprintf %s \"$B\"");
+    let mut bash = std::process::Command::new("bash");
+    bash.env_clear().envs([("HOME", "/home/anna"), ("LC_ALL", "C.UTF-8")]).args(["-c", &script]);
+    Some(String::from_utf8_lossy(&bash.output().ok()?.stdout).into_owned())
+}
+
 proptest! {
+    #[test]
+    fn an_accepted_line_means_what_it_means_in_bash(word in "[ab=$'\"\\\\{}#~\n xu04n7:/]{0,14}") {
+        let text = format!("export A=earlier\nexport B={word}\n");
+        if let (Ok(envrc), Some(value)) = (Envrc::parse(".envrc", &text, Some("/home/anna")), in_bash(&text)) {
+            prop_assert_eq!(envrc.get("B"), Some(value.as_str()), "{}", text);
+        }
+    }
+
     #[test]
     fn no_text_makes_the_parser_panic(text in "(?s).{0,60}") {
         let _ = Envrc::parse(".envrc", &text, Some("/root"));
