@@ -15,7 +15,7 @@ fn refusal(text: &str) -> (String, String) {
     let error = Envrc::parse(".envrc", text, None).unwrap_err();
     let label = &error.labels()[0];
     assert_eq!(label.text.len(), text.len(), "masking keeps every offset");
-    (error.message().to_string(), label.text[label.span.clone()].to_string())
+    (error.message().to_string(), text[label.span.clone()].to_string())
 }
 
 #[test]
@@ -57,7 +57,10 @@ fn references_mean_earlier_lines_and_the_home_directory() {
 
 #[test]
 fn a_reference_to_a_later_line_is_refused_at_its_place() {
-    assert_eq!(refusal("A=\"x${B}\"\nB=1"), (".envrc line 1: B is not set by an earlier line".into(), "${B}".into()));
+    assert_eq!(
+        refusal("A=\"x${B}\"\nB=1"),
+        (".envrc line 1: a reference to a variable that no earlier line sets".into(), "${B}".into())
+    );
 }
 
 #[test]
@@ -90,6 +93,20 @@ fn what_may_be_part_of_a_secret_is_not_shown() {
     let label = &error.labels()[0];
     assert_eq!(&label.text[..], "export PASSWORD=******* *****\n****** *************\n******");
     assert_eq!(label.span, 24..29);
+}
+
+#[test]
+fn a_password_with_a_dollar_sign_is_not_shown_either() {
+    for text in ["export PASSWORD=hun$ter2", "export PASSWORD=\"hun`ter2\"", "export PASSWORD=x hun=ter2 y"] {
+        let error = Envrc::parse(".envrc", text, None).unwrap_err();
+        assert!(!format!("{error:?}").contains("ter2") && !format!("{error:?}").contains("hun"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_line_that_direnv_would_execute_is_shown() {
+    let error = Envrc::parse(".envrc", "export A=1\nPATH_add bin\n", None).unwrap_err();
+    assert_eq!(&error.labels()[0].text[..], "export A=*\nPATH_add bin\n");
 }
 
 #[test]
