@@ -11,3 +11,6 @@ pub mod template;
 pub mod text;
 
 mod suggest;
+
+#[cfg(test)]
+mod homelab_tests;

@@ -45,8 +45,8 @@ impl Example {
         let mut scanner = Scanner::new(text, Some("~"));
         let mut variables = Vec::new();
         let mut comment: Vec<&str> = Vec::new();
-        while scanner.position() < text.len() {
-            let start = scanner.position();
+        while scanner.at < text.len() {
+            let start = scanner.at;
             let line = text[start..].split_inclusive('\n').next().unwrap_or_default();
             let trimmed = line.trim();
             let prose = trimmed.trim_start_matches('#').trim();
@@ -56,10 +56,10 @@ impl Example {
                     "" => comment.clear(),
                     _ => comment.push(prose),
                 }
-                scanner.move_to(start + line.len());
+                scanner.at = start + line.len();
                 continue;
             }
-            scanner.move_to(start + line.find(|c: char| c != '#' && !c.is_whitespace()).unwrap_or(0));
+            scanner.at = start + line.find(|c: char| c != '#' && !c.is_whitespace()).unwrap_or(0);
             let mut entries = Vec::new();
             scanner.statement(&mut entries).map_err(|refusal| refused(file, text, &scanner, refusal))?;
             let explanation = std::mem::take(&mut comment).join(" ");

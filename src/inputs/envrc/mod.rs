@@ -1,6 +1,7 @@
 //! `.envrc`, the file that direnv runs. Here it is data: `export NAME=value` lines are understood with the quoting of
 //! a shell, and everything that would have to be executed is refused, with its place.
 
+mod ansi;
 mod example;
 mod scan;
 

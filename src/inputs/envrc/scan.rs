@@ -11,12 +11,13 @@ pub(super) struct Refusal {
     pub shown: bool,
     pub message: String,
     pub note: &'static str,
-    pub help: String,
+    pub help: &'static str,
 }
 
 pub(super) struct Scanner<'a> {
-    text: &'a str,
-    at: usize,
+    pub(super) text: &'a str,
+    /// Where the scanner stands. The reader of `.envrc.example` moves it from line to line.
+    pub(super) at: usize,
     home: Option<&'a str>,
     /// The `export NAME=` parts met so far.
     visible: Vec<Range<usize>>,
@@ -84,39 +85,31 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Where the scanner stands, and moving it: for the reader of `.envrc.example`, which goes line by line.
-    pub fn position(&self) -> usize {
-        self.at
-    }
-
-    pub fn move_to(&mut self, at: usize) {
-        self.at = at;
-    }
-
     /// Reads `[export] NAME=value …` up to the end of its line.
     pub fn statement(&mut self, entries: &mut Vec<Entry>) -> Result<(), Refusal> {
         let start = self.at;
-        let mut shown_from = start;
-        if let Some(rest) = self.rest().strip_prefix("export")
-            && rest.starts_with([' ', '\t'])
-        {
+        let exported = self.rest().strip_prefix("export").is_some_and(|rest| rest.starts_with([' ', '\t']));
+        if exported {
             self.at += "export".len();
             self.skip_blanks();
         }
+        let first = self.at;
         if self.name_of_assignment().is_none() {
             return Err(self.not_an_assignment(start));
         }
         while let Some(name) = self.name_of_assignment() {
             let begin = self.at;
             self.at += name.len() + 1;
-            self.visible.push(shown_from..self.at);
+            // Further words could be the rest of a value that should have been quoted.
+            if begin == first && (exported || name.starts_with("HOMELAB_")) {
+                self.visible.push(start..self.at);
+            }
             let value = self.word(entries)?;
             if value.contains('\0') {
-                return Err(self.refuse(begin..self.at, false, "a NUL byte cannot be part of a variable", "holds NUL"));
+                return Err(self.refuse(begin..self.at, "a NUL byte cannot be part of a variable", "holds NUL"));
             }
             entries.push(Entry { name: name.to_string(), value, span: begin..self.at });
             self.skip_blanks();
-            shown_from = self.at;
         }
         match self.peek() {
             None | Some('\n' | '\r') => Ok(()),
@@ -154,7 +147,7 @@ impl<'a> Scanner<'a> {
                 '"' => self.double_quoted(entries, &mut value)?,
                 '$' if self.rest().starts_with("$'") => self.ansi_quoted(&mut value)?,
                 '$' if self.rest().starts_with("$\"") => {
-                    return Err(self.refuse(start..start + 2, true, "`$\"…\"` asks for a translation", NOT_EXECUTED));
+                    return Err(self.refuse(start..start + 2, "`$\"…\"` asks for a translation", NOT_EXECUTED));
                 }
                 '$' => self.dollar(entries, &mut value)?,
                 '`' => return Err(self.substitution("`")),
@@ -162,7 +155,7 @@ impl<'a> Scanner<'a> {
                 '~' if tilde_expands => self.tilde(&mut value)?,
                 ';' | '&' | '|' | '<' | '>' | '(' | ')' | '{' => {
                     let message = format!("`{c}` has a meaning for a shell here");
-                    return Err(self.refuse(start..start + 1, true, &message, "quote the value if it is part of it"));
+                    return Err(self.refuse(start..start + 1, &message, "quote the value if it is part of it"));
                 }
                 _ => {
                     value.push(c);
@@ -214,90 +207,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// `$'…'`, in which a backslash names a character.
-    fn ansi_quoted(&mut self, value: &mut String) -> Result<(), Refusal> {
-        let start = self.at;
-        self.at += 2;
-        // Bytes, because `\xc3\xa9` spells one character with two of them.
-        let mut bytes = Vec::new();
-        loop {
-            match self.peek() {
-                None => return Err(self.unterminated(start, 2)),
-                Some('\'') => break,
-                Some('\\') => self.ansi_escape(&mut bytes)?,
-                Some(c) => {
-                    bytes.extend(c.to_string().bytes());
-                    self.at += c.len_utf8();
-                }
-            }
-        }
-        self.at += 1;
-        let Ok(text) = String::from_utf8(bytes) else {
-            return Err(self.refuse(start..self.at, false, "the bytes in `$'…'` are not UTF-8 text", "not UTF-8"));
-        };
-        value.push_str(&text);
-        Ok(())
-    }
-
-    fn ansi_escape(&mut self, bytes: &mut Vec<u8>) -> Result<(), Refusal> {
-        let start = self.at;
-        self.at += 1;
-        let Some(c) = self.peek() else { return Ok(()) };
-        self.at += c.len_utf8();
-        let byte = match c {
-            'a' => 7,
-            'b' => 8,
-            'e' | 'E' => 27,
-            'f' => 12,
-            'n' => b'\n',
-            'r' => b'\r',
-            't' => b'\t',
-            'v' => 11,
-            '\\' | '\'' | '"' | '?' => c as u8,
-            'x' => match self.digits(16, 2) {
-                // Two hexadecimal digits always fit a byte.
-                Some(number) => number as u8,
-                None => return self.literal_escape(start, bytes),
-            },
-            '0'..='7' => {
-                self.at = start + 1;
-                // Like a shell, the lowest eight bits of three octal digits.
-                self.digits(8, 3).unwrap_or_default() as u8
-            }
-            'u' | 'U' => match self.digits(16, if c == 'u' { 4 } else { 8 }) {
-                Some(number) => {
-                    let Some(c) = char::from_u32(number) else {
-                        return Err(self.refuse(start..self.at, false, "no such Unicode character", "no character"));
-                    };
-                    bytes.extend(c.to_string().bytes());
-                    return Ok(());
-                }
-                None => return self.literal_escape(start, bytes),
-            },
-            _ => return self.literal_escape(start, bytes),
-        };
-        bytes.push(byte);
-        Ok(())
-    }
-
-    /// A backslash that names nothing stands for itself.
-    fn literal_escape(&mut self, start: usize, bytes: &mut Vec<u8>) -> Result<(), Refusal> {
-        bytes.extend(self.text[start..self.at].bytes());
-        Ok(())
-    }
-
-    fn digits(&mut self, radix: u32, most: usize) -> Option<u32> {
-        let length = self.rest().chars().take(most).take_while(|c| c.is_digit(radix)).count();
-        let number = u32::from_str_radix(&self.rest()[..length], radix).ok()?;
-        self.at += length;
-        Some(number)
-    }
-
     fn escaped(&mut self, value: &mut String) -> Result<(), Refusal> {
         let start = self.at;
         self.at += 1;
         let Some(c) = self.peek() else {
-            return Err(self.refuse(start..self.at, true, "a backslash at the end of the file", "continues nothing"));
+            return Err(self.refuse(start..self.at, "a backslash at the end of the file", "continues nothing"));
         };
         self.at += c.len_utf8();
         if c != '\n' {
@@ -314,7 +228,7 @@ impl<'a> Scanner<'a> {
                 value.push_str(self.home_at(start..start + 1)?);
                 Ok(())
             }
-            Some(_) => Err(self.refuse(start..start + 1, true, "`~` here names another user's home", NOT_EXECUTED)),
+            Some(_) => Err(self.refuse(start..start + 1, "`~` here names another user's home", NOT_EXECUTED)),
         }
     }
 
@@ -328,7 +242,7 @@ impl<'a> Scanner<'a> {
                 end => {
                     let span = start..end.map_or(self.line_end(), |end| start + end + 2);
                     let message = "only `${NAME}` is understood";
-                    return Err(self.refuse(span, false, message, "more than the name of a variable"));
+                    return Err(self.refuse(span, message, "more than the name of a variable"));
                 }
             },
             Some(c) if c.is_ascii_alphabetic() || c == '_' => {
@@ -336,12 +250,7 @@ impl<'a> Scanner<'a> {
                 (name, name.len() + 1)
             }
             Some('0'..='9' | '@' | '*' | '#' | '?' | '-' | '$' | '!') => {
-                return Err(self.refuse(
-                    start..start + 2,
-                    true,
-                    "no script runs, so it has no parameters",
-                    NOT_EXECUTED,
-                ));
+                return Err(self.refuse(start..start + 2, "no script runs, so it has no parameters", NOT_EXECUTED));
             }
             _ => {
                 value.push('$');
@@ -354,15 +263,16 @@ impl<'a> Scanner<'a> {
             Some(entry) => value.push_str(&entry.value),
             None if name == "HOME" => value.push_str(self.home_at(start..self.at)?),
             None => {
-                let message = format!("{name} is not set by an earlier line");
-                return Err(self.refuse(start..self.at, true, &message, "not set by an earlier line"));
+                // Without its name: it may be the second half of a password with a `$` in it.
+                let message = "a reference to a variable that no earlier line sets";
+                return Err(self.refuse(start..self.at, message, "not set by an earlier line"));
             }
         }
         Ok(())
     }
 
     fn home_at(&self, span: Range<usize>) -> Result<&'a str, Refusal> {
-        self.home.ok_or_else(|| self.refuse(span, true, "the home directory is not known", "write the whole path"))
+        self.home.ok_or_else(|| self.refuse(span, "the home directory is not known", "write the whole path"))
     }
 
     fn substitution(&self, opening: &str) -> Refusal {
@@ -373,32 +283,37 @@ impl<'a> Scanner<'a> {
             closing_parenthesis(line).map(|end| end + 1)
         };
         let span = self.at..self.at + length.unwrap_or(line.len());
-        self.refuse(span, true, "a command substitution is not executed", NOT_EXECUTED)
+        self.refuse(span, "a command substitution is not executed", NOT_EXECUTED)
     }
 
-    fn unterminated(&self, start: usize, length: usize) -> Refusal {
-        self.refuse(start..start + length, true, "a quote is opened and never closed", "opened here")
+    pub(super) fn unterminated(&self, start: usize, length: usize) -> Refusal {
+        self.refuse(start..start + length, "a quote is opened and never closed", "opened here")
     }
 
     fn more_words(&self) -> Refusal {
         let length = self.rest().find(char::is_whitespace).unwrap_or(self.rest().len());
         let message = "more words after the value; quote a value that contains spaces";
-        self.refuse(self.at..self.at + length, false, message, "not part of the value")
+        self.refuse(self.at..self.at + length, message, "not part of the value")
     }
 
     fn not_an_assignment(&mut self, start: usize) -> Refusal {
         let line = self.text[start..].lines().next().unwrap_or_default();
         let span = start..start + line.trim_end().len();
-        match line.split_whitespace().next().filter(|word| COMMANDS.contains(word)) {
-            Some("export") => self.refuse(span, true, "`export` without a value", "gives no value"),
-            Some(word) => self.refuse(span, true, &format!("`{word}` is not executed"), NOT_EXECUTED),
-            None => self.refuse(span, false, "not of the form `export NAME=value`", NOT_EXECUTED),
-        }
+        let word = line.split_whitespace().next().filter(|word| COMMANDS.contains(word));
+        let (message, note) = match word {
+            Some("export") => ("`export` without a value".to_string(), "gives no value"),
+            Some(word) => (format!("`{word}` is not executed"), NOT_EXECUTED),
+            None => ("not of the form `export NAME=value`".to_string(), NOT_EXECUTED),
+        };
+        let help = "homelab reads only lines like export NAME='value'; \
+                    keep what direnv has to execute in a file of its own, or set the variables in the environment";
+        Refusal { span, shown: word.is_some(), message, note, help }
     }
 
-    fn refuse(&self, span: Range<usize>, shown: bool, message: &str, note: &'static str) -> Refusal {
-        let help = "write the value itself: export NAME='value'".to_string();
-        Refusal { span, shown, message: message.to_string(), note, help }
+    /// A refusal inside of a value: nothing of a value is ever shown.
+    pub(super) fn refuse(&self, span: Range<usize>, message: &str, note: &'static str) -> Refusal {
+        let help = "write the value itself, in single quotes: export NAME='value'";
+        Refusal { span, shown: false, message: message.to_string(), note, help }
     }
 
     fn name_of_assignment(&self) -> Option<&'a str> {
@@ -410,11 +325,11 @@ impl<'a> Scanner<'a> {
         self.at += self.rest().len() - self.rest().trim_start_matches([' ', '\t']).len();
     }
 
-    fn rest(&self) -> &'a str {
+    pub(super) fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }
 
-    fn peek(&self) -> Option<char> {
+    pub(super) fn peek(&self) -> Option<char> {
         self.rest().chars().next()
     }
 

@@ -15,7 +15,7 @@ fn refusal(text: &str) -> (String, String) {
     let error = Envrc::parse(".envrc", text, None).unwrap_err();
     let label = &error.labels()[0];
     assert_eq!(label.text.len(), text.len(), "masking keeps every offset");
-    (error.message().to_string(), label.text[label.span.clone()].to_string())
+    (error.message().to_string(), text[label.span.clone()].to_string())
 }
 
 #[test]
@@ -57,7 +57,10 @@ fn references_mean_earlier_lines_and_the_home_directory() {
 
 #[test]
 fn a_reference_to_a_later_line_is_refused_at_its_place() {
-    assert_eq!(refusal("A=\"x${B}\"\nB=1"), (".envrc line 1: B is not set by an earlier line".into(), "${B}".into()));
+    assert_eq!(
+        refusal("A=\"x${B}\"\nB=1"),
+        (".envrc line 1: a reference to a variable that no earlier line sets".into(), "${B}".into())
+    );
 }
 
 #[test]
@@ -93,6 +96,20 @@ fn what_may_be_part_of_a_secret_is_not_shown() {
 }
 
 #[test]
+fn a_password_with_a_dollar_sign_is_not_shown_either() {
+    for text in ["export PASSWORD=hun$ter2", "export PASSWORD=\"hun`ter2\"", "export PASSWORD=x hun=ter2 y"] {
+        let error = Envrc::parse(".envrc", text, None).unwrap_err();
+        assert!(!format!("{error:?}").contains("ter2") && !format!("{error:?}").contains("hun"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_line_that_direnv_would_execute_is_shown() {
+    let error = Envrc::parse(".envrc", "export A=1\nPATH_add bin\n", None).unwrap_err();
+    assert_eq!(&error.labels()[0].text[..], "export A=*\nPATH_add bin\n");
+}
+
+#[test]
 fn debug_output_and_labels_hide_the_values() {
     let envrc = Envrc::parse(".envrc", "export TOKEN=hunter2", None).unwrap();
     assert!(!format!("{envrc:?}").contains("hunter2"));
@@ -123,7 +140,23 @@ fn a_command_in_an_example_is_refused_like_in_an_envrc() {
     assert_eq!(error.message(), ".envrc.example line 3: `use` is not executed");
 }
 
+/// What bash makes of the text: the value of B. `None` where there is no bash.
+fn in_bash(text: &str) -> Option<String> {
+    let script = format!("{text}\nprintf %s \"$B\"");
+    let mut bash = std::process::Command::new("bash");
+    bash.env_clear().envs([("HOME", "/home/anna"), ("LC_ALL", "C.UTF-8")]).args(["-c", &script]);
+    Some(String::from_utf8_lossy(&bash.output().ok()?.stdout).into_owned())
+}
+
 proptest! {
+    #[test]
+    fn an_accepted_line_means_what_it_means_in_bash(word in "[ab=$'\"\\\\{}#~\n xu04n7:/]{0,14}") {
+        let text = format!("export A=earlier\nexport B={word}\n");
+        if let (Ok(envrc), Some(value)) = (Envrc::parse(".envrc", &text, Some("/home/anna")), in_bash(&text)) {
+            prop_assert_eq!(envrc.get("B"), Some(value.as_str()), "{}", text);
+        }
+    }
+
     #[test]
     fn no_text_makes_the_parser_panic(text in "(?s).{0,60}") {
         let _ = Envrc::parse(".envrc", &text, Some("/root"));

@@ -88,9 +88,14 @@ impl<'a> Cell<'a> {
         self.row.label_at(self.span(), note)
     }
 
+    /// The text of the cell as a reader sees it, parentheses and all.
+    pub fn shown(&self) -> &'a str {
+        &self.row.line().texts[self.column]
+    }
+
     /// What the cell says, without any judgement.
     pub fn content(&self) -> Content {
-        Content::of(&self.row.line().texts[self.column])
+        Content::of(self.shown())
     }
 
     /// Whether the cell says that there is nothing.
