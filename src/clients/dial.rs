@@ -18,7 +18,9 @@ pub enum Dialler {
 impl Dialler {
     /// Connects to a host and port within a time.
     pub async fn connect(&self, host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
-        let _ = self;
+        if let Dialler::Through(_) = self {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "dialling through a proxy is not supported"));
+        }
         tokio::time::timeout(timeout, TcpStream::connect((host, port)))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
