@@ -66,7 +66,8 @@ impl Limit {
     }
 }
 
-/// An open channel. If it is dropped before its end, the command is told to stop and the channel is closed behind it.
+/// An open channel. If it is dropped before its end, the command is asked to stop and the channel is closed behind it.
+/// Not every command stops: OpenSSH passes signals on to other users' commands only, not to root's.
 pub(super) struct Channel {
     parts: Option<Parts>,
 }

@@ -160,7 +160,7 @@ impl Connection {
         let error = Error::new(Class::Timeout, message);
         match purpose {
             Purpose::Read => error,
-            Purpose::Change => error.cause("it was told to stop; whether it did, and how far it came, is unknown"),
+            Purpose::Change => error.cause("it may still be running there; how far it came is unknown"),
         }
     }
 

@@ -33,13 +33,19 @@ pub(super) struct Identity {
 pub(super) enum Key {
     /// Ready to sign.
     Open(Arc<PrivateKey>),
-    /// Encrypted, or only the public half is there: the agent may be able to sign.
+    /// Encrypted: the agent may be able to sign.
     Locked(Option<PublicKey>),
+    /// Only the public half is there: the agent must sign.
+    Public(PublicKey),
 }
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if matches!(self, Key::Open(_)) { "Key::Open(…)" } else { "Key::Locked(…)" })
+        f.write_str(match self {
+            Key::Open(_) => "Open(…)",
+            Key::Locked(_) => "Locked(…)",
+            Key::Public(_) => "Public(…)",
+        })
     }
 }
 
@@ -48,14 +54,25 @@ impl Identity {
         match &self.key {
             Key::Open(key) => Some(key.public_key()),
             Key::Locked(key) => key.as_ref(),
+            Key::Public(key) => Some(key),
         }
     }
 
-    /// The error for a key that is needed but locked.
-    pub fn locked_error(&self, target: &Target) -> Error {
-        let message = format!("{target}: the key {} is encrypted and there is no passphrase", self.place);
-        Error::new(Class::InputMissing, message)
-            .help(format!("set {PASSPHRASE_VARIABLE}, or add the key to the agent: ssh-add {}", self.place))
+    /// Why it cannot sign without the agent.
+    pub fn obstacle(&self) -> String {
+        match self.key {
+            Key::Public(_) => format!("{} is only the public half of a key", self.place),
+            _ => format!("the key {} is encrypted and there is no passphrase", self.place),
+        }
+    }
+
+    /// The error for a key that is needed but cannot sign.
+    pub fn obstacle_error(&self, target: &Target) -> Error {
+        let error = Error::new(Class::InputMissing, format!("{target}: {}", self.obstacle()));
+        error.help(match self.key {
+            Key::Public(_) => "give the private key file, or add it to the agent with ssh-add".to_string(),
+            _ => format!("set {PASSPHRASE_VARIABLE}, or add the key to the agent: ssh-add {}", self.place),
+        })
     }
 }
 
@@ -83,7 +100,7 @@ fn load_file(file: &KeyFile, passphrase: Option<&Passphrase>, host: &str, found:
             let absent = error.kind() == ErrorKind::NotFound;
             let words = if absent { "there is no key file" } else { "the key file cannot be read:" };
             match public_half(&file.path) {
-                Some(key) if !required => add(Key::Locked(Some(key))),
+                Some(key) if !required => add(Key::Public(key)),
                 _ if required => {
                     return Err(Error::new(Class::InputMissing, format!("{host}: {words} {place}")).cause(error));
                 }
@@ -94,11 +111,11 @@ fn load_file(file: &KeyFile, passphrase: Option<&Passphrase>, host: &str, found:
         }
     };
     if let Ok(key) = PublicKey::from_openssh(text.trim()) {
-        add(Key::Locked(Some(key)));
+        add(Key::Public(key));
         return Ok(());
     }
     match open(&text, passphrase) {
-        Opened::Key(key) => add(Key::Open(Arc::new(key))),
+        Opened::Key(key) => add(Key::Open(key)),
         Opened::NeedsPassphrase => add(Key::Locked(locked_half(&text).or_else(|| public_half(&file.path)))),
         Opened::WrongPassphrase if required => {
             let message = format!("{host}: the passphrase does not open the key {place}");
@@ -121,7 +138,7 @@ fn load_file(file: &KeyFile, passphrase: Option<&Passphrase>, host: &str, found:
 }
 
 enum Opened {
-    Key(PrivateKey),
+    Key(Arc<PrivateKey>),
     NeedsPassphrase,
     WrongPassphrase,
     Unreadable(String),
@@ -129,7 +146,7 @@ enum Opened {
 
 fn open(text: &str, passphrase: Option<&Passphrase>) -> Opened {
     match decode_secret_key(text, None) {
-        Ok(key) => return Opened::Key(key),
+        Ok(key) => return Opened::Key(Arc::new(key)),
         Err(russh::keys::Error::KeyIsEncrypted) => {}
         Err(_) if text.contains("ENCRYPTED") => {}
         Err(error) => return Opened::Unreadable(error.to_string()),
@@ -137,7 +154,7 @@ fn open(text: &str, passphrase: Option<&Passphrase>) -> Opened {
     match passphrase {
         None => Opened::NeedsPassphrase,
         Some(passphrase) => match decode_secret_key(text, Some(passphrase.reveal())) {
-            Ok(key) => Opened::Key(key),
+            Ok(key) => Opened::Key(Arc::new(key)),
             Err(_) => Opened::WrongPassphrase,
         },
     }

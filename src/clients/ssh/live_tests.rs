@@ -103,6 +103,30 @@ async fn a_key_file_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
+async fn the_public_half_given_for_the_key_is_told_as_such() {
+    let home = Home::new();
+    let public = home.key("key", "ed25519", "").with_extension("pub");
+    let Some(server) = Sshd::start(&[]) else { return };
+    home.trust(&server);
+    let error = refusal(&home.target(&server, Some(&public))).await;
+    assert_eq!(error.class(), Class::InputMissing);
+    assert!(error.message().ends_with("key.pub is only the public half of a key"), "{error}");
+}
+
+#[tokio::test]
+async fn a_password_protected_key_in_the_configuration_is_mentioned_when_it_would_be_needed() {
+    let home = Home::new();
+    let key = home.key("key", "ed25519", "correct horse");
+    let Some(server) = Sshd::start(&[&key]) else { return };
+    home.trust(&server);
+    home.configure(&format!("Host *\nIdentityFile {}", key.display()));
+    let error = refusal(&home.target(&server, None)).await;
+    let note =
+        format!("the key {} is encrypted and there is no passphrase, and the agent does not hold it", key.display());
+    assert_eq!(error.causes().last(), Some(&note));
+}
+
+#[tokio::test]
 async fn the_agent_lets_us_in() {
     let mut home = Home::new();
     let key = home.key("key", "ed25519", "");
@@ -200,7 +224,7 @@ async fn an_unknown_host_is_refused_until_its_key_is_trusted() {
 
     let scanned = pool().scan_host_key(&target).await.expect("the host shows its key");
     assert_eq!(fingerprint(&scanned), fingerprint(&server.host_key("ed25519")));
-    append_known_host(&home.path("known_hosts"), "127.0.0.1", server.port, &scanned).expect("written");
+    append_known_host(&home.path("known_hosts"), target.known_as(), target.port, &scanned).expect("written");
     assert_let_in(&target, &server).await;
 }
 

@@ -77,12 +77,10 @@ impl Login<'_> {
                     let signer = PrivateKeyWithHashAlg::new(key.clone(), hash);
                     self.offer(key.public_key(), &identity.place, Signer::File(signer)).await?
                 }
-                (Key::Locked(_), Some(held)) => self.offer_held(held).await?,
-                (Key::Locked(_), None) if identity.origin == Origin::Given => {
-                    return Err(identity.locked_error(self.target));
-                }
-                (Key::Locked(_), None) => {
-                    self.notes.push(format!("{} is encrypted and the agent does not hold it", identity.place));
+                (_, Some(held)) => self.offer_held(held).await?,
+                (_, None) if identity.origin == Origin::Given => return Err(identity.obstacle_error(self.target)),
+                (_, None) => {
+                    self.notes.push(format!("{}, and the agent does not hold it", identity.obstacle()));
                     false
                 }
             };
@@ -111,7 +109,7 @@ impl Login<'_> {
 
     async fn offer_held(&mut self, held: AgentIdentity) -> Result<bool> {
         let public = held.public_key().into_owned();
-        self.offer(&public, "the agent", Signer::Agent(held)).await
+        self.offer(&public, "the agent", Signer::Agent(Box::new(held))).await
     }
 
     /// Shows one key. Says whether that let us in; an error ends the login.
@@ -128,7 +126,7 @@ impl Login<'_> {
             Signer::Agent(held) => {
                 let hash = self.rsa_hash(public).await?;
                 let Some(agent) = &mut self.agent else { return Ok(false) };
-                let answer = match held {
+                let answer = match *held {
                     AgentIdentity::PublicKey { key, .. } => {
                         self.session.authenticate_publickey_with(user, key, hash, agent).await
                     }
@@ -136,7 +134,7 @@ impl Login<'_> {
                         self.session.authenticate_certificate_with(user, certificate, hash, agent).await
                     }
                 };
-                answer.map_err(|error| format!("{error:?}"))
+                answer.map_err(|error| error.to_string())
             }
         };
         match answer {
@@ -211,7 +209,7 @@ impl Login<'_> {
 
 enum Signer {
     File(PrivateKeyWithHashAlg),
-    Agent(AgentIdentity),
+    Agent(Box<AgentIdentity>),
 }
 
 fn same(one: &PublicKey, other: &PublicKey) -> bool {

@@ -137,6 +137,11 @@ impl Target {
         resolve(options, environment, 0)
     }
 
+    /// The name under which its key belongs into a `known_hosts` file.
+    pub fn known_as(&self) -> &str {
+        self.known_as.first().map_or(&self.host, String::as_str)
+    }
+
     /// The way to the host: two targets with the same way share a connection.
     pub(super) fn route(&self) -> String {
         let here = format!("{}@{}", self.user, address(&self.host, self.port));
