@@ -2,7 +2,9 @@
 //! described state. Each layer imports only those below it; the list runs from top to bottom.
 
 pub mod clients;
+pub mod playbook;
 pub mod run;
+pub mod script;
 pub mod sim;
 
 pub mod error;
