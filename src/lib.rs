@@ -1,12 +1,12 @@
 //! `homelab`: an embedded scripting runtime that converges Proxmox nodes, SSH hosts, GPUs and Kubernetes to a
-//! described state. Each layer imports only those below it; the list runs from top to bottom.
+//! described state. Each layer imports only those below it.
 
 pub mod clients;
+pub mod error;
 pub mod inputs;
 pub mod playbook;
 pub mod primitives;
 pub mod run;
+pub mod screen;
 pub mod script;
 pub mod sim;
-
-pub mod error;

@@ -1,5 +1,15 @@
-//! The Rhai host: puts everything below together.
+//! The host of the playbooks: it compiles them, rewrites them so that an unknown stays one, checks them, and runs them.
 
 pub mod check;
+pub mod engine;
+pub mod modules;
 pub mod reference;
 pub mod report;
+pub mod rewrite;
+mod rewrite_assigned;
+mod rewrite_nodes;
+mod rewrite_top;
+pub mod sources;
+mod strict;
+mod strict_lift;
+mod strict_text;

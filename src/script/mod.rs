@@ -12,3 +12,10 @@ pub mod unknown;
 
 /// What a function that scripts call gives back.
 pub type RhaiResult<T> = Result<T, Box<rhai::EvalAltResult>>;
+
+/// Teaches the engine our values.
+pub fn register(engine: &mut rhai::Engine) {
+    failure::register(engine);
+    secret::register(engine);
+    unknown::register(engine);
+}
