@@ -111,6 +111,11 @@ impl View {
     }
 }
 
+/// Why a change failed, under it. Its step leaves the line out where it says the same at length.
+pub(super) fn error_line(paint: Paint, message: &str) -> String {
+    format!("          {}", paint.tone(Tone::Bad, message))
+}
+
 /// What the marks mean; for those that were seen.
 pub(super) fn legend(mark: Mark) -> Option<&'static str> {
     match mark {

@@ -3,7 +3,7 @@
 
 mod block;
 mod live;
-mod summary;
+pub(super) mod summary;
 
 #[cfg(test)]
 mod tests;
@@ -13,12 +13,14 @@ use std::io::Write;
 
 use self::block::{Block, End};
 use self::live::Live;
-use super::change::View;
+use super::change::{self, View};
 use super::paint::{Paint, Tone};
 use super::{unwritable, words};
 use crate::error::Result;
 use crate::run::event::{Change, Event, Level, Mark, Mode, Status, Subscriber, What};
 use crate::run::journal::ChangeState;
+
+pub use self::live::Foot;
 
 /// The first and the last line of a dry run.
 pub const BANNER: &str = "DRY RUN: nothing is changed";
@@ -68,6 +70,11 @@ impl<W: Write + Send> Human<W> {
     pub fn with_spinners(mut self) -> Self {
         self.live = (self.detail != Detail::Quiet).then(|| Live::new(self.view.paint));
         self
+    }
+
+    /// What is running, where that is shown: a question to the user has to be asked with it out of the way.
+    pub fn foot(&self) -> Option<Foot> {
+        self.live.as_ref().map(Live::handle)
     }
 
     fn show(&mut self, event: &Event) -> Result<()> {
@@ -121,6 +128,9 @@ impl<W: Write + Send> Human<W> {
             return Ok(());
         };
         self.run = Run { total: *steps, ..Run::default() };
+        if let Some(live) = &mut self.live {
+            live.finish();
+        }
         if event.mode == Mode::DryRun {
             self.print(&[self.view.paint.tone(Tone::Plan, BANNER)])?;
         }
@@ -186,7 +196,7 @@ impl<W: Write + Send> Human<W> {
         let state = if error.is_none() { ChangeState::Done } else { ChangeState::Failed };
         let mut lines = self.view.lines(&change, state, Some(*milliseconds));
         if let Some(error) = error {
-            lines.push(format!("          {}", self.view.paint.tone(Tone::Bad, &error.message)));
+            lines.push(change::error_line(self.view.paint, &error.message));
         }
         self.tell(step.as_deref(), lines)
     }
@@ -221,9 +231,8 @@ impl<W: Write + Send> Human<W> {
     }
 
     fn run_finished(&mut self, event: &Event) -> Result<()> {
-        if let Some(live) = self.live.take() {
+        if let Some(live) = &mut self.live {
             live.finish();
-            self.live = Some(Live::new(self.view.paint));
         }
         self.close_unfinished()?;
         let rest = std::mem::take(&mut self.run.changes);
@@ -281,7 +290,7 @@ impl<W: Write + Send> Human<W> {
     /// Says what a running step is doing, at the foot of the terminal.
     fn say(&mut self, step: Option<&str>, text: &str) {
         if let (Some(live), Some(step)) = (&mut self.live, step) {
-            live.say(step, &self.view.paint.guard(text));
+            live.say(step, text);
         }
     }
 
@@ -298,7 +307,7 @@ impl<W: Write + Send> Human<W> {
         let out = &mut self.out;
         let mut write = move || out.write_all(text.as_bytes()).and_then(|()| out.flush());
         let written = match &self.live {
-            Some(live) => live.aside(write),
+            Some(live) => live.handle().aside(write),
             None => write(),
         };
         written.map_err(|error| unwritable(&error))

@@ -60,7 +60,7 @@ pub struct StepRecord {
     pub run: i64,
     /// The playbook.
     pub playbook: String,
-    /// The phase, as `3  Virtual machines`, where one was announced.
+    /// The phase, as `Phase 3: Virtual machines`, where one was announced.
     pub phase: Option<String>,
     /// Unique in its playbook.
     pub id: String,

@@ -239,7 +239,7 @@ fn a_step_belongs_to_the_playbook_that_began_last_and_counts_its_attempts() {
     let steps = journal.steps(run).expect("readable");
     let seen: Vec<_> =
         steps.iter().map(|step| (step.playbook.as_str(), step.phase.as_deref(), step.attempts)).collect();
-    assert_eq!(seen, [(PLAYBOOK, Some("3  Machines"), 1), ("playbooks/phase4.rhai", None, 2)]);
+    assert_eq!(seen, [(PLAYBOOK, Some("Phase 3: Machines"), 1), ("playbooks/phase4.rhai", None, 2)]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) fn note(db: &mut Connection, current: &mut Current, event: &Event) ->
             Ok(())
         }
         What::PhaseStarted { id, title } => {
-            current.phase = Some(format!("{id}  {title}"));
+            current.phase = Some(format!("Phase {id}: {title}"));
             Ok(())
         }
         What::StepStarted { id, title, parent } => step_started(db, current, event.at, (id, title, parent.as_deref())),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::Detail;
 use crate::run::event::ErrorReport;
 use crate::screen::paint::{Paint, Tone};
-use crate::screen::words;
+use crate::screen::{change, words};
 
 /// How many lines of a command's output are kept, for the case that the step fails.
 const OUTPUT: usize = 20;
@@ -99,7 +99,8 @@ impl Block {
             lines.extend(words::indented(reason, 6));
         }
         let output = if end.failed { self.output.iter().cloned().collect() } else { Vec::new() };
-        lines.extend(self.body(paint));
+        let said_at_length = end.error.map(|error| change::error_line(paint, &error.message));
+        lines.extend(self.body(paint).into_iter().filter(|line| Some(line) != said_at_length.as_ref()));
         if !output.is_empty() {
             lines.push(format!("      {}", paint.tone(Tone::Dim, "the last output:")));
             lines.extend(output.iter().map(|line| format!("        {}", paint.tone(Tone::Dim, line))));

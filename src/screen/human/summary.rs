@@ -28,8 +28,7 @@ pub(super) fn lines(paint: Paint, event: &Event, marks: &BTreeSet<Mark>) -> Vec<
     lines.push(format!("{}, {}{counted}", paint.tone(tone, result), words::count(total, "step")));
     lines.push(changed(*changes, event.mode));
     if let Some(fidelity) = fidelity {
-        lines.push(score(fidelity));
-        lines.extend(fidelity.misses.iter().map(|miss| format!("  {} {miss}", paint.tone(Tone::Bad, "missed:"))));
+        lines.extend(score(paint, fidelity));
     }
     lines.push(format!("took {}", words::duration(*milliseconds)));
     if let Some(next) = next {
@@ -48,12 +47,18 @@ fn counted(steps: &BTreeMap<String, usize>) -> String {
     counts.map(|(word, number)| format!("{number} {word}")).collect::<Vec<_>>().join(", ")
 }
 
-fn changed(changes: usize, mode: Mode) -> String {
+/// How many changes there were, or would be.
+pub(in crate::screen) fn changed(changes: usize, mode: Mode) -> String {
     let count = words::count(changes, "change");
     if mode == Mode::DryRun && changes > 0 { format!("{count} planned") } else { count }
 }
 
-fn score(fidelity: &Fidelity) -> String {
-    let Fidelity { sure, sure_met, maybe, maybe_done, fog, fog_met, .. } = fidelity;
-    format!("plan fidelity: sure {sure_met}/{sure}, maybe {maybe} ({maybe_done} done), after deferral {fog_met}/{fog}")
+/// How well the plan foretold the run, and where it did not.
+pub(in crate::screen) fn score(paint: Paint, fidelity: &Fidelity) -> Vec<String> {
+    let Fidelity { sure, sure_met, maybe, maybe_done, fog, fog_met, misses } = fidelity;
+    let sure = format!("sure {sure_met}/{sure}");
+    let mut lines =
+        vec![format!("plan fidelity: {sure}, maybe {maybe} ({maybe_done} done), after deferral {fog_met}/{fog}")];
+    lines.extend(misses.iter().map(|miss| format!("  {} {miss}", paint.tone(Tone::Bad, "missed:"))));
+    lines
 }
