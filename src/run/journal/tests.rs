@@ -369,3 +369,20 @@ fn a_run_tells_its_whole_story_afterwards() {
     assert_eq!(reopened.runs(10).expect("readable").len(), 1);
     assert!(reopened.run(run + 1).expect("readable").is_none());
 }
+
+#[test]
+fn a_plan_and_a_run_may_open_and_write_a_new_journal_at_the_same_time() {
+    let project = Project::new();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let journal = project.journal();
+                journal.begin_run(info(Mode::Run)).expect("begun");
+                start_change(&journal, 1, "proxmox:vm:111");
+                finish_change(&journal, 1);
+            });
+        }
+    });
+    let runs = project.journal().runs(100).expect("readable");
+    assert_eq!(runs.iter().map(|run| run.changes).collect::<Vec<_>>(), [1; 8]);
+}
