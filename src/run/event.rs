@@ -174,6 +174,12 @@ pub enum What {
         /// How many steps the playbooks are known to have at the least, from reading them.
         steps: usize,
     },
+    /// A playbook begins: the steps and changes that follow are its own, until the next one begins. Playbooks run one
+    /// after the other; a run of a single one may leave this out.
+    PlaybookStarted {
+        /// Relative to the project, one of those that the run started with.
+        playbook: String,
+    },
     /// A playbook says what it is about.
     PhaseStarted {
         /// The plan's number, as in `3`.

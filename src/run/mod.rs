@@ -7,6 +7,8 @@ pub mod ensure;
 pub mod event;
 pub mod fidelity;
 pub mod interrupt;
+pub mod journal;
+pub mod lock;
 pub mod overlay;
 pub mod raw;
 pub mod replay;
