@@ -5,6 +5,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::{Serialize, Serializer};
 
 use super::source;
 
@@ -101,6 +102,32 @@ impl fmt::Display for Size {
             Some(gib) => write!(f, "{gib}GiB"),
             None => write!(f, "{}MiB", self.mib),
         }
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = self.0.as_millis();
+        match milliseconds {
+            _ if milliseconds % 1000 != 0 => write!(f, "{milliseconds}ms"),
+            _ if milliseconds == 0 || milliseconds % 60_000 != 0 => write!(f, "{}s", milliseconds / 1000),
+            _ if milliseconds % 3_600_000 != 0 => write!(f, "{}m", milliseconds / 60_000),
+            _ => write!(f, "{}h", milliseconds / 3_600_000),
+        }
+    }
+}
+
+/// As people write it: the reference shows defaults so.
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// As people write it: the reference shows defaults so.
+impl Serialize for Duration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
