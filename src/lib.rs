@@ -1,8 +1,6 @@
 //! `homelab`: an embedded scripting runtime that converges Proxmox nodes, SSH hosts, GPUs and Kubernetes to a
 //! described state. Each layer imports only those below it.
 
-pub mod screen;
-
 pub mod clients;
 pub mod error;
 pub mod inputs;

@@ -314,6 +314,7 @@ impl What {
         };
         match self {
             What::RunStarted { playbooks, arguments, .. } => playbooks.iter_mut().chain(arguments).for_each(text),
+            What::PlaybookStarted { .. } | What::TaskStarted { .. } => {}
             What::PhaseStarted { title, .. } => text(title),
             What::StepStarted { title, .. } => text(title),
             What::StepFinished { reason, value, error, .. } => {
@@ -326,7 +327,6 @@ impl What {
             What::Unchanged { address, .. } => text(address),
             What::ChangePlanned { change, .. } | What::ChangeStarted { change, .. } => change.clean(redactor),
             What::ChangeFinished { error, .. } => clean_error(error, redactor),
-            What::TaskStarted { .. } => {}
             What::Notification { key, .. } => text(key),
             What::Waiting { what, observed, .. } => [what, observed].into_iter().for_each(text),
             What::Output { line, .. } => text(line),

@@ -10,6 +10,7 @@ pub mod interrupt;
 pub mod journal;
 pub mod lock;
 pub mod overlay;
+pub mod private;
 pub mod raw;
 pub mod replay;
 pub mod report;
