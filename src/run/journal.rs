@@ -59,7 +59,7 @@ impl Journal {
         if let Some(folder) = path.parent() {
             private::folder(folder)?;
         }
-        drop(private::file(path)?);
+        private::make_file(path)?;
         for suffix in ["-wal", "-shm"] {
             let mut beside = path.as_os_str().to_owned();
             beside.push(suffix);

@@ -33,6 +33,17 @@ pub fn file(path: &Path) -> Result<fs::File> {
         .map_err(|error| failed(path, "the file cannot be opened", &error))
 }
 
+/// Sees to it that the file is there and closed to others, without opening one that is there: closing it again would
+/// free the locks that SQLite holds on it elsewhere in this process.
+pub fn make_file(path: &Path) -> Result<()> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(FILE).open(path);
+    match made {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => close_file(path),
+        Err(error) => Err(failed(path, "the file cannot be made", &error)),
+    }
+}
+
 /// Closes a file to others, where it is there.
 pub fn close_file(path: &Path) -> Result<()> {
     match close(path, FILE) {

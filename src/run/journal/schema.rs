@@ -1,6 +1,11 @@
 //! The tables, and how a journal of an older homelab becomes one of this.
 
-use rusqlite::{Connection, TransactionBehavior};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+/// How long another process may keep the journal locked.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One entry a version; `PRAGMA user_version` says how many of them a file has seen. They are only ever added to.
 /// The world stands on every row: what happened in the simulator says nothing about the homelab.
@@ -114,11 +119,26 @@ pub(super) enum Migrated {
 
 /// Settings of a connection: every commit is on disk when it returns, and a reader never waits for a writer.
 pub(super) fn configure(db: &Connection) -> rusqlite::Result<()> {
-    db.busy_timeout(std::time::Duration::from_secs(10))?;
-    // Where the file system cannot share memory SQLite stays with its rollback journal, which is as safe.
-    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    db.busy_timeout(PATIENCE)?;
+    use_write_ahead_log(db)?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "foreign_keys", "ON")
+}
+
+/// Where the file system cannot share memory SQLite stays with its rollback journal, which is as safe.
+fn use_write_ahead_log(db: &Connection) -> rusqlite::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // SQLite does not wait on its own here when another first run is about to do the same.
+        match db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())) {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+            done => return done,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// Brings the tables up to date.
