@@ -27,6 +27,7 @@ use super::event::{Event, Mode, Subscriber};
 use super::private;
 use crate::error::{Class, Error, Result};
 
+pub use self::owed::Ledger;
 pub use self::record::{
     ChangeRecord, ChangeState, InFlight, Owed, Plan, PlanKey, Recorded, RunInfo, RunRecord, StepRecord,
 };

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::{Journal, Owed, now};
 use crate::error::Result;
+use crate::run::session::Notifications;
 
 impl Journal {
     /// Notes that something is owed. Owed twice it is still owed once, since the first time.
@@ -28,6 +29,45 @@ impl Journal {
             let rows =
                 query.query_map([world], |row| Ok(Owed { key: row.get(0)?, since: row.get(1)?, run: row.get(2)? }))?;
             rows.collect()
+        })
+    }
+}
+
+/// A notification is owed where something at its addresses changed since it was last paid. Changes are journalled before
+/// they begin, so one that was followed by a crash still counts in the next run.
+pub struct Ledger {
+    journal: Journal,
+    world: String,
+}
+
+impl Ledger {
+    /// The notifications of a world.
+    pub fn new(journal: Journal, world: impl Into<String>) -> Self {
+        Ledger { journal, world: world.into() }
+    }
+}
+
+impl Notifications for Ledger {
+    fn owed(&self, key: &str, addresses: &[String]) -> Result<bool> {
+        self.journal.with("cannot say what is owed", |inner| {
+            let mut query = inner.db.prepare_cached(
+                "SELECT EXISTS (
+                     SELECT 1 FROM changes WHERE world = ?1 AND address = ?2 AND state IN ('started', 'done', 'settled')
+                     AND started > COALESCE((SELECT paid FROM notifications WHERE world = ?1 AND key = ?3), 0))",
+            )?;
+            for address in addresses {
+                if query.query_row(params![self.world, address, key], |row| row.get(0))? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+    }
+
+    fn paid(&self, key: &str) -> Result<()> {
+        self.journal.with("cannot note what was paid", |inner| {
+            incur(&inner.db, &self.world, key, inner.current.as_ref().map(|current| current.run), now())?;
+            settle(&inner.db, &self.world, key, now())
         })
     }
 }

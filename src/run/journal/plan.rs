@@ -13,16 +13,15 @@ impl Journal {
             inner
                 .db
                 .execute(
-                    "INSERT OR REPLACE INTO plans (world, playbooks, selection, sources_hash, at, changes, digests)
-                     VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO plans (world, playbooks, selection, sources_hash, at, foretold)
+                     VALUES (?, ?, ?, ?, ?, ?)",
                     params![
                         key.world,
                         Json(&key.playbooks),
                         key.selection,
                         plan.sources_hash,
                         plan.at,
-                        Json(&plan.changes),
-                        Json(&plan.digests),
+                        Json(&plan.foretold),
                     ],
                 )
                 .map(drop)
@@ -35,16 +34,11 @@ impl Journal {
             inner
                 .db
                 .query_row(
-                    "SELECT sources_hash, at, changes, digests FROM plans
+                    "SELECT sources_hash, at, foretold FROM plans
                      WHERE world = ? AND playbooks = ? AND selection = ?",
                     params![key.world, Json(&key.playbooks), key.selection],
                     |row| {
-                        Ok(Plan {
-                            sources_hash: row.get(0)?,
-                            at: row.get(1)?,
-                            changes: row.get::<_, Json<_>>(2)?.0,
-                            digests: row.get::<_, Json<_>>(3)?.0,
-                        })
+                        Ok(Plan { sources_hash: row.get(0)?, at: row.get(1)?, foretold: row.get::<_, Json<_>>(2)?.0 })
                     },
                 )
                 .optional()

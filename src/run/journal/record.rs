@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::run::event::{Action, Change, ErrorReport, Fidelity, Mode, Status};
+use crate::run::fidelity::Foretold;
 
 /// What a run is, when it begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -176,10 +177,8 @@ pub struct Plan {
     pub sources_hash: String,
     /// When.
     pub at: i64,
-    /// The changes.
-    pub changes: Vec<Change>,
-    /// Each cell it read, with a digest of what was there: the first that differs in the run explains a miss.
-    pub digests: Vec<(String, String)>,
+    /// What it foretold.
+    pub foretold: Foretold,
 }
 
 /// A notification that was journalled before its change and not carried out since.

@@ -94,8 +94,7 @@ pub(super) const MIGRATIONS: &[&str] = &[r"
         selection    TEXT    NOT NULL,
         sources_hash TEXT    NOT NULL,
         at           INTEGER NOT NULL,
-        changes      TEXT    NOT NULL,
-        digests      TEXT    NOT NULL,
+        foretold     TEXT    NOT NULL,
         PRIMARY KEY (world, playbooks, selection)
     ) STRICT;
 

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::run::event::{Action, Change, Mark, SCHEMA_VERSION, Status, What};
+use crate::run::fidelity::Foretold;
 use crate::run::secret::DOTS;
 
 const PLAYBOOK: &str = "playbooks/phase3.rhai";
@@ -280,21 +281,19 @@ fn a_plan_replaces_the_last_one_of_its_subject_only() {
     let plan = |address: &str| Plan {
         sources_hash: "abc".into(),
         at: 5,
-        changes: vec![vm(1, address)],
-        digests: vec![("proxmox:vm:111".into(), "d1".into())],
+        foretold: Foretold { changes: vec![(vm(1, address), None)], ..Foretold::default() },
     };
     let address = |selection| {
         let plan = journal.last_plan(&key(selection)).expect("readable");
-        plan.map(|plan| (plan.changes[0].address.clone(), plan.digests))
+        plan.map(|plan| plan.foretold.changes[0].0.address.clone())
     };
     for (selection, name) in [("", "old"), ("step=3.1", "other"), ("", "new")] {
         journal.save_plan(&key(selection), &plan(name)).expect("kept");
     }
-    let digests = plan("").digests;
-    assert_eq!(address(""), Some(("new".to_owned(), digests.clone())));
+    assert_eq!(address(""), Some("new".to_owned()));
     journal.forget_plan(&key("")).expect("dropped");
     assert_eq!(address(""), None);
-    assert_eq!(address("step=3.1"), Some(("other".to_owned(), digests)));
+    assert_eq!(address("step=3.1"), Some("other".to_owned()));
 }
 
 #[test]
