@@ -137,6 +137,7 @@ pub fn parsing(kind: &ParseErrorType, scene: &Scene<'_>) -> Error {
                 "}" => error.help("look for an opening `{` that is never closed"),
                 ")" => error.help("look for an opening `(` that is never closed, or a missing `,`"),
                 "]" => error.help("look for an opening `[` that is never closed, or a missing `,`"),
+                "," => error.help("or what was opened before, with `[`, `(` or `#{`, is not closed"),
                 _ => error,
             }
         }
