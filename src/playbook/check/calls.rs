@@ -157,9 +157,7 @@ fn judge(sheet: &mut Sheet<'_>, call: &Call<'_>, given: usize, known: &[Signatur
     let mut signatures: Vec<String> = known.iter().map(|signature| format!("`{}`", signature.text)).collect();
     signatures.dedup();
     signatures.truncate(4);
-    let error = sheet
-        .error(format!("`{}` does not take {}", call.name(), words::counted(given, "argument")))
-        .help(format!("it is {}", signatures.join(" or ")));
+    let error = sheet.error(words::wrong_count(call.name(), given)).help(format!("it is {}", signatures.join(" or ")));
     sheet.find("wrong-arguments", call.position, "this call", error);
 }
 

@@ -2,7 +2,7 @@
 
 use rhai::Expr;
 
-use super::Sheet;
+use super::{Sheet, literals};
 use crate::script::args::problem::Problem;
 use crate::script::args::shape::Shape;
 use crate::script::args::{Duration, Sentence, Size, sentence};
@@ -138,7 +138,7 @@ impl Inspection<'_> {
             Expr::BoolConstant(truth, _) => ("boolean", truth.to_string()),
             Expr::IntegerConstant(number, _) => ("integer", number.to_string()),
             Expr::FloatConstant(number, _) => ("number", number.to_string()),
-            Expr::StringConstant(text, _) => ("string", format!("the text \"{text}\"")),
+            Expr::StringConstant(text, _) => ("string", format!("the text \"{}\"", literals::masked(text))),
             Expr::InterpolatedString(..) | Expr::CharConstant(..) => ("string", "a text".into()),
             Expr::Array(..) => ("array", "a list".into()),
             Expr::Map(..) => ("object", "a map".into()),

@@ -115,7 +115,7 @@ twice(1, 2);
       help: it is `step(id: text, title: text, body: closure) -> any value`
     error[unknown-function] phase3.rhai:5:6 `tabel`: there is no function `vms::tabel`
       help: did you mean `vms::table`?
-    error[wrong-arguments] phase3.rhai:6:6 `table`: `table` does not take no arguments
+    error[wrong-arguments] phase3.rhai:6:6 `table`: `table` cannot be called without arguments
       help: it is `table(file)`
     error[unknown-function] phase3.rhai:7:6 `inner`: there is no function `vms::inner`
       help: `inner` is private in std/vms: take `private` away there
