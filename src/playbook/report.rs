@@ -1,7 +1,7 @@
 //! From a script's error to what a person reads: the place, the way there, plain words, what to do next.
 
 pub mod render;
-mod words;
+pub(super) mod words;
 
 #[cfg(test)]
 mod tests;
@@ -9,7 +9,7 @@ mod tests;
 use rhai::{EvalAltResult, ParseError, Position};
 
 use super::reference::catalog::Catalog;
-use crate::error::{Class, Error};
+use crate::error::Error;
 use crate::script::places::{Places, Source, nodes};
 
 /// How many calls of the way to an error are shown.

@@ -1,5 +1,7 @@
 //! What scripts can call: every native function with its parameters, types and doc comment, read from the engine.
 
+use std::collections::HashSet;
+
 use rhai::Engine;
 use serde_json::Value as Json;
 
@@ -14,7 +16,7 @@ pub struct Catalog {
 }
 
 /// A native function, one of possibly several of its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Function {
     /// The module that it is called through; empty for global functions and methods.
     pub module: String,
@@ -31,7 +33,7 @@ pub struct Function {
 }
 
 /// A parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Parameter {
     /// Its name.
     pub name: String,
@@ -52,8 +54,9 @@ impl Catalog {
         catalog.collect("", &read(true)?);
         let mut own = Catalog::default();
         own.collect("", &read(false)?);
+        let own: HashSet<Function> = own.functions.into_iter().collect();
         for function in &mut catalog.functions {
-            function.ours = own.functions.contains(function);
+            function.ours = own.contains(function);
         }
         Ok(catalog)
     }

@@ -5,6 +5,7 @@ use rhai::{Module, Scope};
 
 use super::render::render;
 use super::*;
+use crate::error::Class;
 use crate::playbook::check::testing;
 
 /// Runs a playbook, with `std/vms` to import, and renders its error.

@@ -137,6 +137,7 @@ pub fn parsing(kind: &ParseErrorType, scene: &Scene<'_>) -> Error {
                 "}" => error.help("look for an opening `{` that is never closed"),
                 ")" => error.help("look for an opening `(` that is never closed, or a missing `,`"),
                 "]" => error.help("look for an opening `[` that is never closed, or a missing `,`"),
+                "," => error.help("or what was opened before, with `[`, `(` or `#{`, is not closed"),
                 _ => error,
             }
         }
@@ -240,7 +241,7 @@ fn wrong_arguments(name: &str, types: &[String], known: &[&Function]) -> Error {
             if method { format!(" on {}", types.first().map_or("nothing", String::as_str)) } else { String::new() };
         format!("`{name}` does not take ({}){on}", given.join(", "))
     } else {
-        format!("`{name}` does not take {}", counted(given.len(), "argument"))
+        wrong_count(name, given.len())
     };
     Error::new(Class::Script, message).help(format!("it is {}", signatures.join(" or ")))
 }
@@ -272,8 +273,16 @@ fn article(kind: &str) -> String {
     }
 }
 
+/// A call with a number of arguments that no function of the name takes.
+pub fn wrong_count(name: &str, given: usize) -> String {
+    match given {
+        0 => format!("`{name}` cannot be called without arguments"),
+        given => format!("`{name}` does not take {}", counted(given, "argument")),
+    }
+}
+
 /// `no arguments`, `1 argument`, `2 arguments`.
-pub fn counted(count: usize, what: &str) -> String {
+fn counted(count: usize, what: &str) -> String {
     match count {
         0 => format!("no {what}s"),
         1 => format!("1 {what}"),

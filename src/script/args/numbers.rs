@@ -109,9 +109,9 @@ impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();
         match milliseconds {
-            _ if milliseconds % 1000 != 0 => write!(f, "{milliseconds}ms"),
-            _ if milliseconds == 0 || milliseconds % 60_000 != 0 => write!(f, "{}s", milliseconds / 1000),
-            _ if milliseconds % 3_600_000 != 0 => write!(f, "{}m", milliseconds / 60_000),
+            _ if !milliseconds.is_multiple_of(1000) => write!(f, "{milliseconds}ms"),
+            _ if milliseconds == 0 || !milliseconds.is_multiple_of(60_000) => write!(f, "{}s", milliseconds / 1000),
+            _ if !milliseconds.is_multiple_of(3_600_000) => write!(f, "{}m", milliseconds / 60_000),
             _ => write!(f, "{}h", milliseconds / 3_600_000),
         }
     }
@@ -237,6 +237,8 @@ mod tests {
     #[test]
     fn a_duration_adds_its_parts() {
         assert_eq!(Duration::parse("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(Duration::from_secs(90).to_string(), "90s");
+        assert_eq!(Duration::from_secs(5400).to_string(), "90m");
         assert_eq!(Duration::parse("500ms"), Ok(Duration(std::time::Duration::from_millis(500))));
         insta::assert_snapshot!(Duration::parse("5").unwrap_err(), @r#""5" has no unit; write "5s" or "5m""#);
         insta::assert_snapshot!(Duration::parse("5 parsecs").unwrap_err(), @"`parsecs` is no unit of time; there are ms, s, m, h and d");

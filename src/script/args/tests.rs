@@ -218,6 +218,7 @@ fn options_take_unknowns_secrets_closures_handles_and_free_data() {
     "#)
     .unwrap();
     let unknown = Unknown::from_origin("pve:vm:1.ip");
+    assert_eq!(vm.name, "a");
     assert_eq!((vm.memory, vm.cores, vm.bios), (Size::from_mib(8192), Some(5), Some(Bios::Ovmf)));
     assert_eq!(vm.disks[0].size.mib(), 10);
     assert_eq!(vm.address, Some(Maybe::Unknown(unknown.clone())));
