@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use include_dir::{Dir, include_dir};
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::engine::compile;
+use super::engine::{Compiled, compile};
 use super::sources::{Source, Sources};
 use crate::error::{Class, Error, Result};
 use crate::script::RhaiResult;
@@ -42,6 +42,18 @@ pub fn embedded_text(name: &str) -> Option<&'static str> {
     STDLIB.get_file(format!("{}{EXTENSION}", name.strip_prefix(STD)?))?.contents_utf8()
 }
 
+impl Found {
+    fn into_source(self, compiled: &Compiled) -> Source {
+        Source {
+            name: self.name,
+            text: self.text.into(),
+            ast: Arc::new(compiled.original.clone()),
+            embedded: self.path.is_none(),
+            path: self.path,
+        }
+    }
+}
+
 /// Finds and loads modules, each once a run. A cached module keeps what it imported itself, so after an edit the whole
 /// resolver is made anew.
 pub struct Resolver {
@@ -61,6 +73,17 @@ impl Resolver {
     /// A resolver for one project, which records what it reads.
     pub fn new(root: PathBuf, sources: Sources) -> Self {
         Resolver { root, sources, loaded: Mutex::default() }
+    }
+
+    /// Reads and compiles a module without running it, and gives its name: what a check needs to look into it.
+    pub fn preload(&self, engine: &Engine, importer: &str, path: &str) -> Result<String> {
+        let found = self.find(Some(importer), path)?;
+        let name = found.name.clone();
+        if self.sources.get(&name).is_none() {
+            let compiled = compile(engine, &name, &found.text)?;
+            self.sources.record(found.into_source(&compiled));
+        }
+        Ok(name)
     }
 
     fn find(&self, importer: Option<&str>, path: &str) -> Result<Found> {
@@ -146,15 +169,10 @@ impl Resolver {
     fn load(&self, engine: &Engine, found: Found, position: Position) -> RhaiResult<Shared<Module>> {
         let _loading = Loading::begin(&found.name).map_err(|error| fail_at(error, position))?;
         let compiled = compile(engine, &found.name, &found.text).map_err(|error| fail_at(error, position))?;
-        self.sources.record(Source {
-            name: found.name.clone(),
-            text: found.text.into(),
-            ast: Arc::new(compiled.original.clone()),
-            embedded: found.path.is_none(),
-            path: found.path,
-        });
+        let name = found.name.clone();
+        self.sources.record(found.into_source(&compiled));
         let module = Module::eval_ast_as_new(Scope::new(), &compiled.rewritten, engine)
-            .map_err(|error| Box::new(EvalAltResult::ErrorInModule(found.name, error, position)))?;
+            .map_err(|error| Box::new(EvalAltResult::ErrorInModule(name, error, position)))?;
         Ok(Shared::new(module))
     }
 }
