@@ -185,7 +185,7 @@ impl Rewriter {
             }
             Expr::Stmt(block) => Expr::Stmt(Box::new(self.block(block))),
             Expr::FnCall(call, position) => self.call(call, *position),
-            Expr::MethodCall(call, position) => Expr::MethodCall(Box::new(self.arguments(call)), *position),
+            Expr::MethodCall(call, position) => Expr::MethodCall(Box::new(self.arguments(call, 0)), *position),
             Expr::Dot(..) | Expr::Index(..) => self.chain_value(expression),
             Expr::Variable(variable, ..) if !variable.2.is_empty() => {
                 in_module(expression.clone(), variable.2.root(), &variable.1)
@@ -217,26 +217,27 @@ impl Rewriter {
     }
 
     fn call(&mut self, call: &FnCallExpr, position: Position) -> Expr {
-        let rewritten = Expr::FnCall(Box::new(self.arguments(call)), position);
-        if call.namespace.is_empty() {
-            return rewritten;
-        }
-        in_module(rewritten, call.namespace.root(), &call.name)
-    }
-
-    fn arguments(&mut self, call: &FnCallExpr) -> FnCallExpr {
         let looks_at = match call.name.as_str() {
             _ if call.is_operator_call() || call.is_qualified() => 0,
             name if LOOKS_AT_ALL.contains(&name) => call.args.len(),
             name if LOOKS_AT_FIRST.contains(&name) => 1,
             _ => 0,
         };
+        let rewritten = Expr::FnCall(Box::new(self.arguments(call, looks_at)), position);
+        if call.namespace.is_empty() {
+            return rewritten;
+        }
+        in_module(rewritten, call.namespace.root(), &call.name)
+    }
+
+    /// The call with its arguments rewritten. The language itself looks at the first `looks_at` of them.
+    fn arguments(&mut self, call: &FnCallExpr, looks_at: usize) -> FnCallExpr {
         let mut rewritten = call.clone();
         for (index, argument) in rewritten.args.iter_mut().enumerate() {
             *argument = if index < looks_at {
-                self.known(&call.args[index], &call.name, argument.start_position())
+                self.known(argument, &call.name, argument.start_position())
             } else {
-                self.expression(&call.args[index])
+                self.expression(argument)
             };
         }
         rewritten

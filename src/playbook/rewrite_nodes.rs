@@ -146,12 +146,37 @@ fn caught(_: &mut EvalContext, _: &[Expression], _: &Dynamic) -> RhaiResult<Dyna
 }
 
 fn module(context: &mut EvalContext, inputs: &[Expression], state: &Dynamic) -> RhaiResult<Dynamic> {
-    if let Some(qualified) = state.read_lock::<Qualified>() {
-        let module = context.iter_imports().find(|(alias, _)| *alias == qualified.root);
-        let placeholder = module.and_then(|(_, module)| module.get_var(PLACEHOLDER));
-        if let Some(unknown) = placeholder.and_then(|value| value.try_cast::<Unknown>()) {
-            return Err(defer_at(&unknown, &qualified.name, inputs[0].start_position()));
+    let Some(qualified) = state.read_lock::<Qualified>() else {
+        return context.eval_expression_tree(&inputs[0]);
+    };
+    let module = context.iter_imports().find(|(alias, _)| *alias == qualified.root);
+    let placeholder = module.and_then(|(_, module)| module.get_var(PLACEHOLDER));
+    if let Some(unknown) = placeholder.and_then(|value| value.try_cast::<Unknown>()) {
+        return Err(defer_at(&unknown, &qualified.name, inputs[0].start_position()));
+    }
+    context.eval_expression_tree(&inputs[0]).map_err(|error| match (&*error, &*inputs[0]) {
+        // A native function of a module that does not take an unknown: the language offers no other place to see it.
+        (EvalAltResult::ErrorFunctionNotFound(signature, position), Expr::FnCall(call, _))
+            if signature.starts_with(&qualified.name) && mentions_unknown(signature) =>
+        {
+            defer_at(&argument(context, &call.args, &qualified.name), &qualified.name, *position)
+        }
+        _ => error,
+    })
+}
+
+fn mentions_unknown(signature: &str) -> bool {
+    let (_, arguments) = signature.split_once('(').unwrap_or_default();
+    arguments.trim_end_matches(')').split(", ").any(|argument| argument == "Unknown")
+}
+
+/// The unknown among the arguments, as far as it can be seen without calling anything twice.
+fn argument(context: &mut EvalContext, arguments: &[Expr], function: &str) -> Unknown {
+    let mut taint = Taint::default();
+    for argument in arguments.iter().filter(|argument| matches!(argument, Expr::Variable(..))) {
+        if let Ok(value) = context.eval_expression_tree(&Expression::from(argument)) {
+            taint.add(&value);
         }
     }
-    context.eval_expression_tree(&inputs[0])
+    taint.unknown().unwrap_or_else(|| Unknown::from_origin(format!("an argument of {function}")))
 }
