@@ -3,6 +3,9 @@
 pub mod check;
 pub mod engine;
 pub mod modules;
+pub mod outline;
+pub mod play;
+pub mod prepare;
 pub mod reference;
 pub mod report;
 pub mod rewrite;
