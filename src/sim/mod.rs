@@ -8,6 +8,7 @@ mod faults;
 mod frame;
 mod gateway;
 mod guests;
+pub mod host;
 mod log;
 mod proxmox;
 mod seed;
