@@ -4,6 +4,7 @@ pub mod closure;
 pub mod convert;
 pub mod failure;
 pub mod secret;
+pub mod stack;
 pub mod text;
 pub mod unknown;
 
