@@ -28,7 +28,7 @@ pub(super) fn register(engine: &mut Engine) {
     asking_from(engine, "find_map", find_map);
     asking_from(engine, "index_of", index_of);
     for name in ["sort", "sort_by"] {
-        asking(engine, name, false, |context, items, closure| sort(context, items, closure));
+        asking(engine, name, false, sort);
     }
     for name in ["order", "order_by"] {
         asking(engine, name, false, |context, items, closure| {
