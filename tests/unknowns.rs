@@ -226,9 +226,28 @@ fn a_function_of_ours_that_takes_no_unknown_defers_by_its_name() {
 }
 
 #[test]
+fn a_loop_over_an_unknown_by_closure_defers_as_the_statement_does() {
+    for name in ["for_each", "map", "filter", "reduce"] {
+        let told = defers(&format!("let u = unknown(); u.{name}(|x| note(x))"), name);
+        assert!(told.notes.is_empty(), "{told:?}");
+    }
+}
+
+#[test]
+fn a_closure_that_is_unknown_itself_defers_where_it_is_called() {
+    defers("let f = unknown(); f.call(1)", "call");
+    defers("let f = unknown(); call(f, 1)", "call");
+    defers("let f = unknown(); f.curry(1)", "call");
+    let told = plan("let m = #{ f: unknown() }; m.f.call()");
+    assert_eq!(told.deferred.len(), 1, "{told:?}");
+}
+
+#[test]
 fn an_error_of_a_function_that_does_take_one_is_not_hidden() {
     let told = plan("let u = unknown(); wants_anything(u)");
     assert_eq!(as_error(&told.outcome.unwrap_err()).unwrap().message(), "wants_anything: no");
+    let told = plan("let u = unknown(); wants_both(\"a\", \"b\", u)");
+    assert_eq!(as_error(&told.outcome.unwrap_err()).unwrap().message(), "wants_both: no");
 }
 
 #[test]

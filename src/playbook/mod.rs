@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod engine;
+mod language;
 pub mod modules;
 pub mod outline;
 pub mod play;

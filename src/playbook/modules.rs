@@ -101,7 +101,7 @@ impl Resolver {
         let relative = inside(folder, &file).ok_or_else(|| outside(path, "the project"))?;
         match self.read(&relative, path)? {
             Some(found) => Ok(found),
-            None => Err(self.unknown(path, &self.beside(folder))),
+            None => Err(unknown(path, &self.names_in(folder))),
         }
     }
 
@@ -117,7 +117,7 @@ impl Resolver {
             Some(text) => Ok(Found { name: name.to_owned(), text: text.to_owned(), path: None }),
             None => {
                 let own = self.names_in("stdlib").into_iter().map(|name| format!("{STD}{name}"));
-                Err(self.unknown(path, &embedded().into_iter().chain(own).collect::<Vec<_>>()))
+                Err(unknown(path, &embedded().into_iter().chain(own).collect::<Vec<_>>()))
             }
         }
     }
@@ -138,25 +138,7 @@ impl Resolver {
         Ok(Some(Found { name: slashes(relative), text, path: Some(full) }))
     }
 
-    fn unknown(&self, path: &str, names: &[String]) -> Error {
-        let error = Error::new(Class::Script, format!("{path}: there is no such module"));
-        let nearest = names
-            .iter()
-            .map(|name| (strsim::jaro_winkler(path, name), name))
-            .filter(|(likeness, _)| *likeness >= ALIKE)
-            .max_by(|left, right| left.0.total_cmp(&right.0));
-        match (nearest, names) {
-            (Some((_, name)), _) => error.help(format!("did you mean `{name}`?")),
-            (None, []) => error.help("a path is relative to the importing file; recipes are imported as `std/…`"),
-            (None, names) => error.help(format!("there are: {}", names.join(", "))),
-        }
-    }
-
-    /// What could have been meant by a path that is relative to a folder.
-    fn beside(&self, folder: &Path) -> Vec<String> {
-        self.names_in(folder)
-    }
-
+    /// The modules in a folder of the project, as they are imported from beside.
     fn names_in(&self, folder: impl AsRef<Path>) -> Vec<String> {
         let entries = std::fs::read_dir(self.root.join(folder)).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries
@@ -241,4 +223,18 @@ fn slashes(path: &Path) -> String {
 
 fn outside(path: &str, place: &str) -> Error {
     Error::new(Class::Script, format!("{path}: it is outside {place}")).help("import only what lies in the project")
+}
+
+fn unknown(path: &str, names: &[String]) -> Error {
+    let error = Error::new(Class::Script, format!("{path}: there is no such module"));
+    let nearest = names
+        .iter()
+        .map(|name| (strsim::jaro_winkler(path, name), name))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|left, right| left.0.total_cmp(&right.0));
+    match (nearest, names) {
+        (Some((_, name)), _) => error.help(format!("did you mean `{name}`?")),
+        (None, []) => error.help("a path is relative to the importing file; recipes are imported as `std/…`"),
+        (None, names) => error.help(format!("there are: {}", names.join(", "))),
+    }
 }

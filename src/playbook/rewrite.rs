@@ -259,6 +259,10 @@ impl Rewriter {
                 let (root, name) = (variable.2.root().to_owned(), variable.1.clone());
                 in_module(chain, &root, &name)
             }
+            _ if calls_closure(&sides.rhs) => {
+                let position = chain.position();
+                custom(node::CALL, [chain], Dynamic::UNIT, position)
+            }
             _ => chain,
         }
     }
@@ -327,6 +331,15 @@ enum Link {
 /// Literals are never unknown, and the language treats some of them in ways of its own.
 fn is_literal(expression: &Expr) -> bool {
     expression.is_constant() || expression.get_literal_value(None).is_some()
+}
+
+/// Whether a closure is called in a chain, which the language does before any function of ours is asked.
+fn calls_closure(links: &Expr) -> bool {
+    match links {
+        Expr::MethodCall(call, _) => LOOKS_AT_FIRST.contains(&call.name.as_str()),
+        Expr::Dot(sides, ..) | Expr::Index(sides, ..) => calls_closure(&sides.lhs) || calls_closure(&sides.rhs),
+        _ => false,
+    }
 }
 
 fn in_module(expression: Expr, root: &str, name: &str) -> Expr {

@@ -29,6 +29,8 @@ pub(super) const TRY: &str = "‹try›";
 pub(super) const CAUGHT: &str = "‹caught›";
 /// Something of an imported module, whose path may have been unknown.
 pub(super) const MODULE: &str = "‹module›";
+/// A closure called as a method, which may be unknown itself.
+pub(super) const CALL: &str = "‹call›";
 
 /// The variable by which a module is recognised that stands in for one whose path is unknown.
 pub(super) const PLACEHOLDER: &str = "‹unknown›";
@@ -56,6 +58,7 @@ pub(super) fn register(engine: &mut Engine) {
     register_node(engine, TRY, watch);
     register_node(engine, CAUGHT, caught);
     register_node(engine, MODULE, module);
+    register_node(engine, CALL, call);
 }
 
 /// Teaches the engine one node.
@@ -159,7 +162,9 @@ fn module(context: &mut EvalContext, inputs: &[Expression], state: &Dynamic) -> 
         (EvalAltResult::ErrorFunctionNotFound(signature, position), Expr::FnCall(call, _))
             if signature.starts_with(&qualified.name) && mentions_unknown(signature) =>
         {
-            defer_at(&argument(context, &call.args, &qualified.name), &qualified.name, *position)
+            let unknown = visible(context, &call.args);
+            let unknown = unknown.unwrap_or_else(|| Unknown::from_origin(format!("an argument of {}", qualified.name)));
+            defer_at(&unknown, &qualified.name, *position)
         }
         _ => error,
     })
@@ -170,13 +175,32 @@ fn mentions_unknown(signature: &str) -> bool {
     arguments.trim_end_matches(')').split(", ").any(|argument| argument == "Unknown")
 }
 
-/// The unknown among the arguments, as far as it can be seen without calling anything twice.
-fn argument(context: &mut EvalContext, arguments: &[Expr], function: &str) -> Unknown {
+fn call(context: &mut EvalContext, inputs: &[Expression], _: &Dynamic) -> RhaiResult<Dynamic> {
+    context.eval_expression_tree(&inputs[0]).map_err(|error| {
+        let (
+            EvalAltResult::ErrorMismatchDataType(wanted, given, position),
+            Expr::Dot(sides, ..) | Expr::Index(sides, ..),
+        ) = (&*error, &*inputs[0])
+        else {
+            return error;
+        };
+        // The language complains of the first argument where what is called is no closure.
+        let unknown = visible(context, std::slice::from_ref(&sides.lhs))
+            .or_else(|| (given == "Unknown").then(|| Unknown::from_origin("a closure")));
+        match unknown {
+            Some(unknown) if wanted == "Fn" => defer_at(&unknown, "call", *position),
+            _ => error,
+        }
+    })
+}
+
+/// The unknown in these expressions, as far as it can be seen without calling anything twice.
+fn visible(context: &mut EvalContext, expressions: &[Expr]) -> Option<Unknown> {
     let mut taint = Taint::default();
-    for argument in arguments.iter().filter(|argument| matches!(argument, Expr::Variable(..))) {
-        if let Ok(value) = context.eval_expression_tree(&Expression::from(argument)) {
+    for variable in expressions.iter().filter(|expression| matches!(expression, Expr::Variable(..))) {
+        if let Ok(value) = context.eval_expression_tree(&Expression::from(variable)) {
             taint.add(&value);
         }
     }
-    taint.unknown().unwrap_or_else(|| Unknown::from_origin(format!("an argument of {function}")))
+    taint.unknown()
 }

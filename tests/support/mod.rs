@@ -97,6 +97,9 @@ fn register(engine: &mut Engine) {
         .register_fn("wants_anything", |_: Dynamic| -> RhaiResult<()> {
             Err(fail(Error::new(Class::Failed, "wants_anything: no").help("say yes")))
         })
+        .register_fn("wants_both", |_: &str, _: String, _: Dynamic| -> RhaiResult<()> {
+            Err(fail(Error::new(Class::Failed, "wants_both: no")))
+        })
         .register_fn("swallow", |context: NativeCallContext, closure: FnPtr| -> Dynamic {
             closure.call_within_context(&context, ()).unwrap_or(Dynamic::UNIT)
         })
