@@ -53,7 +53,7 @@ pub fn boot(machine: &mut Machine) {
     machine.boots += 1;
     machine.booted = now();
     machine.journal.clear();
-    machine.log("kernel: Linux version ".to_owned() + &machine.kernel.clone());
+    machine.log("kernel: Linux version ".to_owned() + &*machine.kernel.clone());
     let name = machine.fs.text("/etc/hostname");
     if !name.trim().is_empty() {
         machine.hostname = name.trim().to_owned();

@@ -122,6 +122,26 @@ impl Machine {
         machine
     }
 
+    /// Takes on changed settings, as cloud-init does when the machine boots with a changed drive: to it that is a new
+    /// instance, so it makes the user and writes names, keys and network again.
+    pub fn reconfigure(&mut self, config: &CloudInit) {
+        self.hostname.clone_from(&config.hostname);
+        self.gateway = config.gateway.clone().unwrap_or_default();
+        self.put_host_names(config);
+        let has_user = self.fs.text("/etc/passwd").lines().any(|line| line.split(':').next() == Some(&*config.user));
+        if has_user && config.user != "root" {
+            let home = format!("/home/{}", config.user);
+            self.put_authorized_keys(&home, (1000, 1000), &config.ssh_keys);
+        } else {
+            self.put_user(config);
+        }
+        let Some(mut nic) = self.nics.first().cloned() else { return };
+        nic.addresses = config.address.clone().into_iter().collect();
+        self.put_network(config, &nic);
+        self.put_cloud_init(config);
+        self.nics[0] = nic;
+    }
+
     fn put_host_names(&mut self, config: &CloudInit) {
         let name = &config.hostname;
         self.put("/etc/hostname", 0o644, format!("{name}\n"));
@@ -140,16 +160,16 @@ impl Machine {
             return;
         }
         let home = format!("/home/{user}");
-        let passwd = self.fs.text("/etc/passwd") + &format!("{user}:x:1000:1000:Ubuntu:{home}:/bin/bash\n");
+        let passwd = self.fs.text("/etc/passwd") + &*format!("{user}:x:1000:1000:Ubuntu:{home}:/bin/bash\n");
         self.put("/etc/passwd", 0o644, passwd);
-        let shadow = self.fs.text("/etc/shadow") + &format!("{user}:!:20000:0:99999:7:::\n");
+        let shadow = self.fs.text("/etc/shadow") + &*format!("{user}:!:20000:0:99999:7:::\n");
         self.put("/etc/shadow", 0o640, shadow);
         let joined = |line: &str| match line.split(':').next() {
             Some("adm" | "sudo" | "lxd" | "plugdev" | "netdev") => format!("{line}{user}\n"),
             _ => format!("{line}\n"),
         };
         let groups: String = self.fs.text("/etc/group").lines().map(joined).collect();
-        self.put("/etc/group", 0o644, groups + &format!("{user}:x:1000:\n"));
+        self.put("/etc/group", 0o644, groups + &*format!("{user}:x:1000:\n"));
         self.put_dir(&home, 0o750);
         self.give(&home, 1000, 1000);
         for (name, text) in [

@@ -271,7 +271,7 @@ impl Machine {
         let entry = format!(
             "Package: {name}\nStatus: install ok installed\nPriority: optional\nArchitecture: amd64\nVersion: {version}\n\n"
         );
-        let text = self.fs.text("/var/lib/dpkg/status") + &entry;
+        let text = self.fs.text("/var/lib/dpkg/status") + &*entry;
         self.put("/var/lib/dpkg/status", 0o644, text);
     }
 
