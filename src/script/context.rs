@@ -1,5 +1,7 @@
 //! What a native function finds behind the engine: the texts of the scripts, and how to explain an error in them.
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rhai::{Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
@@ -20,6 +22,26 @@ pub type RealmHook = fn(&Dynamic) -> Option<String>;
 /// Turns a script's error into the report that people see. The second argument is the script it came out of.
 pub type Explain = Arc<dyn Fn(&EvalAltResult, Option<&str>) -> ErrorReport + Send + Sync>;
 
+/// What natives need beyond the language: the connections of the run, its inputs. One value of each type.
+#[derive(Clone, Default)]
+pub struct Services {
+    by_type: Arc<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+}
+
+impl Services {
+    /// With one more; it replaces an older one of its type.
+    #[must_use]
+    pub fn with<T: Any + Send + Sync>(mut self, service: Arc<T>) -> Self {
+        Arc::make_mut(&mut self.by_type).insert(TypeId::of::<T>(), service);
+        self
+    }
+
+    /// The one of a type.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.by_type.get(&TypeId::of::<T>())?).downcast().ok()
+    }
+}
+
 /// What is shared by all natives of an engine. It travels as the engine's tag.
 #[derive(Clone)]
 pub struct Context {
@@ -29,12 +51,19 @@ pub struct Context {
     pub realms: Vec<RealmHook>,
     /// How errors are explained.
     pub explain: Explain,
+    /// What natives need beyond the language.
+    pub services: Services,
 }
 
 impl Context {
     /// The context of a call.
     pub fn of(call: &NativeCallContext<'_>) -> Option<Context> {
         call.tag()?.clone().try_cast::<Context>()
+    }
+
+    /// What natives need beyond the language, by its type.
+    pub fn service<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.services.get()
     }
 
     /// How far a closure can reach, judged by the handles that it captured: everywhere when it captured none, because
