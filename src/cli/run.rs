@@ -33,6 +33,7 @@ pub struct Args {
     /// Changes nothing, and shows what would be changed (the same as `homelab plan`)
     #[arg(long)]
     pub dry_run: bool,
+    /// The simulator.
     #[command(flatten)]
     pub sim: SimArgs,
     /// Runs only the steps whose ids match (a glob; can be given again)
@@ -62,6 +63,7 @@ pub struct Args {
     /// Runs again whenever a file that the run read is saved
     #[arg(long)]
     pub watch: bool,
+    /// What is shown.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -69,6 +71,7 @@ pub struct Args {
 /// `homelab plan`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PlanArgs {
+    /// The same as for `run`.
     #[command(flatten)]
     pub run: Args,
     /// Ends with exit code 2 when something would change
@@ -186,7 +189,7 @@ impl Session {
             documented: environment.example().variables().iter().map(|variable| variable.name.clone()).collect(),
             set: BTreeSet::new(),
         };
-        let services = services::of(&self.stage, environment)?;
+        let services = services::of(&self.stage, &environment)?;
         let facts = Tables::of(&self.stage.project);
         let bench = Bench {
             root: &self.stage.project.root,

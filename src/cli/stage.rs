@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::seed;
 use crate::clients::dial::Dialler;
+use crate::clients::ssh::Pool;
 use crate::error::{Class, Error, Result};
 use crate::inputs::environment::Environment;
 use crate::inputs::tables::{Document, Proposals};
@@ -40,6 +41,7 @@ pub(super) struct Stage {
     pub redactor: Redactor,
     pub simulated: bool,
     pub dialler: Dialler,
+    pub pool: Pool,
     sim: Option<Sim>,
 }
 
@@ -49,7 +51,15 @@ impl Stage {
         let runtime = runtime()?;
         let sim = if args.sim { Some(runtime.block_on(start(&project, args))?) } else { None };
         let dialler = sim.as_ref().map_or(Dialler::Direct, |sim| Dialler::Through(sim.gateway()));
-        Ok(Stage { project, runtime, redactor: Redactor::default(), simulated: args.sim, dialler, sim })
+        Ok(Stage {
+            project,
+            runtime,
+            redactor: Redactor::default(),
+            simulated: args.sim,
+            dialler,
+            pool: Pool::new(dialler),
+            sim,
+        })
     }
 
     /// The variables, as they are now. Those that hold secrets are known to the redactor from here on.

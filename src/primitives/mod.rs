@@ -15,11 +15,12 @@ use crate::script::context::RealmHook;
 /// Teaches the engine all primitives.
 pub fn register(engine: &mut Engine) {
     flow::register(engine);
+    host::register(engine);
 }
 
 /// How handles tell what they reach.
 pub fn realms() -> Vec<RealmHook> {
-    Vec::new()
+    vec![host::realm_of]
 }
 
 /// The options of every primitive that takes some, by the name under which playbooks call it.
@@ -30,5 +31,10 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
         ("wait_until", schema_for!(flow::WaitOptions)),
         ("retry", schema_for!(flow::RetryOptions)),
         ("ensure", schema_for!(flow::Scripted)),
+        ("ssh::host", schema_for!(host::HostOptions)),
+        ("file", schema_for!(host::FileOptions)),
+        ("directory", schema_for!(host::DirectoryOptions)),
+        ("run", schema_for!(host::RunOptions)),
+        ("wait_for", schema_for!(host::WaitForOptions)),
     ])
 }
