@@ -8,6 +8,7 @@ use crate::clients::ssh;
 use crate::error::Result;
 use crate::inputs::environment::Environment;
 use crate::primitives::host::Ssh;
+use crate::primitives::proxmox::Api;
 use crate::script::context::Services;
 
 /// The services of a run.
@@ -25,8 +26,21 @@ impl RunServices {
 
 /// The services for a run on a stage.
 pub(super) fn of(stage: &Stage, environment: &Environment) -> Result<RunServices> {
-    let all = Services::default().with(Arc::new(ssh(stage, environment)));
+    let all = Services::default().with(Arc::new(ssh(stage, environment))).with(Arc::new(api(stage, environment)));
     Ok(RunServices { all })
+}
+
+/// The Proxmox APIs. A secret is known to the redactor before anything is made of it.
+fn api(stage: &Stage, environment: &Environment) -> Api {
+    let (environment, redactor) = (environment.clone(), stage.redactor.clone());
+    let lookup = move |name: &str| {
+        let value = environment.get(name).map(|(value, _)| value);
+        if let Some(secret) = value.as_ref().filter(|_| name.ends_with("SECRET") || name.ends_with("PASSWORD")) {
+            redactor.learn(secret);
+        }
+        Ok(value)
+    };
+    Api::new(Arc::clone(&stage.connections), Box::new(lookup))
 }
 
 /// SSH as the environment describes it. The simulated world knows nothing of the user's own keys and hosts.

@@ -12,6 +12,7 @@ use crate::error::{Class, Error, Result};
 use crate::inputs::environment::Environment;
 use crate::inputs::tables::{Document, Proposals};
 use crate::playbook::check;
+use crate::primitives::proxmox::Connections;
 use crate::project::Project;
 use crate::run::secret::Redactor;
 use crate::sim::{Faults, Scenario, Sim, SimConfig};
@@ -42,6 +43,7 @@ pub(super) struct Stage {
     pub simulated: bool,
     pub dialler: Dialler,
     pub pool: Pool,
+    pub connections: Arc<Connections>,
     sim: Option<Sim>,
 }
 
@@ -58,6 +60,7 @@ impl Stage {
             simulated: args.sim,
             dialler,
             pool: Pool::new(dialler),
+            connections: Arc::new(Connections::new(dialler)),
             sim,
         })
     }

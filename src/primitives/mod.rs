@@ -16,11 +16,12 @@ use crate::script::context::RealmHook;
 pub fn register(engine: &mut Engine) {
     flow::register(engine);
     host::register(engine);
+    proxmox::register(engine);
 }
 
 /// How handles tell what they reach.
 pub fn realms() -> Vec<RealmHook> {
-    vec![host::realm_of]
+    vec![host::realm_of, proxmox::realm_of]
 }
 
 /// The options of every primitive that takes some, by the name under which playbooks call it.
@@ -31,6 +32,9 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
         ("wait_until", schema_for!(flow::WaitOptions)),
         ("retry", schema_for!(flow::RetryOptions)),
         ("ensure", schema_for!(flow::Scripted)),
+        ("proxmox::connect", schema_for!(proxmox::ConnectOptions)),
+        ("require", schema_for!(proxmox::RequireOptions)),
+        ("vm", schema_for!(proxmox::vm::options::VmOptions)),
         ("ssh::host", schema_for!(host::HostOptions)),
         ("file", schema_for!(host::FileOptions)),
         ("directory", schema_for!(host::DirectoryOptions)),
