@@ -3,4 +3,8 @@
 pub mod flow;
 pub mod host;
 pub mod inputs;
+pub mod network;
 pub mod proxmox;
+
+#[cfg(test)]
+pub(crate) mod testing;
