@@ -3,7 +3,11 @@
 pub mod flow;
 pub mod host;
 pub mod inputs;
+pub mod network;
 pub mod proxmox;
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 
