@@ -17,7 +17,8 @@ pub fn ls(p: &Process) -> Exit {
     ];
     let options = Options::parse(p, "laA1drtnhFpL", &long)?;
     let mut status = 0;
-    let operands = if options.operands.is_empty() { vec![".".to_owned()] } else { options.operands.clone() };
+    let mut operands = if options.operands.is_empty() { vec![".".to_owned()] } else { options.operands.clone() };
+    operands.sort();
     let (mut files, mut dirs) = (Vec::new(), Vec::new());
     for path in operands {
         let full = p.path(&path);

@@ -258,7 +258,10 @@ pub fn dpkg_query(p: &Process) -> Exit {
     if !options.has('W') {
         return not_simulated("dpkg-query without -W");
     }
-    let format = options.value('f').unwrap_or("${binary:Package}\\t${Version}\\n");
+    let format = options
+        .value('f')
+        .map(|format| format.strip_prefix('=').unwrap_or(format))
+        .unwrap_or("${binary:Package}\\t${Version}\\n");
     let packages = p.session.with(|machine| machine.packages());
     let chosen: Vec<&Package> = match options.operands.is_empty() {
         true => packages.iter().collect(),

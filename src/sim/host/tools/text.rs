@@ -113,6 +113,9 @@ pub fn head(p: &Process) -> Exit {
             return Ok(0);
         }
     }
+    if let Some(text) = options.value('c').filter(|text| !text.starts_with('-') && options.operands.len() < 2) {
+        return first_bytes(p, options.operands.first().map_or("-", String::as_str), count_of(text)?);
+    }
     let (all, status) = contents(p, &options)?;
     print_parts(p, &options, &all, |bytes| match options.value('c') {
         Some(text) => {
@@ -128,6 +131,28 @@ pub fn head(p: &Process) -> Exit {
         }
     })?;
     Ok(status)
+}
+
+/// Copies the first bytes and reads no more, for a device may have no end.
+fn first_bytes(p: &Process, path: &str, mut left: usize) -> Exit {
+    let stream = match path {
+        "-" => p.fds.get(&0).cloned().ok_or(Errno::BadDescriptor)?,
+        _ => match p.open(path, Access::READ) {
+            Ok(stream) => stream,
+            Err(errno) => return fail(format!("cannot open '{path}' for reading: {errno}")),
+        },
+    };
+    let mut buffer = vec![0; 32 * 1024];
+    while left > 0 {
+        let most = left.min(buffer.len());
+        let length = stream.read(&mut buffer[..most], &p.session)?;
+        if length == 0 {
+            break;
+        }
+        p.out(&buffer[..length])?;
+        left -= length;
+    }
+    Ok(0)
 }
 
 /// The last lines or bytes.
