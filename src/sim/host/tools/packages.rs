@@ -108,7 +108,7 @@ pub fn apt_get(p: &Process) -> Exit {
         ("allow-downgrades", 'D'),
         ("allow-change-held-packages", 'H'),
     ];
-    let options = Options::parse(p, "yqsno:t:PDH", &long)?;
+    let options = Options::parse(p, "yqsno:PDH", &long)?;
     let Some((verb, names)) = options.operands.split_first() else { return fail("no operation") };
     let simulate = options.has('s');
     if !p.cred.is_root() && !simulate {
@@ -283,7 +283,7 @@ pub fn dpkg_query(p: &Process) -> Exit {
             .status
             .split(' ')
             .enumerate()
-            .map(|(at, word)| if at == 1 { String::new() } else { word[..1].to_owned() })
+            .map(|(at, word)| if at == 1 { String::new() } else { word.chars().take(1).collect() })
             .collect();
         let state = package.status.rsplit(' ').next().unwrap_or_default();
         for (field, value) in [

@@ -26,7 +26,7 @@ pub fn sed(p: &Process) -> Exit {
         }
     }
     p.args.retain(|argument| argument != "-");
-    let mut options = Options::parse(&p, "ne:Ers", &long)?;
+    let mut options = Options::parse(&p, "ne:Er", &long)?;
     let mut script = options.values('e').join("\n");
     if script.is_empty() {
         if options.operands.is_empty() {

@@ -60,8 +60,11 @@ fn with_count(p: &Process) -> Process {
     p
 }
 
+/// A file's name and content.
+pub type Input = (String, Vec<u8>);
+
 /// The contents of all inputs, complaining about those that cannot be read.
-pub fn contents(p: &Process, options: &Options) -> Result<(Vec<(String, Vec<u8>)>, i32), Stop> {
+pub fn contents(p: &Process, options: &Options) -> Result<(Vec<Input>, i32), Stop> {
     let mut status = 0;
     let mut all = Vec::new();
     for path in options.inputs() {
@@ -177,7 +180,7 @@ pub fn tail(p: &Process) -> Exit {
 fn print_parts<'a>(
     p: &Process,
     options: &Options,
-    all: &'a [(String, Vec<u8>)],
+    all: &'a [Input],
     part: impl Fn(&'a [u8]) -> Result<&'a [u8], Stop>,
 ) -> Result<(), Stop> {
     let titles = (all.len() > 1 && !options.has('q')) || options.has('v');
