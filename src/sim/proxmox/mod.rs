@@ -37,8 +37,5 @@ mod vm_power;
 mod vm_read;
 mod vm_update;
 
-#[cfg(test)]
-mod tests;
-
 pub(crate) use cluster::Cluster;
 pub(crate) use found::{TOKEN, USER, found};

@@ -1,0 +1,256 @@
+//! A small homelab to test against, and a client that speaks plain HTTP to it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, Once};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use hyper::ext::ReasonPhrase;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use crate::error::Result;
+use crate::sim::guests::{CloudInit, Connection, Execution, Machine, NodeSpec, Observer, SharedMachine, Workshop};
+use crate::sim::{Faults, GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed};
+
+/// A public key that parses, encoded once as the API wants it inside a form.
+pub(super) const KEY: &str =
+    "ssh-ed25519%20AAAAC3NzaC1lZDI1NTE5AAAAIMAjNsQUqkRCyRxGW4l5J7A3vV2YpJXG3b7n1o2p3q4r%20me%2Bhome%40laptop%0A";
+
+/// Three nodes, one template, one graphics card.
+pub(super) fn seed(scenario: Scenario) -> Seed {
+    let node = |name: &str, ip: &str| NodeSeed { name: name.into(), ip: ip.into(), memory_mb: 65_536, cores: 20 };
+    let storage = |id: &str, kind: &str, content: &str, shared: bool| StorageSeed {
+        id: id.into(),
+        kind: kind.into(),
+        content: content.into(),
+        shared,
+        size_bytes: 1 << 40,
+    };
+    Seed {
+        scenario,
+        cluster_name: "homelab".into(),
+        nodes: vec![node("pve1", "10.20.11.11"), node("pve2", "10.20.11.12"), node("pve3", "10.20.11.13")],
+        gateway: "10.20.11.1".into(),
+        search_domain: "home.arpa".into(),
+        bridges: vec!["vmbr0".into()],
+        storages: vec![
+            storage("local-zfs", "zfspool", "images,rootdir", false),
+            storage("nas-vmstorage", "nfs", "iso,vztmpl,backup,import,snippets", true),
+        ],
+        template: Some(TemplateSeed {
+            vmid: 9000,
+            name: "ubuntu-2404-k3s".into(),
+            node: "pve1".into(),
+            storage: "local-zfs".into(),
+            ci_user: "ubuntu".into(),
+        }),
+        gpus: vec![GpuSeed {
+            mapping: "rtx4000ada".into(),
+            node: "pve1".into(),
+            address: "0000:2f:00.0".into(),
+            pci_id: "10de:27b2".into(),
+            audio_id: "10de:22bc".into(),
+            subsystem_id: "10de:181b".into(),
+            iommu_group: 17,
+        }],
+        network_hosts: Vec::new(),
+    }
+}
+
+/// A machine that only echoes: enough to see what the cluster does with it.
+struct Echo {
+    settings: CloudInit,
+    boots: u64,
+}
+
+impl Machine for Echo {
+    fn reboot(&mut self) {
+        self.boots += 1;
+    }
+
+    fn apply(&mut self, settings: &CloudInit) {
+        self.settings = settings.clone();
+    }
+
+    fn agent_exec(&mut self, command: &[String]) -> Execution {
+        let out = if command == ["hostname"] { self.settings.hostname.clone() } else { command.join(" ") };
+        Execution { exit: 0, stdout: format!("{out}\n").into_bytes(), stderr: Vec::new() }
+    }
+
+    fn interfaces(&self) -> Value {
+        let (address, prefix) = self.settings.address.split_once('/').unwrap_or_default();
+        json!([{ "name": "eth0", "ip-addresses": [
+            { "ip-address-type": "ipv4", "ip-address": address, "prefix": prefix.parse::<u8>().unwrap_or_default() },
+        ] }])
+    }
+
+    fn save(&self) -> Value {
+        json!({ "settings": self.settings, "boots": self.boots })
+    }
+}
+
+/// Makes echoing machines. Their SSH says who they are and hangs up.
+struct Echoes;
+
+impl Workshop for Echoes {
+    fn guest(&self, settings: &CloudInit) -> SharedMachine {
+        Arc::new(Mutex::new(Echo { settings: settings.clone(), boots: 1 }))
+    }
+
+    fn node(&self, spec: &NodeSpec) -> SharedMachine {
+        let settings = CloudInit { hostname: spec.name.clone(), ..CloudInit::default() };
+        Arc::new(Mutex::new(Echo { settings, boots: 1 }))
+    }
+
+    fn load(&self, saved: &Value) -> Result<SharedMachine> {
+        let settings = serde_json::from_value(saved["settings"].clone()).unwrap();
+        Ok(Arc::new(Mutex::new(Echo { settings, boots: saved["boots"].as_u64().unwrap() })))
+    }
+
+    fn serve_ssh(
+        &self,
+        mut stream: Box<dyn Connection>,
+        machine: SharedMachine,
+        observer: Arc<dyn Observer>,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let name = machine.lock().unwrap().agent_exec(&["hostname".to_string()]).stdout;
+            observer.command(String::from_utf8_lossy(&name).trim(), "root", "greet", 0, false);
+            stream.write_all(&name).await.unwrap();
+        })
+    }
+}
+
+/// A simulator in a folder.
+pub(super) async fn start(dir: &Path, scenario: Scenario, faults: Option<&str>) -> Sim {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
+    let config = SimConfig {
+        dir: dir.into(),
+        seed: seed(scenario),
+        session: "test".into(),
+        faults: faults.map(|text| Faults::parse(text).unwrap()),
+        fixed_ports: false,
+        pace: 1.0,
+    };
+    Sim::start_with(config, Some(Arc::new(Echoes))).await.unwrap()
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) reason: String,
+    pub(super) body: Value,
+}
+
+impl Reply {
+    /// `data` of an answer that must be a success.
+    pub(super) fn data(&self) -> &Value {
+        assert_eq!(self.status, 200, "{} {}", self.reason, self.body);
+        &self.body["data"]
+    }
+}
+
+/// A client of one node.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Client {
+    /// A client that has not said who it is.
+    pub(super) fn nobody(sim: &Sim, address: &str) -> Self {
+        let proxy = reqwest::Proxy::all(format!("http://{}", sim.gateway())).unwrap();
+        let authority = reqwest::Certificate::from_pem(&std::fs::read(sim.authority()).unwrap()).unwrap();
+        let http = reqwest::Client::builder().proxy(proxy).tls_certs_only([authority]).build().unwrap();
+        Client { http, base: format!("https://{address}:8006/api2/json"), headers: Vec::new() }
+    }
+
+    /// The automation token at the first node.
+    pub(super) fn token(sim: &Sim) -> Self {
+        let given = |name: &str| sim.credentials()[name].clone();
+        let value = format!("PVEAPIToken={}={}", given("HOMELAB_PVE_TOKEN_ID"), given("HOMELAB_PVE_TOKEN_SECRET"));
+        let headers = vec![("Authorization".to_string(), value)];
+        Client { headers, ..Client::nobody(sim, "10.20.11.11") }
+    }
+
+    /// `root@pam` with a ticket, at a node.
+    pub(super) async fn root(sim: &Sim, address: &str) -> Self {
+        let mut client = Client::nobody(sim, address);
+        let password = sim.credentials()["HOMELAB_PVE_ROOT_PASSWORD"].clone();
+        let reply = client.post("/access/ticket", &[("username", "root@pam"), ("password", &password)]).await;
+        let data = reply.data();
+        let text = |name: &str| data[name].as_str().unwrap().to_string();
+        client.headers.push(("Cookie".into(), format!("PVEAuthCookie={}", text("ticket"))));
+        client.headers.push(("CSRFPreventionToken".into(), text("CSRFPreventionToken")));
+        client
+    }
+
+    /// One request. Values are form-encoded, once.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        form: &[(&str, &str)],
+    ) -> Result<Reply, reqwest::Error> {
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        if !form.is_empty() {
+            request =
+                if method == Method::POST || method == Method::PUT { request.form(form) } else { request.query(form) };
+        }
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        let phrase =
+            response.extensions().get::<ReasonPhrase>().map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into());
+        let reason = phrase.unwrap_or_else(|| "OK".to_string());
+        let text = response.text().await?;
+        Ok(Reply { status, reason, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, &[]).await.unwrap()
+    }
+
+    pub(super) async fn post(&self, path: &str, form: &[(&str, &str)]) -> Reply {
+        self.send(Method::POST, path, form).await.unwrap()
+    }
+
+    pub(super) async fn put(&self, path: &str, form: &[(&str, &str)]) -> Reply {
+        self.send(Method::PUT, path, form).await.unwrap()
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Reply {
+        self.send(Method::DELETE, path, &[]).await.unwrap()
+    }
+
+    /// Waits for the task that a reply names and gives how it ended.
+    pub(super) async fn ended(&self, reply: &Reply) -> String {
+        let upid = reply.data().as_str().unwrap();
+        let node = upid.split(':').nth(1).unwrap();
+        let path = format!("/nodes/{node}/tasks/{upid}/status");
+        let mut exit = None;
+        wait("the task to end", async || {
+            let status = self.get(&path).await;
+            exit = status.data()["exitstatus"].as_str().map(str::to_string);
+            exit.is_some()
+        })
+        .await;
+        exit.unwrap()
+    }
+}
+
+/// Polls until something holds, for at most ten seconds.
+pub(super) async fn wait(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "waited ten seconds for {what}");
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+}

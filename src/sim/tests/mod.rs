@@ -1,0 +1,6 @@
+//! The simulator seen from outside: HTTP through its gateway, as any client would.
+
+mod access;
+mod lab;
+mod network;
+mod virtual_machines;
