@@ -239,6 +239,23 @@ impl Cluster {
         id
     }
 
+    /// Puts a file on a shared storage.
+    #[cfg(test)]
+    pub(crate) fn add_shared_file(&mut self, storage: &str, name: &str, content: &str, size: u64) {
+        let format = name.rsplit('.').next().unwrap_or_default().to_string();
+        let id = format!("{storage}:{name}");
+        self.volumes.push(Volume {
+            id,
+            node: None,
+            size,
+            format,
+            content: content.into(),
+            vmid: None,
+            ctime: 0,
+            system: None,
+        });
+    }
+
     /// Where a volume's file would be on a node.
     pub(crate) fn path_of(&self, id: &str) -> String {
         let (storage, name) = id.split_once(':').unwrap_or((id, ""));

@@ -22,6 +22,7 @@ mod mapping;
 mod nodes;
 mod option_rights;
 mod permission;
+mod pools;
 mod property;
 mod roles;
 mod storage;
@@ -39,3 +40,5 @@ mod vm_update;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use found::{TOKEN, USER, found};
+#[cfg(test)]
+pub(crate) use roles::HOMELAB;

@@ -125,15 +125,20 @@ impl Workshop for Echoes {
 
 /// A simulator in a folder.
 pub(super) async fn start(dir: &Path, scenario: Scenario, faults: Option<&str>) -> Sim {
+    start_seeded(dir, seed(scenario), faults, 1.0).await
+}
+
+/// A simulator of another homelab, at another pace.
+pub(super) async fn start_seeded(dir: &Path, seed: Seed, faults: Option<&str>, pace: f64) -> Sim {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
     let config = SimConfig {
         dir: dir.into(),
-        seed: seed(scenario),
+        seed,
         session: "test".into(),
         faults: faults.map(|text| Faults::parse(text).unwrap()),
         fixed_ports: false,
-        pace: 1.0,
+        pace,
     };
     Sim::start_with(config, Some(Arc::new(Echoes))).await.unwrap()
 }
@@ -173,9 +178,14 @@ impl Client {
     /// The automation token at the first node.
     pub(super) fn token(sim: &Sim) -> Self {
         let given = |name: &str| sim.credentials()[name].clone();
-        let value = format!("PVEAPIToken={}={}", given("HOMELAB_PVE_TOKEN_ID"), given("HOMELAB_PVE_TOKEN_SECRET"));
-        let headers = vec![("Authorization".to_string(), value)];
-        Client { headers, ..Client::nobody(sim, "10.20.11.11") }
+        let (id, secret) = (given("HOMELAB_PVE_TOKEN_ID"), given("HOMELAB_PVE_TOKEN_SECRET"));
+        Client::with_token(sim, "10.20.11.11", &id, &secret)
+    }
+
+    /// Some token at some node.
+    pub(super) fn with_token(sim: &Sim, address: &str, id: &str, secret: &str) -> Self {
+        let headers = vec![("Authorization".to_string(), format!("PVEAPIToken={id}={secret}"))];
+        Client { headers, ..Client::nobody(sim, address) }
     }
 
     /// `root@pam` with a ticket, at a node.
@@ -205,13 +215,17 @@ impl Client {
             request =
                 if method == Method::POST || method == Method::PUT { request.form(form) } else { request.query(form) };
         }
-        let response = request.send().await?;
-        let status = response.status().as_u16();
-        let phrase =
-            response.extensions().get::<ReasonPhrase>().map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into());
-        let reason = phrase.unwrap_or_else(|| "OK".to_string());
-        let text = response.text().await?;
-        Ok(Reply { status, reason, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+        read(request.send().await?).await
+    }
+
+    /// One request with a body as it is, under any formatter.
+    pub(super) async fn send_raw(&self, method: Method, base: &str, path: &str, kind: &str, body: String) -> Reply {
+        let base = self.base.replace("/api2/json", base);
+        let mut request = self.http.request(method, format!("{base}{path}")).header("content-type", kind).body(body);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        read(request.send().await.unwrap()).await.unwrap()
     }
 
     pub(super) async fn get(&self, path: &str) -> Reply {
@@ -244,6 +258,15 @@ impl Client {
         .await;
         exit.unwrap()
     }
+}
+
+async fn read(response: reqwest::Response) -> Result<Reply, reqwest::Error> {
+    let status = response.status().as_u16();
+    let phrase =
+        response.extensions().get::<ReasonPhrase>().map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into());
+    let reason = phrase.unwrap_or_else(|| "OK".to_string());
+    let text = response.text().await?;
+    Ok(Reply { status, reason, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
 }
 
 /// Polls until something holds, for at most ten seconds.

@@ -3,4 +3,5 @@
 mod access;
 mod lab;
 mod network;
+mod replay;
 mod virtual_machines;
