@@ -164,7 +164,18 @@ pub(crate) fn permissions(cluster: &mut Cluster, call: &Call) -> Outcome {
     let paths: BTreeSet<String> = match call.params.get("path") {
         Some(path) => BTreeSet::from([path.to_string()]),
         None => {
-            let roots = ["/", "/access", "/access/groups", "/mapping", "/nodes", "/pool", "/sdn", "/storage", "/vms"];
+            let roots = [
+                "/",
+                "/access",
+                "/access/groups",
+                "/mapping",
+                "/nodes",
+                "/pool",
+                "/sdn",
+                "/sdn/zones",
+                "/storage",
+                "/vms",
+            ];
             roots.into_iter().chain(access.rows.iter().map(|row| row.path.as_str())).map(str::to_string).collect()
         }
     };

@@ -92,7 +92,7 @@ pub(crate) fn size_text(bytes: u64) -> String {
     let mut size = bytes;
     let mut unit = "";
     for next in ["K", "M", "G", "T"] {
-        if size == 0 || size % 1024 != 0 {
+        if size == 0 || !size.is_multiple_of(1024) {
             break;
         }
         size /= 1024;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use regex::Regex;
 use reqwest::Method;
@@ -12,9 +13,11 @@ use super::lab::{Client, Reply, seed, start_seeded, wait};
 use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, StorageSeed};
 
 /// The scenarios whose world can be made here, each group one world, in the order they were recorded.
-const GROUPS: [(Scenario, &[&str]); 4] = [
+const GROUPS: [(Scenario, &[&str]); 6] = [
     (Scenario::Bare, &["access-tickets", "http-shapes"]),
     (Scenario::Bare, &["access-roles"]),
+    (Scenario::Bare, &["access-users"]),
+    (Scenario::Bare, &["cluster-standalone"]),
     (Scenario::Bare, &["access-tokens-acl"]),
     (
         Scenario::Plan,
@@ -24,6 +27,7 @@ const GROUPS: [(Scenario, &[&str]); 4] = [
             "vm-config-readback",
             "token-missing-privilege",
             "token-root-only",
+            "node-info",
             "vm-power",
             "mapping-pci",
             "vm-pending-hotplug",
@@ -35,10 +39,11 @@ const GROUPS: [(Scenario, &[&str]); 4] = [
 ];
 
 /// Exchanges that tell what the recorders did beside the API: a wrong secret, an agent switched off, a lock file held, a
-/// machine stopped, a role made for another recording.
-const BESIDE_THE_API: [(&str, &[u64]); 5] = [
+/// machine stopped, a role made for another recording, a user whose password is not told, a group.
+const BESIDE_THE_API: [(&str, &[u64]); 6] = [
+    ("access-users", &[17, 18, 40, 43, 49]),
     ("access-tokens-acl", &[21, 23]),
-    ("token-root-only", &[21, 42]),
+    ("token-root-only", &[21]),
     ("vm-power", &[34, 35, 36]),
     ("tasks", &[43, 44, 48, 60, 63]),
     ("task-warnings", &[11]),
@@ -135,6 +140,14 @@ async fn prepare(sim: &Sim, file: &str) {
             root.post("/cluster/mapping/pci", &[("id", "gpu0"), ("map", map)]).await.data();
             &[("vmid", "240"), ("name", "tok"), small, ("scsi0", "local:1"), net, ("agent", "1"), ("start", "1")]
         }
+        "cluster-standalone" => {
+            let secret = sim.credentials()["HOMELAB_PVE_TOKEN_SECRET"].clone();
+            let access = &mut sim.frame.world().clusters[0].access;
+            access.add_user("automation@pve", "");
+            access.add_token("automation@pve", "homelab", true, &secret);
+            access.grant_homelab("automation@pve", "homelab");
+            return;
+        }
         "access-tokens-acl" => {
             root.post("/access/users", &[("userid", "automation@pve")]).await.data();
             for (role, privileges) in roles() {
@@ -221,6 +234,10 @@ impl<'s> Replay<'s> {
         let number = exchange["n"].as_u64().unwrap();
         self.recorded.insert(number, response["body"].clone());
         let Some(client) = self.client(exchange).await else { return Verdict::Skipped };
+        let uses = request["uses"].as_array().into_iter().flatten();
+        if uses.filter_map(|used| used["n"].as_u64()).any(|number| self.is_not_simulated(number)) {
+            return Verdict::Skipped;
+        }
         // A password that the recorder took out cannot be given again.
         let hidden = path_of(request).starts_with("/access") && request.to_string().contains("***");
         if hidden || request["path"].as_str().is_some_and(|path| path.contains("%3A")) {
@@ -281,6 +298,12 @@ impl<'s> Replay<'s> {
                 Some(Client::with_token(self.sim, to, id, secret))
             }
         }
+    }
+
+    /// Whether an earlier exchange was none here.
+    fn is_not_simulated(&self, number: u64) -> bool {
+        let message = self.live.get(&number).and_then(|body| body["message"].as_str());
+        message.is_some_and(|message| message.starts_with("not simulated"))
     }
 
     /// Puts values of earlier answers here in the place of those recorded.
@@ -373,16 +396,18 @@ fn normal(body: &Value, request: &Value) -> BTreeMap<String, String> {
 }
 
 fn steady(value: &Value) -> String {
-    let volatile = [
-        "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
-        "[0-9a-f]{40}",
-        "BC:24:11:[0-9A-F:]{8}",
-        "ctime=[0-9]+",
-        "UPID:[^\"]+",
-        r#"(?:"value":")[^"]*""#,
-    ];
-    let text = sorted(value).to_string();
-    volatile.iter().fold(text, |text, pattern| Regex::new(pattern).unwrap().replace_all(&text, "~").into_owned())
+    static VOLATILE: LazyLock<Regex> = LazyLock::new(|| {
+        let kinds = [
+            "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+            "[0-9a-f]{40}",
+            "BC:24:11:[0-9A-F:]{8}",
+            "ctime=[0-9]+",
+            "UPID:[^\"]+",
+            r#"(?:"value":")[^"]*""#,
+        ];
+        Regex::new(&kinds.join("|")).unwrap()
+    });
+    VOLATILE.replace_all(&sorted(value).to_string(), "~").into_owned()
 }
 
 fn sorted(value: &Value) -> Value {
