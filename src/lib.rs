@@ -1,8 +1,15 @@
 //! `homelab`: an embedded scripting runtime that converges Proxmox nodes, SSH hosts, GPUs and Kubernetes to a
-//! described state. Each layer imports only those below it; the list runs from top to bottom.
+//! described state. Each layer imports only those below it.
 
+pub mod cli;
 pub mod clients;
-pub mod run;
-pub mod sim;
-
 pub mod error;
+pub mod inputs;
+pub mod playbook;
+pub mod primitives;
+pub mod project;
+pub mod run;
+pub mod screen;
+pub mod script;
+pub mod sim;
+pub mod watch;

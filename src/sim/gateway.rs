@@ -112,9 +112,9 @@ async fn serve(stream: Box<dyn Connection>, target: Target, frame: &Arc<Frame>) 
                 http::serve(stream, Arc::clone(frame), node).await;
             }
         }
-        Target::Ssh(machine, workshop) => {
+        Target::Ssh(machine) => {
             let observer: Arc<dyn Observer> = frame.clone();
-            workshop.serve_ssh(stream, machine, observer).await;
+            machine.serve_ssh(stream, observer).await;
         }
         Target::Closed | Target::Nobody => {}
     }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(crate) use super::host::Observer;
 use crate::error::Result;
 
 /// What cloud-init tells a guest at its first boot.
@@ -43,34 +44,30 @@ pub(crate) struct Execution {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// The inside of one machine.
-pub(crate) trait Machine: Send {
+/// The inside of one machine, which connections and the cluster share.
+pub(crate) trait Machine: Send + Sync {
     /// Boots again.
-    fn reboot(&mut self);
+    fn reboot(&self);
     /// Takes on changed cloud-init settings, as a guest does when it boots with a changed drive.
-    fn apply(&mut self, settings: &CloudInit);
+    fn apply(&self, settings: &CloudInit);
     /// Runs a command as root.
-    fn agent_exec(&mut self, command: &[String]) -> Execution;
+    fn agent_exec(&self, command: &[String]) -> Execution;
     /// Its network interfaces, in the guest agent's form.
     fn interfaces(&self) -> Value;
     /// Itself, for the world's file.
     fn save(&self) -> Value;
+    /// Serves one connection to port 22.
+    fn serve_ssh(self: Arc<Self>, stream: Box<dyn Connection>, observer: Arc<dyn Observer>) -> BoxFuture<'static, ()>;
 }
 
 /// A machine that connections and the cluster share.
-pub(crate) type SharedMachine = Arc<Mutex<dyn Machine>>;
+pub(crate) type SharedMachine = Arc<dyn Machine>;
 
 /// A connection to serve.
 pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for S {}
 
-/// Hears of every command that ran over SSH.
-pub(crate) trait Observer: Send + Sync {
-    /// A command has ended.
-    fn command(&self, host: &str, user: &str, command: &str, exit: i32, mutated: bool);
-}
-
-/// Makes machines and serves their SSH.
+/// Makes machines.
 pub(crate) trait Workshop: Send + Sync {
     /// A guest that boots for the first time.
     fn guest(&self, settings: &CloudInit) -> SharedMachine;
@@ -78,13 +75,6 @@ pub(crate) trait Workshop: Send + Sync {
     fn node(&self, spec: &NodeSpec) -> SharedMachine;
     /// A machine from the world's file.
     fn load(&self, saved: &Value) -> Result<SharedMachine>;
-    /// Serves one connection to port 22.
-    fn serve_ssh(
-        &self,
-        stream: Box<dyn Connection>,
-        machine: SharedMachine,
-        observer: Arc<dyn Observer>,
-    ) -> BoxFuture<'static, ()>;
 }
 
 /// A machine at rest or at work.
@@ -104,15 +94,10 @@ impl From<Value> for Slot {
 impl Serialize for Slot {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         match &self.live {
-            Some(machine) => lock(machine).save().serialize(serializer),
+            Some(machine) => machine.save().serialize(serializer),
             None => self.saved.serialize(serializer),
         }
     }
-}
-
-/// Locks a machine. One whose command panicked is as good as any other that was switched off in the middle of one.
-fn lock(machine: &SharedMachine) -> std::sync::MutexGuard<'_, dyn Machine + 'static> {
-    machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A guest: its settings, and its inside.
@@ -156,19 +141,14 @@ impl Machines {
         Ok(())
     }
 
-    /// The workshop, to serve a connection.
-    pub(crate) fn workshop(&self) -> Option<Arc<dyn Workshop>> {
-        self.workshop.clone()
-    }
-
     /// Boots a guest. The first time it is made; later its disk has kept its state, and it reads the drive again.
     pub(crate) fn boot_guest(&mut self, vmid: u32, settings: CloudInit, has_drive: bool) {
         match self.guests.get_mut(&vmid) {
             Some(guest) => {
                 if let Some(machine) = &guest.machine.live {
-                    lock(machine).reboot();
+                    machine.reboot();
                     if has_drive && guest.settings != settings {
-                        lock(machine).apply(&settings);
+                        machine.apply(&settings);
                     }
                 }
                 if has_drive {
@@ -185,7 +165,7 @@ impl Machines {
     /// Boots a guest again without looking at its drive.
     pub(crate) fn reboot_guest(&self, vmid: u32) {
         if let Some(machine) = self.guest(vmid) {
-            lock(&machine).reboot();
+            machine.reboot();
         }
     }
 
@@ -220,11 +200,11 @@ impl Machines {
 
     /// Runs a command through a guest's agent.
     pub(crate) fn execute(&self, vmid: u32, command: &[String]) -> Execution {
-        self.guest(vmid).map(|machine| lock(&machine).agent_exec(command)).unwrap_or_default()
+        self.guest(vmid).map(|machine| machine.agent_exec(command)).unwrap_or_default()
     }
 
     /// A guest's interfaces.
     pub(crate) fn interfaces(&self, vmid: u32) -> Value {
-        self.guest(vmid).map_or(json!([]), |machine| lock(&machine).interfaces())
+        self.guest(vmid).map_or(json!([]), |machine| machine.interfaces())
     }
 }

@@ -8,6 +8,8 @@ mod faults;
 mod frame;
 mod gateway;
 mod guests;
+pub mod host;
+mod insides;
 mod log;
 mod proxmox;
 mod seed;
@@ -90,10 +92,10 @@ impl std::fmt::Debug for Sim {
 impl Sim {
     /// Starts the servers on the caller's runtime: on the world in the folder, or on a new one made of the seed.
     pub async fn start(config: SimConfig) -> Result<Sim> {
-        Sim::start_with(config, None).await
+        Sim::start_with(config, Arc::new(insides::Posix)).await
     }
 
-    async fn start_with(config: SimConfig, workshop: Option<Arc<dyn Workshop>>) -> Result<Sim> {
+    async fn start_with(config: SimConfig, workshop: Arc<dyn Workshop>) -> Result<Sim> {
         config.seed.check()?;
         let SimConfig { dir, seed, session, faults, fixed_ports, pace } = config;
         fs::create_dir_all(&dir).map_err(|error| {
@@ -113,7 +115,7 @@ impl Sim {
             cluster.pace = pace;
         }
         let (_, public_key) = credentials::ssh_key(&dir)?;
-        world.attach(workshop, &[public_key])?;
+        world.attach(Some(workshop), &[public_key])?;
         let credentials = credentials::open(&dir, &world, &certificates)?;
         let log = RequestLog::open(&dir, &session)?;
         let frame = Frame::new(&dir, world, log, faults, certificates);

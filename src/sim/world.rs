@@ -52,7 +52,7 @@ pub(crate) enum Target {
     /// The API of a node.
     Api(String),
     /// The SSH server of a machine.
-    Ssh(SharedMachine, Arc<dyn Workshop>),
+    Ssh(SharedMachine),
     /// A machine that has this port closed, or is not up yet.
     Closed,
     /// Nobody.
@@ -149,8 +149,8 @@ impl World {
                     continue;
                 }
                 let up = port == 22 && cluster.guest_answers(vmid, now);
-                return match (cluster.machines.guest(vmid), cluster.machines.workshop()) {
-                    (Some(machine), Some(workshop)) if up => Target::Ssh(machine, workshop),
+                return match cluster.machines.guest(vmid) {
+                    Some(machine) if up => Target::Ssh(machine),
                     _ => Target::Closed,
                 };
             }
@@ -162,9 +162,9 @@ impl World {
         let Some(cluster) = self.clusters.iter().find(|cluster| cluster.nodes.contains_key(name)) else {
             return Target::Nobody;
         };
-        match (port, cluster.machines.node(name), cluster.machines.workshop()) {
-            (8006, _, _) => Target::Api(name.to_string()),
-            (22, Some(machine), Some(workshop)) => Target::Ssh(machine, workshop),
+        match (port, cluster.machines.node(name)) {
+            (8006, _) => Target::Api(name.to_string()),
+            (22, Some(machine)) => Target::Ssh(machine),
             _ => Target::Closed,
         }
     }

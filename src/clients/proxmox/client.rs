@@ -1,0 +1,326 @@
+//! Calls to the API: over few connections, with few and careful repetitions.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::ext::ReasonPhrase;
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::{Method, Url};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::clients::dial::Dialler;
+use crate::error::{Class, Error};
+use crate::run::capability::Writer;
+
+use super::lost::{Lost, Way};
+use super::session::{Pass, Session};
+use super::settings::{Endpoint, Settings};
+use super::{ApiError, Failure, Params, Result};
+
+/// The API's proxy has three workers: more connections only wait for each other, and every new one costs a handshake.
+const CONNECTIONS: usize = 3;
+
+/// The server drops a connection that was idle for 5 s. Ours is given up before, so that no call meets the closing.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// How often a call is repeated at most.
+const REPEATS: u32 = 3;
+
+/// How fast the client repeats and polls. Tests go faster.
+#[derive(Debug, Clone)]
+pub(super) struct Pace {
+    /// The pause before the first repetition; it doubles.
+    pub repeat: Duration,
+    /// The pause after the first look at a task; it grows to `poll_at_most`.
+    pub poll: Duration,
+    pub poll_at_most: Duration,
+    /// How long a task is waited for while its node does not answer.
+    pub endure: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Pace { repeat: ms(250), poll: ms(100), poll_at_most: ms(2_000), endure: ms(90_000) }
+    }
+}
+
+/// The API of one node. Clones share connections and login.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    endpoint: Endpoint,
+    who: String,
+    session: Session,
+    http: reqwest::Client,
+    permits: Semaphore,
+    dialler: Dialler,
+    connect_timeout: Duration,
+    request_timeout: Duration,
+    pace: Pace,
+}
+
+/// What the API answered.
+#[derive(Clone, PartialEq)]
+pub struct Answer {
+    /// The answer proper. Its types are loose: the same field is a number here and a string there.
+    pub data: Value,
+    /// How many rows there are altogether, where the answer is a page of them.
+    pub total: Option<u64>,
+    /// The diff between the network configuration and its pending edits.
+    pub changes: Option<String>,
+}
+
+/// Shows no values: an answer may hold a new token's secret.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let data = match &self.data {
+            Value::Array(rows) => format!("{} rows", rows.len()),
+            Value::Object(map) => map.keys().map(String::as_str).collect::<Vec<_>>().join(" "),
+            Value::Null => "null".to_owned(),
+            _ => "a value".to_owned(),
+        };
+        f.debug_struct("Answer").field("data", &data).field("total", &self.total).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client for an API. Nothing is sent before the first call.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        Self::with_pace(settings, Pace::default())
+    }
+
+    pub(super) fn with_pace(settings: Settings, pace: Pace) -> Result<Self, Error> {
+        let endpoint = Endpoint::parse(&settings.url)?;
+        let place = &endpoint.place;
+        let who = settings.credentials.who().to_owned();
+        let inner = Inner {
+            http: http_client(place, &settings)?,
+            session: Session::new(place, settings.credentials)?,
+            who,
+            permits: Semaphore::new(CONNECTIONS),
+            dialler: settings.dialler,
+            connect_timeout: settings.connect_timeout,
+            request_timeout: settings.request_timeout,
+            pace,
+            endpoint,
+        };
+        Ok(Client { inner: Arc::new(inner) })
+    }
+
+    /// The host of the API, with the port when it is not the usual one.
+    pub fn place(&self) -> &str {
+        &self.inner.endpoint.place
+    }
+
+    /// Reads. Repeated when the connection is lost or another node does not answer.
+    pub async fn get(&self, path: &str, params: &Params) -> Result<Answer> {
+        self.call(Method::GET, path, params).await
+    }
+
+    /// Creates or starts something. Never repeated once it may have arrived, like all writes.
+    pub async fn post(&self, path: &str, params: &Params, _: &Writer) -> Result<Answer> {
+        self.call(Method::POST, path, params).await
+    }
+
+    /// Changes something.
+    pub async fn put(&self, path: &str, params: &Params, _: &Writer) -> Result<Answer> {
+        self.call(Method::PUT, path, params).await
+    }
+
+    /// Deletes something. The parameters travel in the query string: the API refuses a body.
+    pub async fn delete(&self, path: &str, params: &Params, _: &Writer) -> Result<Answer> {
+        self.call(Method::DELETE, path, params).await
+    }
+
+    pub(super) fn pace(&self) -> &Pace {
+        &self.inner.pace
+    }
+
+    async fn call(&self, method: Method, path: &str, params: &Params) -> Result<Answer> {
+        let call = Call::new(&self.inner.endpoint, method, path, params)?;
+        let pass = self.pass().await?;
+        match self.repeat(&call, &pass).await {
+            Err(Failure::Api(refused)) if refused.wants_login() && self.inner.session.forget(&pass).await => {
+                // A refused login changes nothing on the other side, so even a write is sent again, once.
+                self.repeat(&call, &self.pass().await?).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn pass(&self) -> Result<Pass> {
+        let log_in = async |params: Params| {
+            let mut call = Call::new(&self.inner.endpoint, Method::POST, "/access/ticket", &params)?;
+            call.repeatable = true;
+            self.repeat(&call, &Pass::default()).await
+        };
+        self.inner.session.pass(self.place(), log_in).await
+    }
+
+    async fn repeat(&self, call: &Call, pass: &Pass) -> Result<Answer> {
+        let mut pause = self.inner.pace.repeat;
+        for _ in 0..REPEATS {
+            match self.send(call, pass).await {
+                Ok(answer) => return Ok(answer),
+                Err(miss) if miss.is_worth_repeating(call) => {}
+                Err(miss) => return Err(miss.into()),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        self.send(call, pass).await.map_err(Failure::from)
+    }
+
+    async fn send(&self, call: &Call, pass: &Pass) -> Result<Answer, Miss> {
+        let inner = &self.inner;
+        // Held until the answer is read: a connection is busy that long. The semaphore is never closed.
+        let _permit = inner.permits.acquire().await;
+        let mut request = inner.http.request(call.method.clone(), call.url.clone());
+        request = request.headers(pass.headers(call.method != Method::GET)).header(ACCEPT, "application/json");
+        if call.form.as_deref() == Some("") {
+            // Said aloud: a POST without any length is left to the server's guess.
+            request = request.header(CONTENT_LENGTH, 0);
+        } else if let Some(form) = &call.form {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone());
+        }
+        let exchange = async {
+            let response = request.send().await?;
+            let status = response.status();
+            let reason =
+                response.extensions().get::<ReasonPhrase>().map(|r| String::from_utf8_lossy(r.as_bytes()).into_owned());
+            let reason = reason.unwrap_or_else(|| status.canonical_reason().unwrap_or_default().to_owned());
+            Ok((status.as_u16(), reason, response.bytes().await?))
+        };
+        let way = Way {
+            to: &inner.endpoint,
+            dialler: inner.dialler,
+            connect_timeout: inner.connect_timeout,
+            request_timeout: inner.request_timeout,
+        };
+        match exchange.await {
+            Ok((200..=299, _, body)) => self.read_answer(call, &body).map_err(Miss::Nonsense),
+            Ok((status, reason, body)) => Err(Miss::Refused(self.refusal(call, status, reason, &body))),
+            Err(lost) => Err(Miss::Lost(way.explain(&call.method, &call.path, lost).await)),
+        }
+    }
+
+    fn read_answer(&self, call: &Call, body: &[u8]) -> Result<Answer, Error> {
+        let nonsense = || {
+            let Call { method, path, .. } = call;
+            Error::new(Class::Failed, format!("{}: {method} {path} was not answered as Proxmox answers", self.place()))
+                .help("is this the address of a Proxmox VE node?")
+        };
+        // serde's own words are a position at most; the body could hold a secret and is not quoted.
+        let answer: Value = serde_json::from_slice(body).map_err(|e| nonsense().cause(e))?;
+        let Value::Object(mut answer) = answer else { return Err(nonsense().cause("not a JSON object")) };
+        let data = answer.remove("data").ok_or_else(|| nonsense().cause("no `data` in it"))?;
+        let total = answer.get("total").and_then(|total| total.as_u64().or_else(|| total.as_str()?.parse().ok()));
+        let changes = answer.get("changes").and_then(Value::as_str).map(str::to_owned);
+        Ok(Answer { data, total, changes })
+    }
+
+    fn refusal(&self, call: &Call, status: u16, reason: String, body: &[u8]) -> ApiError {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let message = body.get("message").and_then(Value::as_str).unwrap_or_default();
+        let lines = message.lines().map(str::trim_end).filter(|line| !line.is_empty() && *line != reason);
+        let errors = body.get("errors").and_then(Value::as_object).into_iter().flatten();
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), |text| text.trim_end().to_owned());
+        ApiError {
+            status,
+            details: lines.map(str::to_owned).collect(),
+            errors: errors.map(|(parameter, value)| (parameter.clone(), text(value))).collect(),
+            reason,
+            method: call.method.to_string(),
+            path: call.path.clone(),
+            place: self.place().to_owned(),
+            who: self.inner.who.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("place", &self.place()).field("who", &self.inner.who).finish_non_exhaustive()
+    }
+}
+
+fn http_client(place: &str, settings: &Settings) -> Result<reqwest::Client, Error> {
+    let broken = |e: reqwest::Error| Error::new(Class::Bug, format!("{place}: no HTTP client can be made")).cause(e);
+    let mut builder = reqwest::Client::builder()
+        .http1_only()
+        .https_only(true)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .tcp_nodelay(true)
+        .pool_max_idle_per_host(CONNECTIONS)
+        .pool_idle_timeout(IDLE)
+        .connect_timeout(settings.connect_timeout)
+        .timeout(settings.request_timeout);
+    if let Some(tls) = settings.trust.tls_config(place)? {
+        builder = builder.tls_backend_preconfigured(tls);
+    }
+    if let Dialler::Through(gateway) = settings.dialler {
+        builder = builder.proxy(reqwest::Proxy::all(format!("http://{gateway}")).map_err(broken)?);
+    }
+    builder.build().map_err(broken)
+}
+
+/// One call, ready to be sent more than once.
+struct Call {
+    method: Method,
+    path: String,
+    url: Url,
+    form: Option<String>,
+    repeatable: bool,
+}
+
+impl Call {
+    fn new(endpoint: &Endpoint, method: Method, path: &str, params: &Params) -> Result<Self, Error> {
+        let Endpoint { place, base, .. } = endpoint;
+        let has_body = method == Method::POST || method == Method::PUT;
+        let in_query = !has_body && !params.is_empty();
+        let query = if in_query { format!("?{}", params.encoded()) } else { String::new() };
+        let wrong = || Error::new(Class::Bug, format!("{place}: `{path}` is not a path of the API"));
+        let url = Url::parse(&format!("{base}{path}{query}")).map_err(|e| wrong().cause(e))?;
+        // `..` and `?` would lead elsewhere than the path says.
+        if !path.starts_with('/') || url.path() != format!("/api2/json{path}") {
+            return Err(wrong().help("write names in paths with `segment`"));
+        }
+        let repeatable = method == Method::GET;
+        Ok(Call { path: path.to_owned(), url, form: has_body.then(|| params.encoded()), repeatable, method })
+    }
+}
+
+/// A call that did not get what it wanted.
+enum Miss {
+    Lost(Lost),
+    Refused(ApiError),
+    Nonsense(Error),
+}
+
+impl Miss {
+    fn is_worth_repeating(&self, call: &Call) -> bool {
+        match self {
+            Miss::Lost(lost) => lost.again && (call.repeatable || !lost.sent),
+            Miss::Refused(refused) => call.repeatable && matches!(refused.status, 502 | 503 | 504 | 595 | 596),
+            Miss::Nonsense(_) => false,
+        }
+    }
+}
+
+impl From<Miss> for Failure {
+    fn from(miss: Miss) -> Self {
+        match miss {
+            Miss::Lost(lost) => Failure::Other(lost.error),
+            Miss::Refused(refused) => refused.into(),
+            Miss::Nonsense(error) => Failure::Other(error),
+        }
+    }
+}

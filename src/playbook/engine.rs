@@ -1,0 +1,150 @@
+//! The engine: the language with its limits, our values in it, and what runs a script.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rhai::{AST, Dynamic, Engine, Position, Scope};
+
+use super::modules::Resolver;
+use super::rewrite::rewrite;
+use super::sources::{Source, Sources, span};
+use super::{language, rewrite_nodes, rewrite_top, strict, strict_lift, strict_text};
+use crate::error::{Class, Error, Label, Result};
+use crate::run::deferral::Deferral;
+use crate::script::failure::fail;
+use crate::script::{self, RhaiResult};
+
+pub use super::rewrite_top::OnDeferred;
+
+/// What an engine is built from.
+pub struct EngineOptions<'a> {
+    /// What registers the primitives.
+    pub register: &'a [fn(&mut Engine)],
+    /// Where the project is, for imports.
+    pub root: PathBuf,
+    /// Takes note of every script that is read.
+    pub sources: Sources,
+    /// Ends the script soon after it becomes true, even in an endless loop.
+    pub cancel: Arc<AtomicBool>,
+    /// Hears of top-level statements that a dry run could not carry out.
+    pub on_deferred: OnDeferred,
+    /// Hears what a script prints.
+    pub on_print: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Default for EngineOptions<'_> {
+    fn default() -> Self {
+        EngineOptions {
+            register: &[],
+            root: PathBuf::from("."),
+            sources: Sources::default(),
+            cancel: Arc::default(),
+            on_deferred: Arc::new(|_: &Deferral, _: Option<&str>, _: Position| {}),
+            on_print: Arc::new(|_| {}),
+        }
+    }
+}
+
+/// A script, as it was written and as it is run.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// As written: what checks read.
+    pub original: AST,
+    /// As run: unknowns stay unknown.
+    pub rewritten: AST,
+}
+
+/// Builds the engine of one run.
+pub fn build(options: EngineOptions) -> Engine {
+    let mut engine = language::engine();
+    let cancel = options.cancel;
+    engine.on_progress(move |_| cancel.load(Ordering::Relaxed).then(|| Dynamic::from(interrupted())));
+    let on_print = options.on_print;
+    let on_debug = on_print.clone();
+    engine.on_print(move |text| on_print(text));
+    engine.on_debug(move |text, _, _| on_debug(text));
+    engine.set_module_resolver(Resolver::new(options.root, options.sources));
+
+    script::register(&mut engine);
+    strict::register(&mut engine);
+    strict_text::register(&mut engine);
+    rewrite_nodes::register(&mut engine);
+    rewrite_top::register(&mut engine, options.on_deferred);
+    options.register.iter().for_each(|register| register(&mut engine));
+    // Last: it must know all functions.
+    strict_lift::register(&mut engine);
+    engine
+}
+
+fn interrupted() -> Error {
+    Error::new(Class::Interrupted, "the playbook was interrupted").help("go on with `homelab run --resume`")
+}
+
+/// Compiles a script. `name` is what positions and reports call it.
+pub fn compile(engine: &Engine, name: &str, text: &str) -> Result<Compiled> {
+    let mut original = engine.compile(without_shebang(text)).map_err(|error| {
+        let label = Label {
+            file: name.to_owned(),
+            text: text.into(),
+            span: span(text, error.position()),
+            note: "here".to_owned(),
+        };
+        Error::new(Class::Script, format!("{name}: {}", lower_first(&error.err_type().to_string()))).at(label)
+    })?;
+    original.set_source(name);
+    let rewritten = rewrite(&original);
+    Ok(Compiled { original, rewritten })
+}
+
+/// Blanks a `#!` line, so that every position stays where it is.
+fn without_shebang(text: &str) -> String {
+    if !text.starts_with("#!") {
+        return text.to_owned();
+    }
+    let end = text.find('\n').unwrap_or(text.len());
+    format!("{}{}", " ".repeat(end), &text[end..])
+}
+
+fn lower_first(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+}
+
+/// Reads, compiles and records a playbook. `path` is its file; its name is the path within the project.
+pub fn load(engine: &Engine, root: &Path, sources: &Sources, path: &Path) -> Result<Compiled> {
+    let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy().replace('\\', "/");
+    sources.looked_for(path.to_owned());
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::new(Class::InputMissing, format!("{name}: cannot be read")).cause(error))?;
+    let compiled = compile(engine, &name, &text)?;
+    sources.record(Source {
+        name,
+        text: text.into(),
+        ast: Arc::new(compiled.original.clone()),
+        path: Some(path.to_owned()),
+        embedded: false,
+    });
+    Ok(compiled)
+}
+
+/// Runs a script to its end.
+pub fn run(engine: &Engine, script: &Compiled) -> RhaiResult<()> {
+    evaluate(engine, &mut Scope::new(), script).map(|_| ())
+}
+
+/// Runs a script and gives back the value of its last statement.
+pub fn evaluate(engine: &Engine, scope: &mut Scope, script: &Compiled) -> RhaiResult<Dynamic> {
+    // The language itself and natives of ours can panic; a run must still end in order.
+    let outcome = catch_unwind(AssertUnwindSafe(|| engine.eval_ast_with_scope(scope, &script.rewritten)));
+    outcome.unwrap_or_else(|panic| Err(fail(defect(&*panic))))
+}
+
+fn defect(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::new(Class::Bug, "homelab: a defect ended the playbook")
+        .cause(text.unwrap_or("a panic without words"))
+        .help("report it with the playbook's line; what was under way is in `homelab status`")
+}

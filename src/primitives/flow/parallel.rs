@@ -1,0 +1,100 @@
+//! Doing the same for many items at once.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use rhai::{Array, Dynamic, FnPtr, NativeCallContext};
+
+use crate::error::{Class, Error};
+use crate::run::deferral;
+use crate::run::overlay::Spread;
+use crate::run::scope::{self, Branch};
+use crate::run::session::lock;
+use crate::run::unknown::Unknown;
+use crate::run::value::Value;
+use crate::script::RhaiResult;
+use crate::script::closure::detach;
+use crate::script::context::Context;
+use crate::script::convert::to_dynamic;
+use crate::script::failure::fail;
+
+/// Scripts recurse on the stack of their thread, deeper than a thread's usual 2 MiB in a debug build.
+const STACK: usize = 32 << 20;
+
+type Slot = Mutex<Option<(RhaiResult<Dynamic>, Branch)>>;
+
+/// Calls a closure for every item, several at once, and gives back what it returned, in order. Each call gets its own
+/// copy of what the closure captured. All branches run to their end; then the first error, if any, goes on.
+pub(super) fn parallel(call: &NativeCallContext<'_>, items: Array, body: &FnPtr) -> RhaiResult<Dynamic> {
+    let jobs = scope::run().map_err(fail)?.settings.jobs.max(1).min(items.len().max(1));
+    let forks = items.iter().map(|_| scope::fork()).collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    let work: Vec<Mutex<Option<(Dynamic, Branch)>>> =
+        items.into_iter().zip(forks).map(|(item, branch)| Mutex::new(Some((item, branch)))).collect();
+    let slots: Vec<Slot> = work.iter().map(|_| Mutex::new(None)).collect();
+    let spread = Context::of(call).map_or(Spread::Everywhere, |context| context.spread_of(body));
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        while let Some(place) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|place| *place < work.len()) {
+            let Some((item, branch)) = lock(&work[place]).take() else { continue };
+            *lock(&slots[place]) = Some(run_one(call, body, item, branch, &spread));
+        }
+    };
+    thread::scope(|threads| {
+        for _ in 0..jobs {
+            // Where no thread can be had, this one does the work.
+            if thread::Builder::new().stack_size(STACK).spawn_scoped(threads, worker).is_err() {
+                worker();
+            }
+        }
+    });
+    gather(slots)
+}
+
+fn run_one(
+    call: &NativeCallContext<'_>,
+    body: &FnPtr,
+    item: Dynamic,
+    branch: Branch,
+    spread: &Spread,
+) -> (RhaiResult<Dynamic>, Branch) {
+    let body = detach(body);
+    let spare = branch.fork();
+    let ran = scope::run_branch(branch, || {
+        let result = body.call_within_context::<Dynamic>(call, (item,));
+        match deferral::take() {
+            Some(deferral) => {
+                let cause = Unknown::from_origin("a deferred branch of parallel");
+                let _ = scope::with(|branch| branch.overlay.spread(spread, &cause));
+                Ok(to_dynamic(&Value::Unknown(deferral.needs)))
+            }
+            None => result,
+        }
+    });
+    ran.unwrap_or_else(|error| (Err(fail(error)), spare))
+}
+
+fn gather(slots: Vec<Slot>) -> RhaiResult<Dynamic> {
+    let mut values = Array::with_capacity(slots.len());
+    let mut branches = Vec::with_capacity(slots.len());
+    let mut failure = None;
+    for slot in slots {
+        let Some((result, branch)) = slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) else {
+            let error = Error::new(Class::Bug, "parallel: a branch ended without a result");
+            failure.get_or_insert_with(|| fail(error));
+            continue;
+        };
+        branches.push(branch);
+        match result {
+            Ok(value) => values.push(value),
+            Err(error) => {
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    let joined = scope::join(branches).map_err(fail);
+    match failure {
+        Some(error) => Err(error),
+        None => joined.map(|()| Dynamic::from(values)),
+    }
+}

@@ -1,0 +1,90 @@
+//! Phases and steps.
+
+use rhai::{Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::error::{Class, Error};
+use crate::run::event::What;
+use crate::run::overlay::Spread;
+use crate::run::scope;
+use crate::run::steps::{self, End, Entry, Spec};
+use crate::run::value::Value;
+use crate::script::RhaiResult;
+use crate::script::context::{Context, options};
+use crate::script::convert::{from_dynamic, to_dynamic};
+use crate::script::failure::fail;
+
+/// What a step may say beyond its id and title.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepOptions {
+    /// What a person must approve before the first change, as in `"reboots pve-01"`: on a terminal it asks, elsewhere
+    /// it needs `--approve ID`. Default: nothing.
+    #[serde(default)]
+    pub approve: Option<String>,
+    /// The host that the step is about, for `--limit`. Default: none, so that `--limit` does not leave it out.
+    #[serde(default)]
+    pub host: Option<String>,
+}
+
+/// Says what the following steps are about.
+pub(super) fn phase(id: &str, title: &str) -> RhaiResult<()> {
+    scope::emit(What::PhaseStarted { id: id.to_owned(), title: title.to_owned() }).map_err(fail)
+}
+
+/// Runs a step.
+pub(super) fn step(call: &NativeCallContext<'_>, id: &str, title: &str, map: Map, body: &FnPtr) -> RhaiResult<Dynamic> {
+    let options: StepOptions = options(call, "step", map)?;
+    let spec = Spec { id: id.to_owned(), title: title.to_owned(), approve: options.approve, host: options.host };
+    run_step(call, spec, body, |call, body| body.call_within_context::<Dynamic>(call, ()).map(Ended::Value))
+}
+
+/// How a step's work ended, short of an error.
+pub(super) enum Ended {
+    /// With a value.
+    Value(Dynamic),
+    /// It is a person's turn; what to do.
+    Manual(String),
+}
+
+/// Runs the work of a step between its beginning and its end.
+pub(super) fn run_step(
+    call: &NativeCallContext<'_>,
+    spec: Spec,
+    body: &FnPtr,
+    work: impl FnOnce(&NativeCallContext<'_>, &FnPtr) -> RhaiResult<Ended>,
+) -> RhaiResult<Dynamic> {
+    let entered = match steps::begin(spec).map_err(fail)? {
+        Entry::Run(entered) => entered,
+        Entry::Skip(value) => return Ok(to_dynamic(&value)),
+    };
+    let context = Context::of(call);
+    let captured = context.as_ref().map_or(Spread::Everywhere, |context| context.spread_of(body));
+    let result = work(call, body);
+    let end = match &result {
+        Ok(Ended::Value(value)) => End::Done(from_dynamic(value).ok()),
+        Ok(Ended::Manual(instructions)) => End::Manual(instructions.clone()),
+        Err(error) => End::Failed(Box::new(explain(context.as_ref(), error, call.call_source()))),
+    };
+    match steps::finish(entered, end, &captured).map_err(fail)? {
+        Some(unknown) => Ok(to_dynamic(&unknown)),
+        None => result.map(|ended| match ended {
+            Ended::Value(value) => value,
+            Ended::Manual(_) => to_dynamic(&Value::Null),
+        }),
+    }
+}
+
+/// The report of an error. One that an inner step has shown is not shown again.
+fn explain(context: Option<&Context>, error: &EvalAltResult, source: Option<&str>) -> crate::run::event::ErrorReport {
+    let mut report = match context {
+        Some(context) => (context.explain)(error, source),
+        None => crate::run::report::plain(&Error::new(Class::Script, error.to_string())),
+    };
+    let new = scope::run().is_ok_and(|run| run.record().shown.insert(report.message.clone()));
+    if !new {
+        report.rendered = String::new();
+    }
+    report
+}

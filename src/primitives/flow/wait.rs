@@ -1,0 +1,149 @@
+//! Waiting and trying again.
+
+use std::time::{Duration, Instant};
+
+use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::error::{Class, Error};
+use crate::run::deferral;
+use crate::run::event::{Level, What};
+use crate::run::scope;
+use crate::run::unknown::Unknown;
+use crate::run::value::Value;
+use crate::script::RhaiResult;
+use crate::script::args::Duration as Span;
+use crate::script::context::options;
+use crate::script::convert::to_dynamic;
+use crate::script::failure::{as_error, fail};
+
+/// What is waited for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitOptions {
+    /// What is waited for, in words: `"k3s-cp-01 answers"`.
+    pub what: String,
+    /// How long at the most. Default: 5 minutes.
+    #[serde(default = "five_minutes")]
+    pub timeout: Span,
+    /// The pause between two looks. Default: 2 seconds.
+    #[serde(default = "two_seconds")]
+    pub every: Span,
+}
+
+/// How something is tried again.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryOptions {
+    /// How often it is tried in all. Default: 3.
+    #[serde(default = "three")]
+    #[schemars(range(min = 1))]
+    pub times: u32,
+    /// The pause before the second try. Default: 2 seconds.
+    #[serde(default = "two_seconds")]
+    pub delay: Span,
+    /// What the pause is multiplied with each time. Default: 2.
+    #[serde(default = "double")]
+    pub backoff: f64,
+}
+
+fn five_minutes() -> Span {
+    Span(Duration::from_secs(300))
+}
+
+fn two_seconds() -> Span {
+    Span(Duration::from_secs(2))
+}
+
+fn three() -> u32 {
+    3
+}
+
+fn double() -> f64 {
+    2.0
+}
+
+/// Calls a closure until it answers something else than `false` or `()`. A dry run looks once: what it does not see
+/// yet, the run will wait for.
+pub(super) fn wait_until(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr) -> RhaiResult<Dynamic> {
+    let options: WaitOptions = options(call, "wait_until", map)?;
+    let began = Instant::now();
+    let planning = scope::is_planning().map_err(fail)?;
+    loop {
+        let answer = closure.call_within_context::<Dynamic>(call, ());
+        if planning {
+            return plan_wait(answer, &options.what);
+        }
+        let answer = answer?;
+        if holds(&answer) {
+            return Ok(answer);
+        }
+        let waited = began.elapsed();
+        if waited >= options.timeout.0 {
+            let error =
+                Error::new(Class::Timeout, format!("{}: not within {}s", options.what, options.timeout.0.as_secs()))
+                    .cause(format!("last seen: {answer}"))
+                    .help("look at why, or give it more time with `timeout:`");
+            return Err(fail(error));
+        }
+        scope::emit(What::Waiting {
+            step: scope::step(),
+            what: options.what.clone(),
+            observed: answer.to_string(),
+            milliseconds: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+        })
+        .map_err(fail)?;
+        pause(options.every.0)?;
+    }
+}
+
+fn plan_wait(answer: RhaiResult<Dynamic>, what: &str) -> RhaiResult<Dynamic> {
+    let deferred = deferral::take().is_some();
+    match answer {
+        Ok(answer) if !deferred && holds(&answer) => Ok(answer),
+        Err(error) if !deferred => Err(error),
+        _ => {
+            scope::say(Level::Info, format!("would wait until {what}")).map_err(fail)?;
+            Ok(to_dynamic(&Value::Unknown(Unknown::from_origin(what))))
+        }
+    }
+}
+
+fn holds(answer: &Dynamic) -> bool {
+    !answer.is_unit() && answer.as_bool().unwrap_or(true)
+}
+
+fn pause(time: Duration) -> RhaiResult<()> {
+    scope::wait(async {
+        tokio::time::sleep(time).await;
+        Ok(())
+    })
+    .map_err(fail)
+}
+
+/// Calls a closure until it does not fail.
+pub(super) fn retry(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr) -> RhaiResult<Dynamic> {
+    let options: RetryOptions = options(call, "retry", map)?;
+    let times = if scope::is_planning().map_err(fail)? { 1 } else { options.times };
+    let mut delay = options.delay.0;
+    let mut tried = 1;
+    loop {
+        let error = match closure.call_within_context::<Dynamic>(call, ()) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let known = as_error(&error);
+        let hopeless = known
+            .as_ref()
+            .is_some_and(|error| matches!(error.class(), Class::Interrupted | Class::Blocked | Class::Script));
+        if tried >= times || hopeless || deferral::pending().is_some() {
+            return Err(error);
+        }
+        let why = known.map_or_else(|| error.to_string(), |error| error.to_string());
+        scope::say(Level::Warn, format!("try {tried} of {times} failed: {why}")).map_err(fail)?;
+        pause(delay)?;
+        delay = delay.mul_f64(options.backoff.max(1.0));
+        tried += 1;
+    }
+}

@@ -1,0 +1,4 @@
+//! Proxmox VE.
+
+pub mod handle;
+pub mod vm;

@@ -1,0 +1,205 @@
+//! One run: how it works, what it has seen and done so far, and whom it tells.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::event::{Change, Event, Mode, SCHEMA_VERSION, Subscriber, What};
+use super::interrupt::Interrupt;
+use super::resource::{Cell, Wish};
+use super::secret::Redactor;
+use super::steps::StepBook;
+use super::value::State;
+use crate::error::{Class, Error, Result};
+
+/// Asks a person: the question, and whether the answer was yes.
+pub type Ask = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// How a run works, from the command line.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// Step ids to run (globs); all when empty.
+    pub steps: Vec<glob::Pattern>,
+    /// The first step to run.
+    pub from: Option<String>,
+    /// Step ids to leave out (globs).
+    pub skip: Vec<glob::Pattern>,
+    /// Only the steps of these hosts.
+    pub limit: Vec<String>,
+    /// Steps whose approval is given (globs).
+    pub approve: Vec<glob::Pattern>,
+    /// Addresses that may be destroyed.
+    pub allow_destroy: Vec<String>,
+    /// The simulator answers manual steps and approvals.
+    pub answer_manual: bool,
+    /// Whether this is the simulated world.
+    pub simulated: bool,
+    /// How many branches of `parallel` run at once.
+    pub jobs: usize,
+    /// How to ask a person, where there is one.
+    pub ask: Option<Ask>,
+}
+
+/// Remembers across runs what was notified of which change.
+pub trait Notifications: Send + Sync {
+    /// Whether something at one of the addresses has changed since the notification was last paid.
+    fn owed(&self, key: &str, addresses: &[String]) -> Result<bool>;
+    /// Notes that all changes so far are paid for.
+    fn paid(&self, key: &str) -> Result<()>;
+}
+
+/// One run.
+pub struct Run {
+    /// Whether it changes things.
+    pub mode: Mode,
+    /// How it works.
+    pub settings: Settings,
+    /// Where its waiting is done.
+    pub runtime: tokio::runtime::Handle,
+    /// How it is asked to end.
+    pub interrupt: Interrupt,
+    /// What must not show.
+    pub redactor: Redactor,
+    /// Its steps.
+    pub steps: Mutex<StepBook>,
+    /// When it began.
+    pub began: Instant,
+    /// What is owed to whom from earlier runs, where there is a journal.
+    pub notifications: Option<Box<dyn Notifications>>,
+    subscribers: Mutex<Vec<Box<dyn Subscriber>>>,
+    sequence: AtomicU64,
+    change_ids: AtomicU64,
+    record: Mutex<Record>,
+    busy_cells: (Mutex<HashSet<Cell>>, Condvar),
+}
+
+/// What a run remembers for its end.
+#[derive(Default)]
+pub struct Record {
+    /// Everything that was wanted, in order.
+    pub wishes: Vec<Wish>,
+    /// The last proven state of each cell (in a real run).
+    pub proven: HashMap<Cell, (State, String)>,
+    /// The changes made or planned, each with its step.
+    pub changes: Vec<(Change, Option<String>)>,
+    /// Digest of the first read of each cell.
+    pub digests: BTreeMap<String, String>,
+    /// Errors that a step has shown already.
+    pub shown: HashSet<String>,
+}
+
+impl Run {
+    /// A run with its subscribers. The journal comes first among them, so that a change is on disk before it begins.
+    pub fn new(
+        mode: Mode,
+        settings: Settings,
+        runtime: tokio::runtime::Handle,
+        interrupt: Interrupt,
+        redactor: Redactor,
+        steps: StepBook,
+        notifications: Option<Box<dyn Notifications>>,
+        subscribers: Vec<Box<dyn Subscriber>>,
+    ) -> Arc<Self> {
+        Arc::new(Run {
+            mode,
+            settings,
+            runtime,
+            interrupt,
+            redactor,
+            steps: Mutex::new(steps),
+            began: Instant::now(),
+            notifications,
+            subscribers: Mutex::new(subscribers),
+            sequence: AtomicU64::new(0),
+            change_ids: AtomicU64::new(0),
+            record: Mutex::default(),
+            busy_cells: Default::default(),
+        })
+    }
+
+    /// Tells everybody. This is where secrets are taken out of what leaves the program.
+    pub fn emit(&self, mut what: What) -> Result<()> {
+        what.clean(&self.redactor);
+        let mut subscribers = lock(&self.subscribers);
+        let event = Event {
+            schema: SCHEMA_VERSION,
+            sequence: self.sequence.fetch_add(1, Ordering::Relaxed) + 1,
+            at: jiff::Timestamp::now().as_millisecond(),
+            mode: self.mode,
+            what,
+        };
+        for subscriber in subscribers.iter_mut() {
+            subscriber.notice(&event)?;
+        }
+        Ok(())
+    }
+
+    /// A number for the next change.
+    pub fn next_change(&self) -> u64 {
+        self.change_ids.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// What the run remembers.
+    pub fn record(&self) -> MutexGuard<'_, Record> {
+        lock(&self.record)
+    }
+
+    /// Its steps.
+    pub fn step_book(&self) -> MutexGuard<'_, StepBook> {
+        lock(&self.steps)
+    }
+
+    /// Holds a cell from read to proof, so that two branches never edit the same thing at once.
+    pub fn hold(self: &Arc<Self>, cell: &Cell) -> Held {
+        let (busy, freed) = &self.busy_cells;
+        let mut busy = lock(busy);
+        while busy.contains(cell) {
+            busy = freed.wait(busy).unwrap_or_else(PoisonError::into_inner);
+        }
+        busy.insert(cell.clone());
+        Held { run: Arc::clone(self), cell: cell.clone() }
+    }
+
+    /// Whether a notification is owed from an earlier run.
+    pub fn owed(&self, key: &str, addresses: &[String]) -> Result<bool> {
+        self.notifications.as_ref().map_or(Ok(false), |notifications| notifications.owed(key, addresses))
+    }
+
+    /// Notes that a notification was carried out.
+    pub fn paid(&self, key: &str) -> Result<()> {
+        self.notifications.as_ref().map_or(Ok(()), |notifications| notifications.paid(key))
+    }
+
+    /// An error where the run was asked to end.
+    pub fn check_interrupt(&self) -> Result<()> {
+        match self.interrupt.urgency() {
+            super::interrupt::Urgency::None => Ok(()),
+            _ => Err(interrupted()),
+        }
+    }
+}
+
+/// The error of a run that was asked to end.
+pub fn interrupted() -> Error {
+    Error::new(Class::Interrupted, "interrupted").help("continue with the same command and --resume")
+}
+
+/// A cell that is held.
+pub struct Held {
+    run: Arc<Run>,
+    cell: Cell,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let (busy, freed) = &self.run.busy_cells;
+        lock(busy).remove(&self.cell);
+        freed.notify_all();
+    }
+}
+
+/// A lock whose holder panicked still holds usable data here: every update is a single insertion.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,236 @@
+//! Steps: which of them run, how they end, what they give back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::deferral::{self, Deferral};
+use super::event::{ErrorReport, Mode, Status, What};
+use super::overlay::Spread;
+use super::scope::{self, Frame};
+use super::session::{Run, Settings};
+use super::unknown::Unknown;
+use super::value::Value;
+use crate::error::{Class, Error, Result};
+
+/// Looks up what a step returned the last time it was done: playbook and id in, the value out.
+pub type Memory = Arc<dyn Fn(&str, &str) -> Result<Option<Value>> + Send + Sync>;
+
+/// The steps of a run.
+#[derive(Default)]
+pub struct StepBook {
+    /// The playbook that is running.
+    pub playbook: String,
+    /// What steps returned in earlier runs.
+    pub memory: Option<Memory>,
+    /// The finished steps of the run that is being resumed, with what they returned.
+    pub finished: BTreeMap<(String, String), Value>,
+    /// How many steps ended in which way.
+    pub counts: BTreeMap<Status, usize>,
+    /// Steps that this plan could not decide.
+    pub deferred: BTreeSet<String>,
+    seen: BTreeSet<(String, String)>,
+    reached_first: bool,
+    selected: usize,
+}
+
+impl StepBook {
+    /// The ids that were met, for a suggestion where a selection met none.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.seen.iter().map(|(_, id)| id.as_str())
+    }
+
+    /// An error where a selection was made and no step was in it.
+    pub fn check_selection(&self, settings: &Settings) -> Result<()> {
+        let wanted: Vec<&str> =
+            settings.steps.iter().map(glob::Pattern::as_str).chain(settings.from.as_deref()).collect();
+        if wanted.is_empty() || self.selected > 0 {
+            return Ok(());
+        }
+        let near = self.ids().min_by_key(|id| strsim::damerau_levenshtein(id, wanted[0]));
+        let error = Error::new(Class::Usage, format!("no step is selected by {}", wanted.join(", ")));
+        Err(match near {
+            Some(near) => {
+                error.help(format!("did you mean `{near}`? `homelab status` lists the steps of all playbooks"))
+            }
+            None => error.help("the playbook has no steps"),
+        })
+    }
+
+    fn claim(&mut self, id: &str) -> Result<()> {
+        if self.seen.insert((self.playbook.clone(), id.to_owned())) {
+            return Ok(());
+        }
+        Err(Error::new(Class::Script, format!("step {id}: this id was used before in {}", self.playbook))
+            .help("ids are unique in a playbook: put what differs into the id, as in `3.3.${m.name}`"))
+    }
+
+    fn selects(&mut self, spec: &Spec, outer: Option<&str>, settings: &Settings) -> bool {
+        let inside_selected = outer.is_some();
+        let matches = |glob: &glob::Pattern| glob.matches(&spec.id);
+        if settings.skip.iter().any(matches) {
+            return false;
+        }
+        if let Some(host) = spec.host.as_ref().filter(|_| !settings.limit.is_empty())
+            && !settings.limit.contains(host)
+        {
+            return false;
+        }
+        if let Some(from) = &settings.from {
+            self.reached_first |= *from == spec.id;
+            if !self.reached_first {
+                return false;
+            }
+        }
+        let surrounds = |glob: &glob::Pattern| glob.as_str().starts_with(&format!("{}.", spec.id));
+        let named = settings.steps.is_empty()
+            || inside_selected
+            || settings.steps.iter().any(|glob| glob.matches(&spec.id) || surrounds(glob));
+        self.selected += usize::from(named);
+        named
+    }
+}
+
+/// A step, as the playbook describes it.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Unique in its playbook.
+    pub id: String,
+    /// For people.
+    pub title: String,
+    /// What must be approved before its first change, as in `reboots pve-01`.
+    pub approve: Option<String>,
+    /// The host it is about, for `--limit`.
+    pub host: Option<String>,
+}
+
+/// A step that was entered.
+pub struct Entered {
+    spec: Spec,
+    began: Instant,
+}
+
+/// Whether a step's body is to run.
+pub enum Entry {
+    /// It is.
+    Run(Entered),
+    /// It is not: this is what it gave back the last time.
+    Skip(Value),
+}
+
+/// How a body ended.
+pub enum End {
+    /// With a value; or with one that is not plain data and so cannot be recorded.
+    Done(Option<Value>),
+    /// It is a person's turn.
+    Manual(String),
+    /// With an error.
+    Failed(Box<ErrorReport>),
+}
+
+/// Begins a step: checks its id, whether it is selected, and tells everybody.
+pub fn begin(spec: Spec) -> Result<Entry> {
+    let run = scope::run()?;
+    run.check_interrupt()?;
+    let parent = scope::step();
+    let mut book = run.step_book();
+    book.claim(&spec.id)?;
+    let resumed = book.finished.get(&(book.playbook.clone(), spec.id.clone())).cloned();
+    let selected = book.selects(&spec, selected_parent(&run, parent.as_deref()), &run.settings);
+    if selected && resumed.is_none() {
+        drop(book);
+        run.emit(What::StepStarted { id: spec.id.clone(), title: spec.title.clone(), parent })?;
+        scope::with(|branch| {
+            branch.frames.push(Frame { id: spec.id.clone(), approve: spec.approve.clone(), ..Frame::default() });
+        })?;
+        return Ok(Entry::Run(Entered { spec, began: Instant::now() }));
+    }
+    let (reason, value) = match resumed {
+        Some(value) => ("done before, resumed".to_owned(), value),
+        None => ("left out".to_owned(), left_out(&book, &spec.id)?),
+    };
+    *book.counts.entry(Status::Skipped).or_default() += 1;
+    drop(book);
+    run.emit(What::StepStarted { id: spec.id.clone(), title: spec.title, parent })?;
+    run.emit(What::StepFinished {
+        id: spec.id,
+        status: Status::Skipped,
+        reason: Some(reason),
+        value: None,
+        milliseconds: 0,
+        error: None,
+    })?;
+    Ok(Entry::Skip(value))
+}
+
+/// A step inside a selected one is selected too; one inside a step that only surrounds a selected one is not.
+fn selected_parent<'a>(run: &Run, parent: Option<&'a str>) -> Option<&'a str> {
+    parent.filter(|parent| run.settings.steps.is_empty() || run.settings.steps.iter().any(|glob| glob.matches(parent)))
+}
+
+/// What a step gave back when it last ran. One that never did gives a value that cannot be used, and says so.
+fn left_out(book: &StepBook, id: &str) -> Result<Value> {
+    let recorded = match &book.memory {
+        Some(memory) => memory(&book.playbook, id)?,
+        None => None,
+    };
+    Ok(recorded.unwrap_or_else(|| {
+        Value::Unknown(Unknown::from_origin(format!("step {id}, which was left out and has no recorded value")).spent())
+    }))
+}
+
+/// Ends a step: decides its status and tells everybody. A step that could not be decided gives back the unknown that
+/// the script gets instead of a value.
+pub fn finish(entered: Entered, end: End, captured: &Spread) -> Result<Option<Value>> {
+    let run = scope::run()?;
+    let deferral = deferral::take().filter(|_| run.mode == Mode::DryRun);
+    let Some(frame) = scope::with(|branch| branch.frames.pop())? else {
+        return Err(Error::new(Class::Bug, format!("step {}: ended twice", entered.spec.id)));
+    };
+    let id = entered.spec.id.clone();
+    let (status, reason, value, error) = match (deferral, end) {
+        (Some(deferral), _) => {
+            let value = defer(&run, &id, &frame, &deferral, captured)?;
+            (Status::Deferred, Some(format!("needs {}", deferral.needs.origin())), value, None)
+        }
+        (None, End::Failed(error)) => {
+            let status = if error.class == Class::Blocked { Status::Blocked } else { Status::Failed };
+            let reason = (status == Status::Blocked).then(|| error.message.clone());
+            (status, reason, Value::Null, Some(error))
+        }
+        (None, End::Manual(instructions)) => (Status::Manual, Some(instructions), Value::Null, None),
+        (None, End::Done(value)) => {
+            let status = status_of(&run, &frame);
+            (status, frame.pending.clone(), value.unwrap_or(Value::Null), None)
+        }
+    };
+    *run.step_book().counts.entry(status).or_default() += 1;
+    let recordable = !value.holds_secret() && value.unknowns().is_empty();
+    run.emit(What::StepFinished {
+        id,
+        status,
+        reason,
+        value: recordable.then(|| value.to_json()).flatten(),
+        milliseconds: u64::try_from(entered.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        error: error.map(|error| *error),
+    })?;
+    Ok((status == Status::Deferred).then_some(value))
+}
+
+fn status_of(run: &Run, frame: &Frame) -> Status {
+    match (frame.changed, &frame.pending, run.mode) {
+        (_, Some(_), Mode::Run) => Status::Pending,
+        (true, _, Mode::DryRun) => Status::Planned,
+        (true, _, Mode::Run) => Status::Changed,
+        (false, ..) => Status::Ok,
+    }
+}
+
+/// A step that cannot be decided in a dry run: what its handles reach lies in fog from here on.
+fn defer(run: &Run, id: &str, frame: &Frame, deferral: &Deferral, captured: &Spread) -> Result<Value> {
+    run.step_book().deferred.insert(id.to_owned());
+    let cause = Unknown::from_origin(format!("the deferred step {id}"));
+    let spread = if frame.made_handle { &Spread::Everywhere } else { captured };
+    scope::with(|branch| branch.overlay.spread(spread, &cause))?;
+    Ok(Value::Unknown(Unknown::join([&Unknown::from_origin(format!("step {id}")), &deferral.needs])))
+}

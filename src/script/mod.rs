@@ -1,0 +1,22 @@
+//! How our values and errors look from a script, and the only Rhai glue that primitives need. It knows no system.
+
+pub mod args;
+pub mod closure;
+pub mod context;
+pub mod convert;
+pub mod failure;
+pub mod places;
+pub mod secret;
+pub mod stack;
+pub mod text;
+pub mod unknown;
+
+/// What a function that scripts call gives back.
+pub type RhaiResult<T> = Result<T, Box<rhai::EvalAltResult>>;
+
+/// Teaches the engine our values.
+pub fn register(engine: &mut rhai::Engine) {
+    failure::register(engine);
+    secret::register(engine);
+    unknown::register(engine);
+}
