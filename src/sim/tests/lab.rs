@@ -1,7 +1,7 @@
 //! A small homelab to test against, and a client that speaks plain HTTP to it.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex, MutexGuard, Once};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -60,66 +60,69 @@ pub(super) fn seed(scenario: Scenario) -> Seed {
 }
 
 /// A machine that only echoes: enough to see what the cluster does with it.
-struct Echo {
-    settings: CloudInit,
-    boots: u64,
+struct Echo(Mutex<CloudInit>);
+
+impl Echo {
+    fn shared(settings: CloudInit) -> SharedMachine {
+        Arc::new(Echo(Mutex::new(settings)))
+    }
+
+    fn settings(&self) -> MutexGuard<'_, CloudInit> {
+        self.0.lock().unwrap()
+    }
 }
 
 impl Machine for Echo {
-    fn reboot(&mut self) {
-        self.boots += 1;
+    fn reboot(&self) {}
+
+    fn apply(&self, settings: &CloudInit) {
+        self.settings().clone_from(settings);
     }
 
-    fn apply(&mut self, settings: &CloudInit) {
-        self.settings = settings.clone();
-    }
-
-    fn agent_exec(&mut self, command: &[String]) -> Execution {
-        let out = if command == ["hostname"] { self.settings.hostname.clone() } else { command.join(" ") };
-        Execution { exit: 0, stdout: format!("{out}\n").into_bytes(), stderr: Vec::new() }
+    fn agent_exec(&self, command: &[String]) -> Execution {
+        Execution { exit: 0, stdout: format!("{}\n", command.join(" ")).into_bytes(), stderr: Vec::new() }
     }
 
     fn interfaces(&self) -> Value {
-        let (address, prefix) = self.settings.address.split_once('/').unwrap_or_default();
+        let address = self.settings().address.clone();
+        let (address, prefix) = address.split_once('/').unwrap_or_default();
         json!([{ "name": "eth0", "ip-addresses": [
             { "ip-address-type": "ipv4", "ip-address": address, "prefix": prefix.parse::<u8>().unwrap_or_default() },
         ] }])
     }
 
     fn save(&self) -> Value {
-        json!({ "settings": self.settings, "boots": self.boots })
+        json!(*self.settings())
+    }
+
+    /// Says who it is and hangs up.
+    fn serve_ssh(
+        self: Arc<Self>,
+        mut stream: Box<dyn Connection>,
+        observer: Arc<dyn Observer>,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let name = self.settings().hostname.clone();
+            observer.command(&name, "root", "greet", 0, false);
+            stream.write_all(format!("{name}\n").as_bytes()).await.unwrap();
+        })
     }
 }
 
-/// Makes echoing machines. Their SSH says who they are and hangs up.
+/// Makes echoing machines.
 struct Echoes;
 
 impl Workshop for Echoes {
     fn guest(&self, settings: &CloudInit) -> SharedMachine {
-        Arc::new(Mutex::new(Echo { settings: settings.clone(), boots: 1 }))
+        Echo::shared(settings.clone())
     }
 
     fn node(&self, spec: &NodeSpec) -> SharedMachine {
-        let settings = CloudInit { hostname: spec.name.clone(), ..CloudInit::default() };
-        Arc::new(Mutex::new(Echo { settings, boots: 1 }))
+        Echo::shared(CloudInit { hostname: spec.name.clone(), ..CloudInit::default() })
     }
 
     fn load(&self, saved: &Value) -> Result<SharedMachine> {
-        let settings = serde_json::from_value(saved["settings"].clone()).unwrap();
-        Ok(Arc::new(Mutex::new(Echo { settings, boots: saved["boots"].as_u64().unwrap() })))
-    }
-
-    fn serve_ssh(
-        &self,
-        mut stream: Box<dyn Connection>,
-        machine: SharedMachine,
-        observer: Arc<dyn Observer>,
-    ) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            let name = machine.lock().unwrap().agent_exec(&["hostname".to_string()]).stdout;
-            observer.command(String::from_utf8_lossy(&name).trim(), "root", "greet", 0, false);
-            stream.write_all(&name).await.unwrap();
-        })
+        Ok(Echo::shared(serde_json::from_value(saved.clone()).unwrap()))
     }
 }
 
@@ -140,7 +143,7 @@ pub(super) async fn start_seeded(dir: &Path, seed: Seed, faults: Option<&str>, p
         fixed_ports: false,
         pace,
     };
-    Sim::start_with(config, Some(Arc::new(Echoes))).await.unwrap()
+    Sim::start_with(config, Arc::new(Echoes)).await.unwrap()
 }
 
 /// An answer.
