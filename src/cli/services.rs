@@ -8,6 +8,7 @@ use crate::clients::ssh;
 use crate::error::Result;
 use crate::inputs::environment::Environment;
 use crate::primitives::host::Ssh;
+use crate::primitives::inputs::Inputs;
 use crate::primitives::proxmox::Api;
 use crate::script::context::Services;
 
@@ -15,19 +16,25 @@ use crate::script::context::Services;
 pub(super) struct RunServices {
     /// By type.
     pub all: Services,
+    inputs: Arc<Inputs>,
 }
 
 impl RunServices {
     /// The files that were read through them.
     pub fn files(&self) -> Vec<PathBuf> {
-        Vec::new()
+        self.inputs.files_read()
     }
 }
 
 /// The services for a run on a stage.
 pub(super) fn of(stage: &Stage, environment: &Environment) -> Result<RunServices> {
-    let all = Services::default().with(Arc::new(ssh(stage, environment))).with(Arc::new(api(stage, environment)));
-    Ok(RunServices { all })
+    let inputs = Arc::new(Inputs::new(&stage.project.root, environment.clone(), stage.proposals()));
+    let all = Services::default()
+        .with(Arc::clone(&inputs))
+        .with(Arc::clone(&stage.network))
+        .with(Arc::new(ssh(stage, environment)))
+        .with(Arc::new(api(stage, environment)));
+    Ok(RunServices { all, inputs })
 }
 
 /// The Proxmox APIs. A secret is known to the redactor before anything is made of it.

@@ -12,6 +12,7 @@ use crate::error::{Class, Error, Result};
 use crate::inputs::environment::Environment;
 use crate::inputs::tables::{Document, Proposals};
 use crate::playbook::check;
+use crate::primitives::network::Network;
 use crate::primitives::proxmox::Connections;
 use crate::project::Project;
 use crate::run::secret::Redactor;
@@ -43,6 +44,7 @@ pub(super) struct Stage {
     pub simulated: bool,
     pub dialler: Dialler,
     pub pool: Pool,
+    pub network: Arc<Network>,
     pub connections: Arc<Connections>,
     sim: Option<Sim>,
 }
@@ -60,6 +62,7 @@ impl Stage {
             simulated: args.sim,
             dialler,
             pool: Pool::new(dialler),
+            network: Arc::new(Network::new(dialler)),
             connections: Arc::new(Connections::new(dialler)),
             sim,
         })

@@ -20,6 +20,7 @@ use crate::script::context::RealmHook;
 pub fn register(engine: &mut Engine) {
     flow::register(engine);
     host::register(engine);
+    inputs::register(engine);
     proxmox::register(engine);
 }
 
@@ -30,7 +31,7 @@ pub fn realms() -> Vec<RealmHook> {
 
 /// The options of every primitive that takes some, by the name under which playbooks call it.
 pub fn schemas() -> BTreeMap<&'static str, Schema> {
-    BTreeMap::from([
+    let mut all = BTreeMap::from([
         ("step", schema_for!(flow::StepOptions)),
         ("manual", schema_for!(flow::ManualOptions)),
         ("wait_until", schema_for!(flow::WaitOptions)),
@@ -44,5 +45,7 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
         ("directory", schema_for!(host::DirectoryOptions)),
         ("run", schema_for!(host::RunOptions)),
         ("wait_for", schema_for!(host::WaitForOptions)),
-    ])
+    ]);
+    all.extend(inputs::schemas());
+    all
 }
