@@ -114,27 +114,30 @@ impl Difference {
 fn whole(before: Option<&State>, after: Option<&State>, certain: bool, fields: &mut Vec<Field>) {
     let side = |state: Option<&State>| state.map(|state| state.clone().into_value());
     match (side(before), side(after)) {
-        (None, Some(Value::Map(map))) => one_sided(map, certain, fields, |value| (None, Some(value))),
-        (Some(Value::Map(map)), None) => one_sided(map, certain, fields, |value| (Some(value), None)),
+        (None, Some(value)) => one_sided("", value, certain, fields, &|value| (None, Some(value))),
+        (Some(value), None) => one_sided("", value, certain, fields, &|value| (Some(value), None)),
         (before, after) => fields.push(Field { path: String::new(), before, after, certain }),
     }
 }
 
-fn one_sided(
-    map: Map,
-    certain: bool,
-    fields: &mut Vec<Field>,
-    sides: impl Fn(Value) -> (Option<Value>, Option<Value>),
-) {
-    if map.is_empty() {
-        let (before, after) = sides(Value::Map(map));
-        fields.push(Field { path: String::new(), before, after, certain });
-        return;
+type Sides<'a> = &'a dyn Fn(Value) -> (Option<Value>, Option<Value>);
+
+fn one_sided(path: &str, value: Value, certain: bool, fields: &mut Vec<Field>, sides: Sides<'_>) {
+    match value {
+        Value::Map(map) if !map.is_empty() => {
+            for (key, value) in map {
+                one_sided(&inside(path, &key), value, certain, fields, sides);
+            }
+        }
+        value => {
+            let (before, after) = sides(value);
+            fields.push(Field { path: path.to_owned(), before, after, certain });
+        }
     }
-    for (path, value) in map {
-        let (before, after) = sides(value);
-        fields.push(Field { path, before, after, certain });
-    }
+}
+
+fn inside(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 fn compare(path: &str, before: &Value, after: &Value, fields: &mut Vec<Field>) {
@@ -157,12 +160,11 @@ fn compare(path: &str, before: &Value, after: &Value, fields: &mut Vec<Field>) {
 }
 
 fn compare_maps(path: &str, old: &Map, new: &Map, fields: &mut Vec<Field>) {
-    let inside = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     for (key, before) in old {
         match new.get(key) {
-            Some(after) => compare(&inside(key), before, after, fields),
+            Some(after) => compare(&inside(path, key), before, after, fields),
             None => fields.push(Field {
-                path: inside(key),
+                path: inside(path, key),
                 before: Some(before.clone()),
                 after: None,
                 certain: before.unknowns().is_empty(),
@@ -170,7 +172,7 @@ fn compare_maps(path: &str, old: &Map, new: &Map, fields: &mut Vec<Field>) {
         }
     }
     for (key, after) in new.iter().filter(|(key, _)| !old.contains_key(*key)) {
-        fields.push(Field { path: inside(key), before: None, after: Some(after.clone()), certain: true });
+        fields.push(Field { path: inside(path, key), before: None, after: Some(after.clone()), certain: true });
     }
 }
 

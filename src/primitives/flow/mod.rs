@@ -147,14 +147,14 @@ mod functions {
 
     /// Says something that should be minded.
     #[rhai_fn(return_raw)]
-    pub fn warn(text: &str) -> RhaiResultOf<()> {
-        super::say::say(Level::Warn, text)
+    pub fn warn(text: Dynamic) -> RhaiResultOf<()> {
+        super::say::say(Level::Warn, &super::say::shown(&text))
     }
 
     /// Says something that is good to know.
     #[rhai_fn(return_raw)]
-    pub fn info(text: &str) -> RhaiResultOf<()> {
-        super::say::say(Level::Info, text)
+    pub fn info(text: Dynamic) -> RhaiResultOf<()> {
+        super::say::say(Level::Info, &super::say::shown(&text))
     }
 
     /// Asks whoever sits at the terminal, and gives back whether the answer was yes.

@@ -1,15 +1,28 @@
 //! What a playbook says, asks, and gives up on.
 
-use rhai::EvalAltResult;
+use rhai::{Dynamic, EvalAltResult};
 
 use crate::error::{Class, Error};
 use crate::run::event::Level;
 use crate::run::scope;
+use crate::run::value::Value;
 use crate::script::RhaiResult;
+use crate::script::convert::from_dynamic;
 use crate::script::failure::fail as raise;
 
 pub(super) fn say(level: Level, text: &str) -> RhaiResult<()> {
     scope::say(level, text).map_err(raise)
+}
+
+/// A value as it is said: what is not known yet by where it will come from, what is secret as dots.
+pub(super) fn shown(value: &Dynamic) -> String {
+    match from_dynamic(value) {
+        Ok(Value::Text(text)) => text,
+        Ok(Value::Secret(secret)) => secret.to_string(),
+        Ok(Value::Unknown(unknown)) => unknown.to_string(),
+        Ok(value) => value.to_display_json().to_string(),
+        Err(_) => value.to_string(),
+    }
 }
 
 pub(super) fn fail(message: &str) -> Box<EvalAltResult> {

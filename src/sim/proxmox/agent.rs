@@ -49,6 +49,22 @@ pub(crate) fn host_name(cluster: &mut Cluster, call: &Call) -> Outcome {
     Answer::of(json!({ "result": { "host-name": name } }))
 }
 
+/// `GET …/agent/file-read`.
+pub(crate) fn read_file(cluster: &mut Cluster, call: &Call) -> Outcome {
+    demand_agent(cluster, call)?;
+    if let Some(option) = ["count", "offset", "decode"].into_iter().find(|option| call.params.get(option).is_some()) {
+        return Err(Refusal::not_simulated(&format!("parameter {option} of GET …/agent/file-read")));
+    }
+    let path = call.params.text("file").to_owned();
+    let ended = cluster.machines.execute(call.vmid(), &["cat".to_owned(), "--".to_owned(), path.clone()]);
+    if ended.exit != 0 {
+        // The agent opens the file itself: its words are the kernel's, after the call that failed.
+        let why = String::from_utf8_lossy(&ended.stderr).trim().rsplit(": ").next().unwrap_or_default().to_owned();
+        return Err(format!("Agent error: failed to open file '{path}': {why}").into());
+    }
+    Answer::of(json!({ "content": String::from_utf8_lossy(&ended.stdout) }))
+}
+
 /// `POST …/agent/exec`.
 pub(crate) fn execute(cluster: &mut Cluster, call: &Call) -> Outcome {
     demand_agent(cluster, call)?;

@@ -245,6 +245,7 @@ fn vm_handler(method: &str, path: &str) -> Option<Handler> {
         ("GET", "/agent/network-get-interfaces") => agent::interfaces,
         ("GET", "/agent/get-osinfo") => agent::system,
         ("GET", "/agent/get-host-name") => agent::host_name,
+        ("GET", "/agent/file-read") => agent::read_file,
         ("POST", "/agent/exec") => agent::execute,
         ("GET", "/agent/exec-status") => agent::execution,
         _ => return None,
