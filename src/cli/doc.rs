@@ -6,7 +6,7 @@ use super::print;
 use crate::error::{Class, Error, Result, exit};
 use crate::playbook::engine::{self, EngineOptions};
 use crate::playbook::reference::Reference;
-use crate::playbook::reference::catalog::{Catalog, Function};
+use crate::playbook::reference::catalog::Function;
 use crate::primitives;
 
 /// What is looked up.
@@ -32,7 +32,7 @@ pub fn run(args: &Args) -> Result<u8> {
         Some(name) => one(&reference, name)?,
         None if args.markdown => reference.reference_markdown(),
         None if args.definitions => reference.definitions(),
-        None => overview(sections(reference.catalog())) + "\nhomelab doc NAME says more about each.\n",
+        None => overview(sections(&reference)) + "\nhomelab doc NAME says more about each.\n",
     };
     print::text(&text)?;
     Ok(exit::DONE)
@@ -42,7 +42,7 @@ fn one(reference: &Reference<'_>, name: &str) -> Result<String> {
     if let Some(text) = reference.doc(name) {
         return Ok(text);
     }
-    let mut sections = sections(reference.catalog());
+    let mut sections = sections(reference);
     sections.retain(|title, _| title.strip_suffix("::").unwrap_or(title).eq_ignore_ascii_case(name));
     if !sections.is_empty() {
         return Ok(overview(sections));
@@ -57,9 +57,9 @@ fn one(reference: &Reference<'_>, name: &str) -> Result<String> {
 /// Signatures and first sentences: of functions by their module, as in `docs::`, of methods by what they are called on.
 type Sections = BTreeMap<String, BTreeMap<String, String>>;
 
-fn sections(catalog: &Catalog) -> Sections {
+fn sections(reference: &Reference<'_>) -> Sections {
     let mut sections = Sections::new();
-    for function in catalog.functions().iter().filter(|function| function.ours && function.is_callable()) {
+    for function in reference.documented() {
         let line = sections.entry(section(function)).or_default().entry(function.written()).or_default();
         // Overloads may leave the documentation to one of them.
         if line.is_empty() {

@@ -62,8 +62,5 @@ fn missing(variables: &[Variable], environment: &Environment) -> Option<Error> {
         return None;
     }
     let error = Error::new(Class::InputMissing, format!("not set: {}", missing.join(", ")));
-    Some(
-        error
-            .help("fill them in: `cp --update=none .envrc.example .envrc` and edit .envrc; `--sim` needs none of them"),
-    )
+    Some(error.help("copy .envrc.example to .envrc, and fill them in there; `--sim` needs none of them"))
 }

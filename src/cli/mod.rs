@@ -129,7 +129,7 @@ pub(crate) fn complain(error: &Error, color: ColorChoice) {
         ColorChoice::Auto => terminal.is_term() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     };
     let width = usize::from(terminal.size().1).clamp(60, 120);
-    eprint!("{}", render::render(error, width, colored, true));
+    eprintln!("{}", render::render(error, width, colored, true));
 }
 
 /// The definition of the command line, for completions and the reference.

@@ -33,6 +33,7 @@ pub struct Args {
     /// Changes nothing, and shows what would be changed (the same as `homelab plan`)
     #[arg(long)]
     pub dry_run: bool,
+    /// Which world.
     #[command(flatten)]
     pub sim: SimArgs,
     /// Runs only the steps whose ids match (a glob; can be given again)
@@ -62,6 +63,7 @@ pub struct Args {
     /// Runs again whenever a file that the run read is saved
     #[arg(long)]
     pub watch: bool,
+    /// What is shown.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -69,6 +71,7 @@ pub struct Args {
 /// `homelab plan`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PlanArgs {
+    /// As `homelab run` has them.
     #[command(flatten)]
     pub run: Args,
     /// Ends with exit code 2 when something would change
