@@ -33,7 +33,7 @@ pub struct Args {
     /// Changes nothing, and shows what would be changed (the same as `homelab plan`)
     #[arg(long)]
     pub dry_run: bool,
-    /// Which world.
+    /// The simulator.
     #[command(flatten)]
     pub sim: SimArgs,
     /// Runs only the steps whose ids match (a glob; can be given again)
@@ -71,7 +71,7 @@ pub struct Args {
 /// `homelab plan`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PlanArgs {
-    /// As `homelab run` has them.
+    /// The same as for `run`.
     #[command(flatten)]
     pub run: Args,
     /// Ends with exit code 2 when something would change
@@ -189,7 +189,7 @@ impl Session {
             documented: environment.example().variables().iter().map(|variable| variable.name.clone()).collect(),
             set: BTreeSet::new(),
         };
-        let services = services::of(&self.stage, environment)?;
+        let services = services::of(&self.stage, &environment)?;
         let facts = Tables::of(&self.stage.project);
         let bench = Bench {
             root: &self.stage.project.root,

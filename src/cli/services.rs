@@ -1,10 +1,14 @@
 //! What primitives reach in this world: made anew for each run, over connections that last.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::stage::Stage;
+use crate::clients::ssh;
 use crate::error::Result;
 use crate::inputs::environment::Environment;
+use crate::primitives::host::Ssh;
+use crate::primitives::proxmox::Api;
 use crate::script::context::Services;
 
 /// The services of a run.
@@ -21,6 +25,47 @@ impl RunServices {
 }
 
 /// The services for a run on a stage.
-pub(super) fn of(_stage: &Stage, _environment: Environment) -> Result<RunServices> {
-    Ok(RunServices { all: Services::default() })
+pub(super) fn of(stage: &Stage, environment: &Environment) -> Result<RunServices> {
+    let all = Services::default().with(Arc::new(ssh(stage, environment))).with(Arc::new(api(stage, environment)));
+    Ok(RunServices { all })
+}
+
+/// The Proxmox APIs. A secret is known to the redactor before anything is made of it.
+fn api(stage: &Stage, environment: &Environment) -> Api {
+    let (environment, redactor) = (environment.clone(), stage.redactor.clone());
+    let lookup = move |name: &str| {
+        let value = environment.get(name).map(|(value, _)| value);
+        if let Some(secret) = value.as_ref().filter(|_| name.ends_with("SECRET") || name.ends_with("PASSWORD")) {
+            redactor.learn(secret);
+        }
+        Ok(value)
+    };
+    Api::new(Arc::clone(&stage.connections), Box::new(lookup))
+}
+
+/// SSH as the environment describes it. The simulated world knows nothing of the user's own keys and hosts.
+fn ssh(stage: &Stage, environment: &Environment) -> Ssh {
+    let value = |name: &str| environment.get(name).map(|(value, _)| value);
+    let surroundings = ssh::Environment::from_process();
+    let surroundings = if stage.simulated {
+        ssh::Environment { home: Some(stage.project.simulator()), user: surroundings.user, agent: None }
+    } else {
+        surroundings
+    };
+    let passphrase = value("HOMELAB_SSH_KEY_PASSPHRASE").map(|text| {
+        stage.redactor.learn(&text);
+        ssh::Passphrase::new(text)
+    });
+    let known_hosts =
+        if stage.simulated { stage.project.simulator().join("known_hosts") } else { stage.project.known_hosts() };
+    Ssh {
+        pool: stage.pool.clone(),
+        dialler: stage.dialler,
+        environment: surroundings,
+        root: stage.project.root.clone(),
+        project_known_hosts: known_hosts,
+        default_user: None,
+        keys: value("HOMELAB_SSH_KEY").map(PathBuf::from).into_iter().collect(),
+        passphrase,
+    }
 }

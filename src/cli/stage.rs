@@ -7,10 +7,12 @@ use tokio::runtime::Runtime;
 
 use super::seed;
 use crate::clients::dial::Dialler;
+use crate::clients::ssh::Pool;
 use crate::error::{Class, Error, Result};
 use crate::inputs::environment::Environment;
 use crate::inputs::tables::{Document, Proposals};
 use crate::playbook::check;
+use crate::primitives::proxmox::Connections;
 use crate::project::Project;
 use crate::run::secret::Redactor;
 use crate::sim::{Faults, Scenario, Sim, SimConfig};
@@ -40,6 +42,8 @@ pub(super) struct Stage {
     pub redactor: Redactor,
     pub simulated: bool,
     pub dialler: Dialler,
+    pub pool: Pool,
+    pub connections: Arc<Connections>,
     sim: Option<Sim>,
 }
 
@@ -49,7 +53,16 @@ impl Stage {
         let runtime = runtime()?;
         let sim = if args.sim { Some(runtime.block_on(start(&project, args, Ports::Any))?) } else { None };
         let dialler = sim.as_ref().map_or(Dialler::Direct, |sim| Dialler::Through(sim.gateway()));
-        Ok(Stage { project, runtime, redactor: Redactor::default(), simulated: args.sim, dialler, sim })
+        Ok(Stage {
+            project,
+            runtime,
+            redactor: Redactor::default(),
+            simulated: args.sim,
+            dialler,
+            pool: Pool::new(dialler),
+            connections: Arc::new(Connections::new(dialler)),
+            sim,
+        })
     }
 
     /// The variables, as they are now. Those that hold secrets are known to the redactor from here on.

@@ -19,9 +19,7 @@ use crate::run::secret::Redactor;
 use crate::run::session::{Run, Settings};
 use crate::run::steps::StepBook;
 use crate::run::value::Value;
-
-/// Scripts recurse on their thread's stack, deeply in a debug build.
-const STACK: usize = 128 << 20;
+use crate::script::stack;
 
 /// What is asked of a run.
 pub struct Request {
@@ -165,11 +163,7 @@ fn step_book(journal: &Journal, world: &'static str, request: &Request, sources_
 fn on_script_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     let defect = |cause: String| Error::new(Class::Bug, "homelab: the script's thread was lost").cause(cause);
     std::thread::scope(|threads| {
-        let thread = std::thread::Builder::new()
-            .name("playbook".to_owned())
-            .stack_size(STACK)
-            .spawn_scoped(threads, work)
-            .map_err(|error| defect(error.to_string()))?;
+        let thread = stack::spawn(threads, "playbook", work).map_err(|error| defect(error.to_string()))?;
         thread.join().map_err(|_| defect("it panicked".to_owned()))
     })
 }

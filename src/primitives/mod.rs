@@ -3,7 +3,11 @@
 pub mod flow;
 pub mod host;
 pub mod inputs;
+pub mod network;
 pub mod proxmox;
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 
@@ -15,11 +19,13 @@ use crate::script::context::RealmHook;
 /// Teaches the engine all primitives.
 pub fn register(engine: &mut Engine) {
     flow::register(engine);
+    host::register(engine);
+    proxmox::register(engine);
 }
 
 /// How handles tell what they reach.
 pub fn realms() -> Vec<RealmHook> {
-    Vec::new()
+    vec![host::realm_of, proxmox::realm_of]
 }
 
 /// The options of every primitive that takes some, by the name under which playbooks call it.
@@ -30,5 +36,13 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
         ("wait_until", schema_for!(flow::WaitOptions)),
         ("retry", schema_for!(flow::RetryOptions)),
         ("ensure", schema_for!(flow::Scripted)),
+        ("proxmox::connect", schema_for!(proxmox::ConnectOptions)),
+        ("require", schema_for!(proxmox::RequireOptions)),
+        ("vm", schema_for!(proxmox::vm::options::VmOptions)),
+        ("ssh::host", schema_for!(host::HostOptions)),
+        ("file", schema_for!(host::FileOptions)),
+        ("directory", schema_for!(host::DirectoryOptions)),
+        ("run", schema_for!(host::RunOptions)),
+        ("wait_for", schema_for!(host::WaitForOptions)),
     ])
 }

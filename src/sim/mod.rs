@@ -16,6 +16,9 @@ mod seed;
 mod tls;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;

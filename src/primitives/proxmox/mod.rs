@@ -1,4 +1,233 @@
 //! Proxmox VE.
 
+mod connect;
 pub mod handle;
+mod raw;
+mod reads;
+mod require;
 pub mod vm;
+
+pub use connect::{Api, ConnectOptions, Connections, Lookup};
+pub use handle::Proxmox;
+pub use require::RequireOptions;
+
+use rhai::plugin::*;
+
+/// Teaches the engine these primitives. They find the run's connections, an [`Api`], among the services of the engine's
+/// context.
+pub fn register(engine: &mut Engine) {
+    engine.register_type_with_name::<Proxmox>("Proxmox");
+    engine.register_static_module("proxmox", rhai::exported_module!(module).into());
+    engine.register_global_module(rhai::exported_module!(methods).into());
+}
+
+/// What a handle reaches.
+pub fn realm_of(value: &rhai::Dynamic) -> Option<String> {
+    value.is::<Proxmox>().then(|| handle::REALM.to_owned())
+}
+
+#[export_module]
+#[allow(missing_docs, reason = "the generated names; the functions inside have their docs")]
+mod module {
+    use rhai::{EvalAltResult, Map, NativeCallContext};
+
+    use super::Proxmox;
+
+    type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
+
+    /// Proxmox VE, as the environment describes it: `HOMELAB_PVE_URL`, `HOMELAB_PVE_TOKEN_ID`,
+    /// `HOMELAB_PVE_TOKEN_SECRET`, and the certificate by `HOMELAB_PVE_FINGERPRINT` or `HOMELAB_PVE_CA_FILE`. Nothing is
+    /// sent before the first call.
+    ///
+    /// ```rhai
+    /// let pve = proxmox::connect();
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn connect(context: NativeCallContext) -> RhaiResultOf<Proxmox> {
+        super::connect::connect(&context, Map::new())
+    }
+
+    /// Proxmox VE with settings of its own; what is not said comes from the environment.
+    ///
+    /// ```rhai
+    /// let root = proxmox::connect(#{ username: "root@pam", password: secret("HOMELAB_PVE_ROOT_PASSWORD") });
+    /// ```
+    #[rhai_fn(name = "connect", return_raw)]
+    pub fn connect_with(context: NativeCallContext, options: Map) -> RhaiResultOf<Proxmox> {
+        super::connect::connect(&context, options)
+    }
+}
+
+#[export_module]
+#[allow(missing_docs, reason = "the generated names; the functions inside have their docs")]
+mod methods {
+    use std::sync::Arc;
+
+    use rhai::{Dynamic, EvalAltResult, Map, NativeCallContext};
+
+    use super::raw::Method;
+    use super::vm::options::VmOptions;
+    use super::vm::resource::Vm;
+    use super::{Proxmox, raw, reads};
+    use crate::primitives::flow::outcome;
+    use crate::run::ensure::ensure;
+    use crate::run::value::Value;
+    use crate::script::context::options;
+    use crate::script::convert::to_dynamic;
+    use crate::script::failure::fail;
+
+    type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
+
+    fn answer(value: crate::error::Result<Value>) -> RhaiResultOf<Dynamic> {
+        value.map(|value| to_dynamic(&value)).map_err(fail)
+    }
+
+    /// Gives a virtual machine these settings: cloned from a template where it does not exist, adopted where it does,
+    /// never made anew to change it.
+    ///
+    /// ```rhai
+    /// pve.vm(#{
+    ///     vmid: 111, name: "k3s-cp-01", node: "pve-01", clone: 9000,
+    ///     cores: 2, memory: "4GiB", disks: #{ scsi0: "30GiB" }, net0: #{ bridge: "vmbr0" }, started: true,
+    /// });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn vm(context: NativeCallContext, pve: &mut Proxmox, vm: Map) -> RhaiResultOf<Map> {
+        let options: VmOptions = options(&context, "pve.vm", vm)?;
+        let outcome = ensure(&Arc::new(Vm::new(pve.clone(), options))).map_err(fail)?;
+        Ok(outcome::to_map(outcome))
+    }
+
+    /// Ends the step where something is missing that the playbook relies on, and names all of it: privileges, version,
+    /// nodes, template, storages, bridges, PCI mappings.
+    ///
+    /// ```rhai
+    /// pve.require(#{ version: ">=9.1", nodes: ["pve-01"], template: 9000, can: #{ "/vms": ["VM.Clone"] } });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn require(context: NativeCallContext, pve: &mut Proxmox, needs: Map) -> RhaiResultOf<()> {
+        super::require::require(&context, pve, needs)
+    }
+
+    /// The version of Proxmox VE: `version`, `release`, `repoid`.
+    #[rhai_fn(return_raw)]
+    pub fn version(pve: &mut Proxmox) -> RhaiResultOf<Dynamic> {
+        answer(reads::version(pve))
+    }
+
+    /// The nodes of the cluster, each a map with `node`, `status` and more.
+    #[rhai_fn(return_raw)]
+    pub fn nodes(pve: &mut Proxmox) -> RhaiResultOf<Dynamic> {
+        answer(reads::nodes(pve))
+    }
+
+    /// The state of a node: memory, kernel, boot mode and more.
+    #[rhai_fn(return_raw)]
+    pub fn node(pve: &mut Proxmox, name: &str) -> RhaiResultOf<Dynamic> {
+        answer(reads::node(pve, name))
+    }
+
+    /// Whether the cluster has quorum. A node in no cluster is its own majority.
+    #[rhai_fn(return_raw)]
+    pub fn quorum(pve: &mut Proxmox) -> RhaiResultOf<bool> {
+        reads::quorum(pve).map_err(fail)
+    }
+
+    /// All guests that the token may see, each a map with `vmid`, `name`, `node`, `status` and more.
+    #[rhai_fn(return_raw)]
+    pub fn vms(pve: &mut Proxmox) -> RhaiResultOf<Dynamic> {
+        answer(reads::vms(pve))
+    }
+
+    /// A VM's settings and status in their normal form, with `pending` where something waits for a restart; `()` where
+    /// there is none. In a dry run, as it will be.
+    #[rhai_fn(return_raw)]
+    pub fn vm_status(pve: &mut Proxmox, vmid: i64) -> RhaiResultOf<Dynamic> {
+        answer(reads::vm_status(pve, vmid))
+    }
+
+    /// What the guest agent of a VM says: `running`, and the `addresses` of the guest.
+    #[rhai_fn(return_raw)]
+    pub fn agent(pve: &mut Proxmox, vmid: i64) -> RhaiResultOf<Dynamic> {
+        answer(reads::agent(pve, vmid))
+    }
+
+    /// The public SSH host key of a VM, read through its guest agent over the authenticated API. A guest that has just
+    /// started is waited for, 5 minutes at the most.
+    #[rhai_fn(return_raw)]
+    pub fn host_key(pve: &mut Proxmox, vmid: i64) -> RhaiResultOf<Dynamic> {
+        answer(reads::host_key(pve, vmid))
+    }
+
+    /// The storages of a node, each a map with `storage`, `type`, `active` and more.
+    #[rhai_fn(return_raw)]
+    pub fn storages(pve: &mut Proxmox, node: &str) -> RhaiResultOf<Dynamic> {
+        answer(reads::storages(pve, node))
+    }
+
+    /// The network interfaces of a node, each a map with `iface`, `type` and more.
+    #[rhai_fn(return_raw)]
+    pub fn interfaces(pve: &mut Proxmox, node: &str) -> RhaiResultOf<Dynamic> {
+        answer(reads::interfaces(pve, node))
+    }
+
+    /// The PCI mappings, each with what is wrong with it on a node in `checks`.
+    #[rhai_fn(return_raw)]
+    pub fn pci_mappings(pve: &mut Proxmox, node: &str) -> RhaiResultOf<Dynamic> {
+        answer(reads::pci_mappings(pve, node))
+    }
+
+    /// What the token may do on a path: privileges by path, true where they propagate.
+    #[rhai_fn(return_raw)]
+    pub fn permissions(pve: &mut Proxmox, path: &str) -> RhaiResultOf<Dynamic> {
+        answer(reads::permissions(pve, path))
+    }
+
+    /// The next free number of a guest.
+    #[rhai_fn(return_raw)]
+    pub fn next_vmid(pve: &mut Proxmox) -> RhaiResultOf<Dynamic> {
+        answer(reads::next_vmid(pve))
+    }
+
+    /// The last tasks of a node.
+    #[rhai_fn(return_raw)]
+    pub fn tasks(pve: &mut Proxmox, node: &str) -> RhaiResultOf<Dynamic> {
+        answer(reads::tasks(pve, node))
+    }
+
+    /// A raw read: `data` of the answer to `GET path`. In a dry run that planned a change which the path may show, the
+    /// answer is not known.
+    ///
+    /// ```rhai
+    /// let options = pve.get("/cluster/options");
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn get(pve: &mut Proxmox, path: &str) -> RhaiResultOf<Dynamic> {
+        answer(reads::raw(pve, path, &Default::default()))
+    }
+
+    /// A raw read with parameters.
+    #[rhai_fn(name = "get", return_raw)]
+    pub fn get_with(pve: &mut Proxmox, path: &str, parameters: Map) -> RhaiResultOf<Dynamic> {
+        let parameters = raw::params(&parameters).map_err(fail)?;
+        answer(reads::raw(pve, path, &parameters))
+    }
+
+    /// A raw `POST`, planned like an unguarded command. A task that it starts is waited for.
+    #[rhai_fn(return_raw)]
+    pub fn post(pve: &mut Proxmox, path: &str, parameters: Map) -> RhaiResultOf<Dynamic> {
+        answer(raw::send(pve, Method::Post, path, &parameters))
+    }
+
+    /// A raw `PUT`, planned like an unguarded command.
+    #[rhai_fn(return_raw)]
+    pub fn put(pve: &mut Proxmox, path: &str, parameters: Map) -> RhaiResultOf<Dynamic> {
+        answer(raw::send(pve, Method::Put, path, &parameters))
+    }
+
+    /// A raw `DELETE`, planned like an unguarded command.
+    #[rhai_fn(return_raw)]
+    pub fn delete(pve: &mut Proxmox, path: &str, parameters: Map) -> RhaiResultOf<Dynamic> {
+        answer(raw::send(pve, Method::Delete, path, &parameters))
+    }
+}

@@ -13,6 +13,9 @@ pub const STUB: &str = "\x7fELF homelab-sim ";
 /// Where programs are looked for when PATH is not set.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Programs that do not begin their errors with their name.
+const UNSIGNED: &[&str] = &["systemctl", "timedatectl", "hostnamectl", "journalctl", "reboot", "poweroff", "shutdown"];
+
 /// Finds a file on PATH that grants these rights.
 pub fn search(process: &Process, name: &str, rights: u32) -> Option<String> {
     let fits = |path: &str| {
@@ -93,7 +96,10 @@ fn status(process: &Process, exit: Exit) -> i32 {
     match exit {
         Ok(status) | Err(Stop::Exit(status)) => status,
         Err(Stop::Fail(status, message)) => {
-            process.complain(message);
+            match UNSIGNED.contains(&process.name()) {
+                true => process.err(format!("{message}\n")),
+                false => process.complain(message),
+            }
             status
         }
         Err(Stop::NotSimulated(what)) => not_simulated(process, &what),

@@ -19,3 +19,6 @@ pub use exec::run_shared;
 pub use machine::{ExecResult, Machine, Nic, PciDevice, PowerRequest, SharedMachine, UnitRun};
 pub use seed::{CloudInit, NodeSpec};
 pub use ssh::{Forward, Forwarder, Observer, Options as SshOptions, serve_ssh, serve_ssh_with};
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::fs::{Access, Cred, Errno, Fs, Sys, join};
+use super::fs::{Access, Cred, Errno, Fs, MAX_FILE, Sys, join};
 use super::machine::{Machine, SharedMachine};
 use super::stream::Stream;
 
@@ -234,6 +234,7 @@ impl Process {
         loop {
             match stream.read(&mut buffer, &self.session)? {
                 0 => return Ok(all),
+                length if all.len() as u64 + length as u64 > MAX_FILE => return Err(Errno::NoMemory),
                 length => all.extend_from_slice(&buffer[..length]),
             }
         }

@@ -110,9 +110,9 @@ impl Machine {
         };
         let mut files = vec!["/etc/sudoers".to_owned()];
         files.extend(self.files_in("/etc/sudoers.d", ""));
-        let rules = files.iter().flat_map(|path| self.config_lines(path));
+        let rules: Vec<String> = files.iter().flat_map(|path| self.config_lines(path)).collect();
         // The last rule that applies decides, as in sudoers(5).
-        let last = rules.filter(|rule| rule.split_whitespace().next().is_some_and(applies)).last();
+        let last = rules.iter().rfind(|rule| rule.split_whitespace().next().is_some_and(applies));
         last.is_some_and(|rule| {
             let rule: String = rule.split_whitespace().skip(1).collect();
             rule.starts_with("ALL=") && rule.ends_with("NOPASSWD:ALL")

@@ -163,11 +163,21 @@ pub(crate) fn permissions(cluster: &mut Cluster, call: &Call) -> Outcome {
     }
     let paths: BTreeSet<String> = match call.params.get("path") {
         Some(path) => BTreeSet::from([path.to_string()]),
-        None if of.user == "root@pam" => {
-            let roots = ["/", "/access", "/mapping", "/nodes", "/pool", "/sdn", "/storage", "/vms"];
-            roots.map(str::to_string).into()
+        None => {
+            let roots = [
+                "/",
+                "/access",
+                "/access/groups",
+                "/mapping",
+                "/nodes",
+                "/pool",
+                "/sdn",
+                "/sdn/zones",
+                "/storage",
+                "/vms",
+            ];
+            roots.into_iter().chain(access.rows.iter().map(|row| row.path.as_str())).map(str::to_string).collect()
         }
-        None => access.rows.iter().map(|row| row.path.clone()).collect(),
     };
     let asked_for_one = call.params.get("path").is_some();
     let maps: BTreeMap<String, Privileges> =

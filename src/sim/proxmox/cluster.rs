@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::access::Access;
 use super::answer::Refusal;
 use super::mapping::Mapping;
+use super::pools::Pools;
 use super::tasks::Task;
 use super::vm::Vm;
 use crate::sim::chance::Chance;
@@ -28,6 +29,7 @@ pub(crate) struct Cluster {
     pub(crate) vms: BTreeMap<u32, Vm>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) access: Access,
+    pub(crate) pools: Pools,
     /// What runs inside nodes and guests.
     pub(crate) machines: Machines,
     pub(crate) chance: Chance,

@@ -77,6 +77,9 @@ pub(crate) struct Method {
     pub(crate) user: Option<String>,
     /// The privileges it wants.
     pub(crate) check: Option<Value>,
+    /// Whether API tokens are kept out.
+    #[serde(default)]
+    pub(crate) ticket_only: bool,
     /// What it takes; absent where the simulator never looks.
     pub(crate) params: Option<Fields>,
     include: Option<String>,

@@ -12,8 +12,8 @@ use super::form::{Form, Given};
 use super::login::{self, Proof};
 use super::permission::Caller;
 use super::{
-    acl, cluster_reads, mapping, nodes, storage, tasks, users, verify, vm_clone, vm_create, vm_disks, vm_migrate,
-    vm_power, vm_read, vm_update,
+    acl, cluster_reads, mapping, nodes, pools, storage, tasks, users, verify, vm_clone, vm_create, vm_disks,
+    vm_migrate, vm_power, vm_read, vm_update,
 };
 use crate::sim::world::World;
 
@@ -61,6 +61,10 @@ pub(crate) fn answer(world: &mut World, request: &Request) -> Outcome {
 }
 
 fn demand(cluster: &Cluster, method: &Method, caller: &Caller, form: &Form) -> Result<(), Refusal> {
+    if method.ticket_only && caller.token.is_some() {
+        let path = &method.path;
+        return Err(Refusal::forbidden(&format!("URI '{path}' not available with API token, need proper ticket.\n")));
+    }
     if caller.user.is_empty() || caller.is_root() {
         return Ok(());
     }
@@ -160,8 +164,13 @@ fn handler(method: &str, path: &str) -> Option<Handler> {
         ("DELETE", "/access/roles/{roleid}") => acl::delete_role,
         ("GET", "/access/acl") => acl::list,
         ("PUT", "/access/acl") => acl::update,
+        ("GET", "/pools") => pools::list,
+        ("POST", "/pools") => pools::create,
+        ("PUT", "/pools" | "/pools/{poolid}") => pools::update,
+        ("DELETE", "/pools" | "/pools/{poolid}") => pools::delete,
+        ("GET", "/pools/{poolid}") => pools::read,
         // Nothing here can make one of these, so that the empty list is the truth.
-        ("GET", "/access/tfa" | "/access/groups" | "/pools" | "/cluster/ha/resources") => cluster_reads::none,
+        ("GET", "/access/tfa" | "/access/groups" | "/cluster/ha/resources") => cluster_reads::none,
         _ => return cluster_handler(method, path).or_else(|| vm_handler(method, path)),
     };
     Some(handler)

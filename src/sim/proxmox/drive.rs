@@ -92,7 +92,7 @@ pub(crate) fn size_text(bytes: u64) -> String {
     let mut size = bytes;
     let mut unit = "";
     for next in ["K", "M", "G", "T"] {
-        if size == 0 || size % 1024 != 0 {
+        if size == 0 || !size.is_multiple_of(1024) {
             break;
         }
         size /= 1024;
@@ -237,6 +237,23 @@ impl Cluster {
             system,
         });
         id
+    }
+
+    /// Puts a file on a shared storage.
+    #[cfg(test)]
+    pub(crate) fn add_shared_file(&mut self, storage: &str, name: &str, content: &str, size: u64) {
+        let format = name.rsplit('.').next().unwrap_or_default().to_string();
+        let id = format!("{storage}:{name}");
+        self.volumes.push(Volume {
+            id,
+            node: None,
+            size,
+            format,
+            content: content.into(),
+            vmid: None,
+            ctime: 0,
+            system: None,
+        });
     }
 
     /// Where a volume's file would be on a node.

@@ -77,6 +77,7 @@ fn bare(seed: &Seed, names: &[&str], fingerprints: &BTreeMap<String, String>, se
         vms: BTreeMap::new(),
         tasks: Vec::new(),
         access: Access::with_root(&key, &secrets.root_password),
+        pools: BTreeMap::new(),
         machines: Machines::default(),
         chance: Chance::new()?,
     })
@@ -91,7 +92,7 @@ fn plan(cluster: &mut Cluster, seed: &Seed, secrets: &Secrets) {
             "node={},path={},id={},iommugroup={},subsystem-id={}",
             gpu.node, gpu.address, gpu.pci_id, gpu.iommu_group, gpu.subsystem_id
         );
-        cluster.mappings.insert(gpu.mapping.clone(), Mapping { map: vec![map], description: None });
+        cluster.mappings.insert(gpu.mapping.clone(), Mapping { map: vec![map], ..Mapping::default() });
     }
     cluster.access.add_user(USER, "homelab automation");
     cluster.access.add_token(USER, TOKEN, true, &secrets.token);

@@ -233,8 +233,9 @@ fn shape(formatter: Formatter, outcome: &Outcome) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     // Every status here is between 200 and 596, which is a valid one.
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
-    // A reason phrase is one line; what it cannot hold becomes a blank.
-    let line: String = reason.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { ' ' }).collect();
+    // A reason phrase ends with its first line; what it cannot hold becomes a blank.
+    let line = reason.lines().next().unwrap_or_default();
+    let line: String = line.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { ' ' }).collect();
     if let Ok(phrase) = ReasonPhrase::try_from(line.into_bytes()) {
         response.extensions_mut().insert(phrase);
     }

@@ -10,11 +10,13 @@ use super::formats::list as items;
 use super::property;
 
 /// A PCI mapping.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Mapping {
     /// `node=…,path=…,id=…,iommugroup=…,subsystem-id=…`, as they were sent.
     pub(crate) map: Vec<String>,
     pub(crate) description: Option<String>,
+    /// `mdev`, `live-migration-capable`: those that are on.
+    pub(crate) flags: Vec<String>,
 }
 
 impl Mapping {
@@ -23,7 +25,14 @@ impl Mapping {
         if let Some(description) = &self.description {
             row["description"] = json!(description);
         }
+        for flag in &self.flags {
+            row[flag] = json!(1);
+        }
         row
+    }
+
+    fn is_mdev(&self) -> bool {
+        self.flags.iter().any(|flag| flag == "mdev")
     }
 
     fn entry(&self, node: &str) -> Option<property::Keys> {
@@ -40,14 +49,15 @@ fn file_digest(cluster: &Cluster) -> String {
 pub(crate) fn find_device(cluster: &Cluster, node: &str, mapping: &str) -> Result<String, String> {
     let missing = || format!("PCI device mapping not found for '{mapping}'");
     let keys = cluster.mappings.get(mapping).and_then(|known| known.entry(node)).ok_or_else(missing)?;
-    match check_entry(cluster, node, mapping, &keys) {
+    let is_mdev = cluster.mappings.get(mapping).is_some_and(Mapping::is_mdev);
+    match check_entry(cluster, node, mapping, &keys, is_mdev) {
         Some(error) => Err(format!("PCI device mapping invalid (hardware probably changed): {error}\n")),
         None => Ok(keys.get("path").cloned().unwrap_or_default()),
     }
 }
 
 /// What is wrong with a mapping's entry for a node.
-fn check_entry(cluster: &Cluster, node: &str, mapping: &str, keys: &property::Keys) -> Option<String> {
+fn check_entry(cluster: &Cluster, node: &str, mapping: &str, keys: &property::Keys, is_mdev: bool) -> Option<String> {
     let path = keys.get("path").map(String::as_str).unwrap_or_default();
     let devices = cluster.nodes.get(node).map(|node| node.devices.as_slice()).unwrap_or_default();
     // A path without function means all functions of the device.
@@ -60,6 +70,9 @@ fn check_entry(cluster: &Cluster, node: &str, mapping: &str, keys: &property::Ke
         ("iommugroup", device.iommu_group.to_string()),
         ("subsystem-id", device.subsystem_id.clone()),
     ];
+    if is_mdev {
+        return Some(format!("'mdev' does not match for '{mapping}' (0 != 1)"));
+    }
     for (key, actual) in actual {
         match keys.get(key) {
             None => return Some(format!("missing expected property '{key}' for device '{path}'")),
@@ -75,7 +88,7 @@ fn check_entry(cluster: &Cluster, node: &str, mapping: &str, keys: &property::Ke
 fn checks(cluster: &Cluster, node: &str, id: &str, mapping: &Mapping) -> Value {
     match mapping.entry(node) {
         None => json!([{ "severity": "warning", "message": format!("No mapping for node {node}.") }]),
-        Some(keys) => match check_entry(cluster, node, id, &keys) {
+        Some(keys) => match check_entry(cluster, node, id, &keys, mapping.is_mdev()) {
             Some(error) => json!([{ "severity": "error", "message": format!("Invalid configuration: {error}\n") }]),
             None => json!([]),
         },
@@ -114,23 +127,19 @@ pub(crate) fn read(cluster: &mut Cluster, call: &Call) -> Outcome {
     Answer::of(row)
 }
 
-fn refuse_devices_of_many_kinds(call: &Call) -> Result<(), Refusal> {
-    match ["mdev", "live-migration-capable"].into_iter().find(|name| call.params.is_set(name)) {
-        Some(name) => Err(Refusal::not_simulated(&format!("parameter {name} of a PCI mapping"))),
-        None => Ok(()),
-    }
-}
+/// What a mapping may be marked with.
+const FLAGS: [&str; 2] = ["mdev", "live-migration-capable"];
 
 /// `POST /cluster/mapping/pci`.
 pub(crate) fn create(cluster: &mut Cluster, call: &Call) -> Outcome {
     let id = call.params.text("id");
-    refuse_devices_of_many_kinds(call)?;
     if cluster.mappings.contains_key(id) {
         return Err(format!("create hardware mapping failed: pci ID '{id}' already defined").into());
     }
     let mapping = Mapping {
         map: call.params.list("map").to_vec(),
         description: call.params.get("description").map(str::to_string),
+        flags: FLAGS.into_iter().filter(|flag| call.params.is_set(flag)).map(str::to_string).collect(),
     };
     cluster.mappings.insert(id.into(), mapping);
     Answer::nothing()
@@ -139,7 +148,6 @@ pub(crate) fn create(cluster: &mut Cluster, call: &Call) -> Outcome {
 /// `PUT /cluster/mapping/pci/{id}`.
 pub(crate) fn update(cluster: &mut Cluster, call: &Call) -> Outcome {
     let id = call.params.text("id");
-    refuse_devices_of_many_kinds(call)?;
     let failed = |text: &str| Refusal::failed(format!("update hardware mapping failed: {text}"));
     if call.params.get("digest").is_some_and(|digest| digest != file_digest(cluster)) {
         return Err(failed("detected modified configuration - file changed by other user? Try again."));
@@ -150,7 +158,7 @@ pub(crate) fn update(cluster: &mut Cluster, call: &Call) -> Outcome {
         match name {
             "description" => mapping.description = None,
             "map" => return Err(failed("unable to delete required option 'map'")),
-            "mdev" | "live-migration-capable" => {}
+            flag if FLAGS.contains(&flag) => mapping.flags.retain(|one| one != flag),
             _ => return Err(failed(&format!("no such option '{name}'"))),
         }
     }
@@ -160,6 +168,12 @@ pub(crate) fn update(cluster: &mut Cluster, call: &Call) -> Outcome {
     mapping.map = map;
     if let Some(description) = call.params.get("description") {
         mapping.description = Some(description.into());
+    }
+    for flag in FLAGS.into_iter().filter(|flag| call.params.get(flag).is_some()) {
+        mapping.flags.retain(|one| one != flag);
+        if call.params.is_set(flag) {
+            mapping.flags.push(flag.into());
+        }
     }
     Answer::nothing()
 }

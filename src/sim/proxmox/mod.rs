@@ -22,6 +22,7 @@ mod mapping;
 mod nodes;
 mod option_rights;
 mod permission;
+mod pools;
 mod property;
 mod roles;
 mod storage;
@@ -37,8 +38,7 @@ mod vm_power;
 mod vm_read;
 mod vm_update;
 
-#[cfg(test)]
-mod tests;
-
 pub(crate) use cluster::Cluster;
 pub(crate) use found::{TOKEN, USER, found};
+#[cfg(test)]
+pub(crate) use roles::HOMELAB;

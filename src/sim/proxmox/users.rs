@@ -149,7 +149,8 @@ pub(crate) fn create_token(cluster: &mut Cluster, call: &Call) -> Outcome {
     }
     let mut token = Token { privsep: true, expire: 0, comment: String::new(), secret: secret.clone() };
     let mut info = change_token(&mut token, call);
-    info.entry("privsep").or_insert(json!("1"));
+    // A value that was not sent is a number, one that was a text.
+    info.entry("privsep").or_insert(json!(1));
     user.tokens.insert(name.into(), token);
     Answer::of(json!({ "full-tokenid": format!("{id}!{name}"), "info": info, "value": secret }))
 }

@@ -47,7 +47,7 @@ pub(crate) fn create(cluster: &mut Cluster, call: &Call) -> Outcome {
         return Err(Refusal::forbidden(""));
     }
     let options = call.params.without(&NO_OPTIONS);
-    check_new(&options)?;
+    check_new(cluster, &call.node, &options)?;
     Rights { cluster, caller, vmid }.to_set(&options)?;
     if let Some(vm) = cluster.vms.get(&vmid) {
         let text = format!("unable to create VM {vmid} - VM {vmid} already exists on node '{}'", vm.node);

@@ -62,10 +62,10 @@ pub(crate) fn resize(
         return Ok(0);
     }
     if vm.is_template() {
-        return Err(format!(
-            "command '/usr/bin/qemu-img resize {} {wanted}' failed: exit code 1",
-            cluster.path_of(&id)
-        ));
+        // A base volume is write-protected.
+        let options = if id.ends_with(".qcow2") { "'--preallocation=metadata' -f qcow2" } else { "-f raw" };
+        let command = format!("/usr/bin/qemu-img resize {options} {} {wanted}", cluster.path_of(&id));
+        return Err(format!("command '{command}' failed: exit code 1"));
     }
     if vm.running.is_none() {
         log.push("Image resized.".into());

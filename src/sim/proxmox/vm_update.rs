@@ -74,7 +74,7 @@ fn prepare(cluster: &Cluster, call: &Call) -> Result<Update, Refusal> {
     check_lists(&update)?;
     let config = cluster.vms.get(&call.vmid()).filter(|vm| vm.node == call.node).map(Vm::future).unwrap_or_default();
     let rights = Rights { cluster, caller: &call.caller, vmid: call.vmid() };
-    check_special(&update.set)?;
+    check_special(cluster, &call.node, &update.set)?;
     rights.to_delete(update.delete.iter().map(String::as_str), &config)?;
     rights.to_set(&update.set)?;
     let vm = cluster.vm(&call.node, call.vmid())?;
@@ -129,11 +129,11 @@ pub(crate) fn check_ssh_keys(options: &Options) -> Result<(), Refusal> {
 }
 
 /// Options whose check looks beyond their format.
-fn check_special(options: &Options) -> Result<(), Refusal> {
-    match options.get("hookscript") {
-        Some(script) => Err(Refusal::parameter("hookscript", format!("script '{script}' does not exist\n"))),
-        None => Ok(()),
-    }
+fn check_special(cluster: &Cluster, node: &str, options: &Options) -> Result<(), Refusal> {
+    let Some(script) = options.get("hookscript") else { return Ok(()) };
+    // Files here are never executable: no node has put one there.
+    let what = if cluster.volume(node, script).is_some() { "is not executable" } else { "does not exist" };
+    Err(Refusal::parameter("hookscript", format!("script '{script}' {what}\n")))
 }
 
 fn check_balloon(set: &Options, config: &Options) -> Result<(), Refusal> {
@@ -264,7 +264,10 @@ fn set_now(cluster: &mut Cluster, node: &str, vmid: u32, vm: &mut Vm, name: &str
     // A volume that is attached is no longer unused.
     vm.config.retain(|option, held| !(option.starts_with("unused") && held == volume_of(&value)));
     let old = vm.config.insert(name.into(), value.clone());
-    if let Some(old) = old.filter(|old| is_drive(name) && volume_of(old) != volume_of(&value)) {
+    let replaced = |old: &String| is_drive(name) && volume_of(old) != volume_of(&value);
+    // A drive that is emptied leaves its disk behind, listed nowhere.
+    let emptied = |old: &String| volume_of(&value) == "none" && !is_cloudinit(vmid, old);
+    if let Some(old) = old.filter(|old| replaced(old) && !emptied(old)) {
         park(cluster, node, vmid, vm, &old, false);
     }
 }
@@ -365,9 +368,9 @@ pub(crate) fn apply_pending(cluster: &mut Cluster, node: &str, vmid: u32) {
 }
 
 /// Checks options that `POST …/qemu` takes as `PUT …/config` does.
-pub(crate) fn check_new(options: &Options) -> Result<(), Refusal> {
+pub(crate) fn check_new(cluster: &Cluster, node: &str, options: &Options) -> Result<(), Refusal> {
     check_ssh_keys(options)?;
-    check_special(options)?;
+    check_special(cluster, node, options)?;
     check_balloon(options, &Options::new())?;
     check_boot(&Update { set: options.clone(), ..Update::default() }, &Options::new())?;
     match options.get("name").filter(|name| name.is_empty()) {

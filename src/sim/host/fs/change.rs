@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Bytes, Cred, Device, Errno, Fs, Ino, Inode, Kind, ROOT, Realm, Spot, Sys, now};
+use super::{Bytes, Cred, Device, Errno, Fs, Ino, Inode, Kind, MAX_FILE, ROOT, Realm, Spot, Sys, now};
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -157,7 +157,10 @@ impl Fs {
             return Ok(data.len() as u64);
         }
         let from = offset.map_or(bytes.0.len(), |offset| offset as usize);
-        let to = from + data.len();
+        let to = from.saturating_add(data.len());
+        if to as u64 > MAX_FILE {
+            return Err(Errno::NoSpace);
+        }
         if bytes.0.len() < to {
             bytes.0.resize(to, 0);
         }
@@ -172,6 +175,9 @@ impl Fs {
         let realm = inode.realm;
         inode.mtime = now();
         let Kind::File(bytes) = &mut inode.kind else { return Err(Errno::Invalid) };
+        if length > MAX_FILE {
+            return Err(Errno::NoSpace);
+        }
         bytes.0.resize(length as usize, 0);
         self.count(realm);
         Ok(())
@@ -188,9 +194,9 @@ impl Fs {
 
     /// Makes a directory.
     pub fn make_dir(&mut self, cred: &Cred, path: &str, mode: u32) -> Sys<()> {
-        let spot = self.locate(cred, path.trim_end_matches('/'), false).or_else(|errno| match path {
-            "/" => Err(Errno::Exists),
-            _ => Err(errno),
+        let spot = self.locate(cred, path.trim_end_matches('/'), false).map_err(|errno| match path {
+            "/" => Errno::Exists,
+            _ => errno,
         })?;
         if spot.ino.is_some() {
             return Err(Errno::Exists);
@@ -370,7 +376,8 @@ impl Fs {
     pub fn set_owner(&mut self, cred: &Cred, ino: Ino, uid: Option<u32>, gid: Option<u32>) -> Sys<()> {
         let inode = self.inode_mut(ino)?;
         let keeps_owner = uid.is_none_or(|uid| uid == inode.uid) && cred.uid == inode.uid;
-        if !cred.is_root() && !(keeps_owner && gid.is_none_or(|gid| cred.in_group(gid))) {
+        let own_group = gid.is_none_or(|gid| cred.in_group(gid));
+        if !(cred.is_root() || keeps_owner && own_group) {
             return Err(Errno::NotPermitted);
         }
         inode.uid = uid.unwrap_or(inode.uid);

@@ -33,6 +33,10 @@ pub enum Errno {
     NoDevice,
     /// ENAMETOOLONG
     NameTooLong,
+    /// ENOSPC
+    NoSpace,
+    /// ENOMEM
+    NoMemory,
 }
 
 impl fmt::Display for Errno {
@@ -52,6 +56,8 @@ impl fmt::Display for Errno {
             Errno::Interrupted => "Interrupted system call",
             Errno::NoDevice => "No such device or address",
             Errno::NameTooLong => "File name too long",
+            Errno::NoSpace => "No space left on device",
+            Errno::NoMemory => "Cannot allocate memory",
         })
     }
 }

@@ -14,6 +14,9 @@ pub use errno::{Errno, Sys};
 pub use inode::{Bytes, Computed, Cred, Device, Ino, Inode, Kind, Realm, now};
 pub use walk::{Spot, join};
 
+/// The largest file; everything is in memory, of which the simulator's own process must keep some.
+pub const MAX_FILE: u64 = 1 << 30;
+
 /// The root directory.
 const ROOT: Ino = 1;
 

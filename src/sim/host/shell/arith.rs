@@ -155,10 +155,18 @@ impl Reader<'_> {
 
     fn unary(&mut self) -> Value {
         match self.text.get(self.at) {
-            Some(b'-') => self.accept("-").then(|| self.unary()).unwrap_or(Ok(0)).map(i64::wrapping_neg),
-            Some(b'+') => self.accept("+").then(|| self.unary()).unwrap_or(Ok(0)),
-            Some(b'!') => self.accept("!").then(|| self.unary()).unwrap_or(Ok(0)).map(|value| i64::from(value == 0)),
-            Some(b'~') => self.accept("~").then(|| self.unary()).unwrap_or(Ok(0)).map(|value| !value),
+            Some(sign @ (b'-' | b'+' | b'!' | b'~')) => {
+                let sign = *sign;
+                self.at += 1;
+                self.blanks();
+                let value = self.unary()?;
+                Ok(match sign {
+                    b'-' => value.wrapping_neg(),
+                    b'!' => i64::from(value == 0),
+                    b'~' => !value,
+                    _ => value,
+                })
+            }
             Some(b'(') => {
                 self.accept("(");
                 let value = self.assignment()?;

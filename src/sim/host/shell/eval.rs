@@ -166,7 +166,7 @@ impl Shell {
         shell.too_deep()?;
         shell.process.fds.insert(1, sink);
         shell.tested = false;
-        self.status = shell.subshell_status(|shell| shell.eval_list(list));
+        self.substituted = shell.subshell_status(|shell| shell.eval_list(list));
         let mut bytes = std::mem::take(&mut *bytes.lock().unwrap_or_else(PoisonError::into_inner));
         bytes.retain(|byte| *byte != 0);
         let text = String::from_utf8_lossy(&bytes);
@@ -290,11 +290,8 @@ impl Shell {
     }
 
     fn eval_simple(&mut self, assigns: &[(String, Word)], words: &[Word], command: &Command) -> Eval {
-        let before = self.status;
-        self.status = 0;
+        self.substituted = 0;
         let arguments = self.expand_words(words)?;
-        // The status of a command without words is that of the last substitution in it.
-        let substituted = std::mem::replace(&mut self.status, before);
         let saved = self.process.fds.clone();
         if let Err(message) = self.redirect(&command.redirects)? {
             self.process.fds = saved;
@@ -304,9 +301,9 @@ impl Shell {
             return if special { Err(Flow::Exit(2)) } else { Ok(2) };
         }
         let result = match arguments.first() {
-            None => self.assign_all(assigns, substituted),
+            None => self.assign_all(assigns),
             Some(name) if name == "exec" => {
-                let status = self.assign_all(assigns, 0).and_then(|_| self.exec(arguments));
+                let status = self.assign_all(assigns).and_then(|_| self.exec(arguments));
                 // The redirections of `exec` stay.
                 return status;
             }
@@ -316,15 +313,15 @@ impl Shell {
         result
     }
 
-    fn assign_all(&mut self, assigns: &[(String, Word)], substituted: i32) -> Eval {
-        self.status = substituted;
+    /// Assigns for good. The status of a command without words is that of the last substitution in it.
+    fn assign_all(&mut self, assigns: &[(String, Word)]) -> Eval {
         for (name, word) in assigns {
             let value = self.expand_text(word)?;
             self.check_writable(name)?;
             self.trace(&format!("{name}={value}"));
             self.assign(name, value);
         }
-        Ok(self.status)
+        Ok(self.substituted)
     }
 
     fn check_writable(&self, name: &str) -> Result<(), Flow> {

@@ -3,6 +3,7 @@
 mod arith;
 mod ast;
 mod builtins;
+mod dollar;
 mod eval;
 mod expand;
 mod lexer;
@@ -75,6 +76,8 @@ pub struct Shell {
     functions: BTreeMap<String, Arc<Command>>,
     options: Options,
     status: i32,
+    /// The status of the last command substitution.
+    substituted: i32,
     traps: BTreeMap<String, String>,
     /// What `local` hides, one map for each function that runs.
     locals: Vec<BTreeMap<String, Option<String>>>,
@@ -98,6 +101,7 @@ impl Shell {
             functions: BTreeMap::new(),
             options: Options::default(),
             status: 0,
+            substituted: 0,
             traps: BTreeMap::new(),
             locals: Vec::new(),
             loops: 0,

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use super::ast::{AndOr, Body, Command, Link, List, Part, Pipeline, Redirect, Target, Word};
-use super::lexer::{Lexer, Syntax};
+use super::lexer::{Lexer, Parse};
 
 /// Words that end a list of commands.
 const CLOSERS: &[&str] = &["then", "else", "elif", "fi", "do", "done", "esac", "}"];
-
-type Parse<T> = Result<T, Syntax>;
 
 impl Lexer {
     /// The next complete command: what can be run before anything after it is even read. `None` at the end.
@@ -232,6 +230,7 @@ impl Lexer {
                     assigns.push(assign);
                     continue;
                 }
+                self.skip_blanks();
                 if let (Some(name), Some('(')) = (literal(&word), self.peek()) {
                     return self.function(line, name);
                 }

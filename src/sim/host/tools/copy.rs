@@ -33,7 +33,7 @@ fn inside(place: &str, source: &str) -> String {
 /// Renames files.
 pub fn mv(p: &Process) -> Exit {
     let long = [("force", 'f'), ("no-clobber", 'n'), ("no-target-directory", 'T'), ("target-directory", 't')];
-    let options = Options::parse(p, "fnTt:vi", &long)?;
+    let options = Options::parse(p, "fnTt:", &long)?;
     let (sources, place, is_dir) = destination(p, &options)?;
     let mut status = 0;
     for source in &sources {
@@ -83,7 +83,7 @@ pub fn cp(p: &Process) -> Exit {
         ("dereference", 'L'),
         ("preserve", 'p'),
     ];
-    let options = Options::parse(p, "arRpfnTt:PLdv", &long)?;
+    let options = Options::parse(p, "arRpfnTt:PLd", &long)?;
     let (sources, place, is_dir) = destination(p, &options)?;
     let archive = options.has('a');
     let recursive = archive || options.has('r') || options.has('R');
@@ -176,7 +176,7 @@ fn copy_one(p: &Process, copy: &Copy, source: &str, target: &str) -> Result<(), 
 /// Copies files and sets their attributes, or makes directories.
 pub fn install(p: &Process) -> Exit {
     let long = [("mode", 'm'), ("owner", 'o'), ("group", 'g'), ("directory", 'd'), ("target-directory", 't')];
-    let options = Options::parse(p, "m:o:g:dDTt:vpC", &long)?;
+    let options = Options::parse(p, "m:o:g:dDTt:pC", &long)?;
     if let Some(letter) = options.last_of("pC") {
         return not_simulated(format!("install -{letter}"));
     }
@@ -203,12 +203,9 @@ pub fn install(p: &Process) -> Exit {
         }
         return Ok(0);
     }
-    if let (true, Some((parent, _))) =
-        (options.has('D'), options.operands.last().and_then(|path| path.rsplit_once('/')))
-    {
-        if let Err((path, errno)) = make_parents(p, parent, None) {
-            return fail(format!("cannot create directory '{path}': {errno}"));
-        }
+    let parent = options.operands.last().and_then(|path| path.rsplit_once('/')).filter(|_| options.has('D'));
+    if let Some(Err((path, errno))) = parent.map(|(parent, _)| make_parents(p, parent, None)) {
+        return fail(format!("cannot create directory '{path}': {errno}"));
     }
     let (sources, place, is_dir) = destination(p, &options)?;
     for source in &sources {

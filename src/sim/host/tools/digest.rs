@@ -57,7 +57,8 @@ fn sums(p: &Process, sum: impl Fn(&[u8]) -> String, kind: &str) -> Exit {
                     "FAILED open or read"
                 }
             };
-            if !options.has('s') && !(options.has('q') && verdict == "OK") {
+            let silent = options.has('s') || (options.has('q') && verdict == "OK");
+            if !silent {
                 p.line(format!("{path}: {verdict}"))?;
             }
         }
@@ -181,7 +182,16 @@ pub fn od(p: &Process) -> Exit {
         "d" => format!("{at:07}"),
         _ => format!("{at:07o}"),
     };
-    for (index, row) in bytes.chunks(width.max(1)).enumerate() {
+    let rows: Vec<&[u8]> = bytes.chunks(width.max(1)).collect();
+    for (index, row) in rows.iter().enumerate() {
+        // Rows that repeat the one before are shown as one asterisk.
+        let repeats = |at: usize| !options.has('v') && at > 0 && row.len() == width && rows[at - 1] == *row;
+        if repeats(index) {
+            if index < 2 || rows[index - 2] != *row {
+                p.line("*")?;
+            }
+            continue;
+        }
         let words = |unit: usize| {
             row.chunks(unit).map(|part| part.iter().rev().fold(0u32, |value, byte| value << 8 | u32::from(*byte)))
         };

@@ -334,7 +334,7 @@ pub fn swapon(p: &Process) -> Exit {
 
 /// Turns swap off.
 pub fn swapoff(p: &Process) -> Exit {
-    let options = Options::parse(p, "av", &[("all", 'a')])?;
+    let options = Options::parse(p, "a", &[("all", 'a')])?;
     if !p.cred.is_root() {
         return fail("Not superuser.");
     }

@@ -47,7 +47,7 @@ pub fn mktemp(p: &Process) -> Exit {
 
 /// Makes directories.
 pub fn mkdir(p: &Process) -> Exit {
-    let options = Options::parse(p, "pm:v", &[("parents", 'p'), ("mode", 'm')])?;
+    let options = Options::parse(p, "pm:", &[("parents", 'p'), ("mode", 'm')])?;
     let mode = options.value('m').map(|text| parse_mode(text, 0o777, true, p.umask)).transpose()?;
     let mut status = 0;
     for path in options.required()? {
@@ -88,7 +88,7 @@ pub fn make_parents(p: &Process, path: &str, mode: Option<u32>) -> Result<(), (S
 
 /// Removes files and trees.
 pub fn rm(p: &Process) -> Exit {
-    let options = Options::parse(p, "rRfdvi", &[("recursive", 'r'), ("force", 'f'), ("dir", 'd')])?;
+    let options = Options::parse(p, "rRfd", &[("recursive", 'r'), ("force", 'f'), ("dir", 'd')])?;
     let force = options.has('f');
     if options.operands.is_empty() && !force {
         return fail("missing operand");
@@ -139,7 +139,7 @@ pub fn remove_tree(p: &Process, path: &str) -> Result<(), (String, Errno)> {
 
 /// Removes empty directories.
 pub fn rmdir(p: &Process) -> Exit {
-    let options = Options::parse(p, "pv", &[("ignore-fail-on-non-empty", 'I')])?;
+    let options = Options::parse(p, "p", &[("ignore-fail-on-non-empty", 'I')])?;
     if options.has('p') {
         return not_simulated("rmdir -p");
     }
@@ -160,7 +160,7 @@ pub fn rmdir(p: &Process) -> Exit {
 /// Makes links.
 pub fn ln(p: &Process) -> Exit {
     let long = [("symbolic", 's'), ("force", 'f'), ("no-dereference", 'n'), ("no-target-directory", 'T')];
-    let options = Options::parse(p, "sfnTvr", &long)?;
+    let options = Options::parse(p, "sfnTr", &long)?;
     if options.has('r') {
         return not_simulated("ln -r");
     }
@@ -205,7 +205,7 @@ pub fn ln(p: &Process) -> Exit {
 
 /// Makes files, or sets their time.
 pub fn touch(p: &Process) -> Exit {
-    let options = Options::parse(p, "amcd:r:t:h", &[("no-create", 'c'), ("date", 'd'), ("reference", 'r')])?;
+    let options = Options::parse(p, "mcd:r:t:", &[("no-create", 'c'), ("date", 'd'), ("reference", 'r')])?;
     if options.has('t') {
         return not_simulated("touch -t");
     }

@@ -211,7 +211,7 @@ pub fn useradd(p: &Process) -> Exit {
     let options = Options::parse(p, "rms:d:u:G:g:MUc:", &long)?;
     let [name] = options.required()? else { return Err(Stop::Fail(2, "one name is needed".to_owned())) };
     need_root(p)?;
-    let made = p.session.with(|machine| {
+    p.session.with(|machine| {
         if machine.user(name).is_some() {
             return Err(Stop::Fail(9, format!("user '{name}' already exists")));
         }
@@ -245,8 +245,7 @@ pub fn useradd(p: &Process) -> Exit {
             machine.fs.set_owner(&root, ino, Some(uid), Some(gid))?;
         }
         Ok(0)
-    });
-    made
+    })
 }
 
 /// Adds a group.

@@ -161,11 +161,14 @@ const AVAILABLE: &[&str] = &[
 /// Loads or unloads modules.
 pub fn modprobe(p: &Process) -> Exit {
     let long = [("remove", 'r'), ("quiet", 'q'), ("all", 'a'), ("dry-run", 'n')];
-    let options = Options::parse(p, "rqanv", &long)?;
+    let options = Options::parse(p, "rqan", &long)?;
     if options.operands.is_empty() {
         return fail("missing parameters. See -h.");
     }
     let names = if options.has('a') || options.has('r') { options.operands.as_slice() } else { &options.operands[..1] };
+    if names.len() < options.operands.len() {
+        return not_simulated(format!("modprobe with parameters: {}", options.operands[1..].join(" ")));
+    }
     for name in names.iter().map(|name| name.replace('-', "_")) {
         let (loaded, kernel) = p.session.with(|machine| (machine.modules.contains(&name), machine.kernel.clone()));
         if !loaded && !AVAILABLE.contains(&name.as_str()) {

@@ -96,7 +96,7 @@ pub fn sudo(p: &Process) -> Exit {
 
 /// Runs a command in a changed environment, or prints the environment.
 pub fn env(p: &Process) -> Exit {
-    let options = Options::leading(p, "iu:C:0", &[("ignore-environment", 'i'), ("unset", 'u'), ("chdir", 'C')])?;
+    let options = Options::leading(p, "iu:C:", &[("ignore-environment", 'i'), ("unset", 'u'), ("chdir", 'C')])?;
     let mut words = options.operands.as_slice();
     let mut child = p.clone();
     child.depth += 1;

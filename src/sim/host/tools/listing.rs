@@ -15,9 +15,10 @@ pub fn ls(p: &Process) -> Exit {
         ("color", '1'),
         ("numeric-uid-gid", 'n'),
     ];
-    let options = Options::parse(p, "laA1drtnhFpL", &long)?;
+    let options = Options::parse(p, "laA1drtnFpL", &long)?;
     let mut status = 0;
-    let operands = if options.operands.is_empty() { vec![".".to_owned()] } else { options.operands.clone() };
+    let mut operands = if options.operands.is_empty() { vec![".".to_owned()] } else { options.operands.clone() };
+    operands.sort();
     let (mut files, mut dirs) = (Vec::new(), Vec::new());
     for path in operands {
         let full = p.path(&path);
@@ -117,7 +118,7 @@ fn print(p: &Process, options: &Options, mut entries: Vec<(String, Inode)>) -> R
 
 /// The target of a link, or with `-f`, `-e`, `-m` the real path.
 pub fn readlink(p: &Process) -> Exit {
-    let options = Options::parse(p, "femnqsz", &[("canonicalize", 'f'), ("canonicalize-existing", 'e')])?;
+    let options = Options::parse(p, "femnqs", &[("canonicalize", 'f'), ("canonicalize-existing", 'e')])?;
     let mut status = 0;
     for path in options.required()? {
         let result = match options.last_of("fem") {
@@ -147,7 +148,7 @@ fn resolve(p: &Process, path: &str, how: char) -> Result<String, Errno> {
 
 /// The real path.
 pub fn realpath(p: &Process) -> Exit {
-    let options = Options::parse(p, "emqs", &[("canonicalize-existing", 'e'), ("canonicalize-missing", 'm')])?;
+    let options = Options::parse(p, "emq", &[("canonicalize-existing", 'e'), ("canonicalize-missing", 'm')])?;
     let mut status = 0;
     for path in options.required()? {
         match resolve(p, path, options.last_of("em").unwrap_or('f')) {

@@ -21,6 +21,9 @@ pub fn journalctl(p: &Process) -> Exit {
         ("dmesg", 'k'),
     ];
     let options = Options::parse(p, "u:n:Po:bqt:S:xek", &long)?;
+    if let Some(letter) = options.last_of("tSk") {
+        return not_simulated(format!("journalctl -{letter}"));
+    }
     let units = options.values('u');
     let lines: Vec<String> = p.session.with(|machine| {
         let fits = |line: &&String| {
@@ -44,7 +47,7 @@ pub fn journalctl(p: &Process) -> Exit {
 
 /// Adds to the journal.
 pub fn logger(p: &Process) -> Exit {
-    let options = Options::parse(p, "t:p:is", &[("tag", 't'), ("priority", 'p')])?;
+    let options = Options::parse(p, "t:p:i", &[("tag", 't'), ("priority", 'p')])?;
     let text = match options.operands.is_empty() {
         true => String::from_utf8_lossy(&p.read_all()?).into_owned(),
         false => options.operands.join(" "),

@@ -22,6 +22,7 @@ mod pattern;
 mod power;
 mod print;
 mod sed;
+mod sed_script;
 mod sort;
 mod stat;
 mod systemctl;

@@ -78,7 +78,7 @@ pub fn chmod(p: &Process) -> Exit {
     {
         p.args.insert(1, "--".to_owned());
     }
-    let options = Options::parse(&p, "Rvcf", &[("recursive", 'R'), ("reference", 'z')])?;
+    let options = Options::parse(&p, "R", &[("recursive", 'R')])?;
     let [mode, files @ ..] = options.operands.as_slice() else { return fail("missing operand") };
     if files.is_empty() {
         return fail(format!("missing operand after '{mode}'"));
@@ -117,7 +117,7 @@ pub fn chgrp(p: &Process) -> Exit {
 }
 
 fn change_owner(p: &Process, split: impl Fn(&str) -> (&str, Option<&str>)) -> Exit {
-    let options = Options::parse(p, "Rhvcf", &[("recursive", 'R'), ("no-dereference", 'h')])?;
+    let options = Options::parse(p, "Rh", &[("recursive", 'R'), ("no-dereference", 'h')])?;
     let [spec, files @ ..] = options.operands.as_slice() else { return fail("missing operand") };
     let (user, group) = split(spec);
     let (uid, gid) = owner(p, user, group.unwrap_or(""), spec)?;

@@ -12,7 +12,7 @@ pub fn ip(p: &Process) -> Exit {
     while let Some(flag) = words.first().filter(|word| word.starts_with('-')) {
         match flag.as_str() {
             "-j" | "-json" => json = true,
-            "-p" | "-o" | "-details" | "-d" => {}
+            "-p" | "-pretty" => {}
             "-4" => four = true,
             "-6" => six = true,
             "-br" | "-brief" => brief = true,

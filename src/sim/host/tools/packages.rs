@@ -108,7 +108,7 @@ pub fn apt_get(p: &Process) -> Exit {
         ("allow-downgrades", 'D'),
         ("allow-change-held-packages", 'H'),
     ];
-    let options = Options::parse(p, "yqsno:t:PDH", &long)?;
+    let options = Options::parse(p, "yqsno:PDH", &long)?;
     let Some((verb, names)) = options.operands.split_first() else { return fail("no operation") };
     let simulate = options.has('s');
     if !p.cred.is_root() && !simulate {
@@ -258,7 +258,10 @@ pub fn dpkg_query(p: &Process) -> Exit {
     if !options.has('W') {
         return not_simulated("dpkg-query without -W");
     }
-    let format = options.value('f').unwrap_or("${binary:Package}\\t${Version}\\n");
+    let format = options
+        .value('f')
+        .map(|format| format.strip_prefix('=').unwrap_or(format))
+        .unwrap_or("${binary:Package}\\t${Version}\\n");
     let packages = p.session.with(|machine| machine.packages());
     let chosen: Vec<&Package> = match options.operands.is_empty() {
         true => packages.iter().collect(),
@@ -280,7 +283,7 @@ pub fn dpkg_query(p: &Process) -> Exit {
             .status
             .split(' ')
             .enumerate()
-            .map(|(at, word)| if at == 1 { String::new() } else { word[..1].to_owned() })
+            .map(|(at, word)| if at == 1 { String::new() } else { word.chars().take(1).collect() })
             .collect();
         let state = package.status.rsplit(' ').next().unwrap_or_default();
         for (field, value) in [

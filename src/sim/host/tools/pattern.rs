@@ -57,7 +57,7 @@ pub fn rewrite(pattern: &str, extended: bool) -> Result<String, Stop> {
             }
             '[' => at = bracket(&chars, at, &mut out)?,
             '*' if was_start => out.push_str("\\*"),
-            '^' if extended || was_start => {
+            '^' if extended || opens(&out) => {
                 out.push('^');
                 start = true;
             }
@@ -72,6 +72,12 @@ pub fn rewrite(pattern: &str, extended: bool) -> Result<String, Stop> {
         }
     }
     Ok(out)
+}
+
+/// Whether a basic expression, or a group in it, starts here.
+fn opens(out: &str) -> bool {
+    let group = |mark: &str, literal: &str| out.ends_with(mark) && !out.ends_with(literal);
+    out.is_empty() || group("(", "\\(") || group("|", "\\|")
 }
 
 /// Whether a basic expression, or a group in it, ends here.

@@ -66,7 +66,9 @@ fn key(options: &Options, spec: &str) -> Result<Key, Stop> {
         return not_simulated(format!("sort -k {spec}"));
     }
     let (first, last) = digits.split_once(',').unwrap_or((&digits, ""));
-    let Ok(first) = first.parse() else { return fail(format!("invalid number at field start: '{spec}'")) };
+    let Some(first) = first.parse().ok().filter(|first: &usize| *first > 0) else {
+        return fail(format!("invalid number at field start: '{spec}'"));
+    };
     let plain = letters.is_empty();
     Ok(Key {
         first,

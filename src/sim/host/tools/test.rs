@@ -230,12 +230,12 @@ fn apply(left: &str, operator: &str, right: &str) -> Result<String, Stop> {
                 None => "0".to_owned(),
             }
         }
-        "+" => (number(left)? + number(right)?).to_string(),
-        "-" => (number(left)? - number(right)?).to_string(),
-        "*" => (number(left)? * number(right)?).to_string(),
+        "+" => number(left)?.wrapping_add(number(right)?).to_string(),
+        "-" => number(left)?.wrapping_sub(number(right)?).to_string(),
+        "*" => number(left)?.wrapping_mul(number(right)?).to_string(),
         "/" | "%" if number(right)? == 0 => return Err(Stop::Fail(2, "division by zero".to_owned())),
-        "/" => (number(left)? / number(right)?).to_string(),
-        "%" => (number(left)? % number(right)?).to_string(),
+        "/" => number(left)?.wrapping_div(number(right)?).to_string(),
+        "%" => number(left)?.wrapping_rem(number(right)?).to_string(),
         comparison => {
             let order = match (left.parse::<i64>(), right.parse::<i64>()) {
                 (Ok(left), Ok(right)) => left.cmp(&right),

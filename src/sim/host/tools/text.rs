@@ -60,8 +60,11 @@ fn with_count(p: &Process) -> Process {
     p
 }
 
+/// A file's name and content.
+pub type Input = (String, Vec<u8>);
+
 /// The contents of all inputs, complaining about those that cannot be read.
-pub fn contents(p: &Process, options: &Options) -> Result<(Vec<(String, Vec<u8>)>, i32), Stop> {
+pub fn contents(p: &Process, options: &Options) -> Result<(Vec<Input>, i32), Stop> {
     let mut status = 0;
     let mut all = Vec::new();
     for path in options.inputs() {
@@ -113,6 +116,9 @@ pub fn head(p: &Process) -> Exit {
             return Ok(0);
         }
     }
+    if let Some(text) = options.value('c').filter(|text| !text.starts_with('-') && options.operands.len() < 2) {
+        return first_bytes(p, options.operands.first().map_or("-", String::as_str), count_of(text)?);
+    }
     let (all, status) = contents(p, &options)?;
     print_parts(p, &options, &all, |bytes| match options.value('c') {
         Some(text) => {
@@ -128,6 +134,28 @@ pub fn head(p: &Process) -> Exit {
         }
     })?;
     Ok(status)
+}
+
+/// Copies the first bytes and reads no more, for a device may have no end.
+fn first_bytes(p: &Process, path: &str, mut left: usize) -> Exit {
+    let stream = match path {
+        "-" => p.fds.get(&0).cloned().ok_or(Errno::BadDescriptor)?,
+        _ => match p.open(path, Access::READ) {
+            Ok(stream) => stream,
+            Err(errno) => return fail(format!("cannot open '{path}' for reading: {errno}")),
+        },
+    };
+    let mut buffer = vec![0; 32 * 1024];
+    while left > 0 {
+        let most = left.min(buffer.len());
+        let length = stream.read(&mut buffer[..most], &p.session)?;
+        if length == 0 {
+            break;
+        }
+        p.out(&buffer[..length])?;
+        left -= length;
+    }
+    Ok(0)
 }
 
 /// The last lines or bytes.
@@ -152,7 +180,7 @@ pub fn tail(p: &Process) -> Exit {
 fn print_parts<'a>(
     p: &Process,
     options: &Options,
-    all: &'a [(String, Vec<u8>)],
+    all: &'a [Input],
     part: impl Fn(&'a [u8]) -> Result<&'a [u8], Stop>,
 ) -> Result<(), Stop> {
     let titles = (all.len() > 1 && !options.has('q')) || options.has('v');

@@ -1,0 +1,156 @@
+//! What stands at a path, as a fact: files, folders and links share the cell of their path, so that all who look at it
+//! agree.
+
+use crate::clients::ssh::Become;
+use crate::error::{Class, Error, Result};
+use crate::run::resource::{Cell, Fact, Reader};
+use crate::run::scope;
+use crate::run::value::{Map, State, Value};
+
+use super::handle::Host;
+use super::image;
+use super::probe::{self, Amount, Answer, Found, Kind, Look};
+
+/// A path of a host. Its state: a file is a map with `mode`, `owner`, `group` and `content` (or `sha256` and `size`,
+/// where that is large or no text); anything else also has its `kind`.
+pub struct Entry {
+    /// The host.
+    pub host: Host,
+    /// What is looked at.
+    pub look: Look,
+    /// Whom to be while looking.
+    pub become_: Option<Become>,
+    /// Whether the owner, and the group, are asked for by number.
+    pub by_number: (bool, bool),
+    /// Whether it can only come about in a folder that is there.
+    pub needs_folder: bool,
+}
+
+impl Entry {
+    /// A path that is only looked at.
+    pub fn seen(host: &Host, path: &str, amount: Amount) -> Self {
+        Entry {
+            host: host.clone(),
+            look: Look { path: path.to_owned(), amount, follow: true },
+            become_: host.whom(None),
+            by_number: (false, false),
+            needs_folder: false,
+        }
+    }
+
+    /// The path.
+    pub fn path(&self) -> &str {
+        &self.look.path
+    }
+
+    fn state(&self, found: Found) -> Result<State> {
+        let owner = if self.by_number.0 { found.owner.id } else { found.owner.name };
+        let group = if self.by_number.1 { found.group.id } else { found.group.name };
+        let mut map = Map::from([
+            ("mode".to_owned(), Value::Text(probe::show_mode(found.mode))),
+            ("owner".to_owned(), Value::Text(owner)),
+            ("group".to_owned(), Value::Text(group)),
+        ]);
+        match found.kind {
+            Kind::File => self.add_content(&mut map, found.content, found.sha256, found.size)?,
+            Kind::Directory => {
+                map.insert("kind".to_owned(), Value::from("directory"));
+                map.insert("empty".to_owned(), Value::Bool(found.empty));
+            }
+            Kind::Link => {
+                let target = String::from_utf8_lossy(found.content.as_deref().unwrap_or_default()).into_owned();
+                map = Map::from([("kind".to_owned(), Value::from("link")), ("target".to_owned(), Value::Text(target))]);
+            }
+            Kind::Special => {
+                map.insert("kind".to_owned(), Value::from("special"));
+            }
+        }
+        Ok(State::Here(Value::Map(map)))
+    }
+
+    fn add_content(&self, map: &mut Map, content: Option<Vec<u8>>, hash: Option<String>, size: u64) -> Result<()> {
+        match (content.map(String::from_utf8), hash) {
+            (Some(Ok(text)), _) => {
+                map.insert("content".to_owned(), Value::Text(text));
+            }
+            (Some(Err(_)), _) if self.look.amount == Amount::Whole => {
+                return Err(Error::new(Class::Failed, format!("{}: is no text", self.address()))
+                    .help("look at it with a command: `h.run(\"sha256sum …\", #{ query: true })`"));
+            }
+            (Some(Err(binary)), _) => add_hash(map, &sha256(binary.as_bytes()), binary.as_bytes().len()),
+            (None, Some(hash)) => add_hash(map, &hash, usize::try_from(size).unwrap_or(usize::MAX)),
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// A folder above that this dry run has planned to remove takes all below with it.
+    fn goes_with_its_folder(&self) -> Result<bool> {
+        scope::with(|branch| {
+            probe::folders_above(self.path())
+                .filter_map(|folder| branch.overlay.cell(&self.host.path_cell(folder)))
+                .any(|planned| planned.state == State::Absent)
+        })
+    }
+
+    /// Nothing can be put into a folder that is not there, unless a change that is only planned may make it.
+    fn refuse_without_folder(&self) -> Result<()> {
+        if !self.needs_folder || scope::stale_realm(&self.host.realm())?.is_some() {
+            return Ok(());
+        }
+        let folder = probe::folders_above(self.path()).next().unwrap_or("/");
+        Err(Error::new(Class::Blocked, format!("{}: its folder is not there", self.address()))
+            .cause(format!("{folder}: No such file or directory"))
+            .help(format!("make it before: `h.directory(#{{ path: {folder:?} }})`")))
+    }
+}
+
+/// Adds what stands for a content that is large or no text.
+pub fn add_hash(map: &mut Map, hash: &str, size: usize) {
+    map.insert("sha256".to_owned(), Value::from(hash));
+    map.insert("size".to_owned(), Value::Int(i64::try_from(size).unwrap_or(i64::MAX)));
+}
+
+/// The hash of a content, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Fact for Entry {
+    fn address(&self) -> String {
+        format!("{}:{}", self.host.name(), self.path())
+    }
+
+    fn cell(&self) -> Cell {
+        self.host.path_cell(self.path())
+    }
+
+    fn read(&self, reader: &Reader) -> Result<State> {
+        if let Some(unknown) = self.host.unknown()
+            && scope::is_planning()?
+        {
+            return Ok(State::Unknown(unknown.part(self.path())));
+        }
+        if self.goes_with_its_folder()? {
+            return Ok(State::Absent);
+        }
+        let output = self.host.probe(reader, &self.look.script(), self.become_.as_ref())?;
+        if !output.success() {
+            return Err(self.host.refusal(&format!("{} cannot be read", self.path()), &output));
+        }
+        match self.look.parse(&output.stdout).map_err(|error| error.context(self.host.name().to_owned()))? {
+            Answer::There(found) => self.state(*found),
+            Answer::Absent => Ok(State::Absent),
+            Answer::NoFolder => self.refuse_without_folder().map(|()| State::Absent),
+        }
+    }
+
+    fn stands_on(&self) -> Option<&str> {
+        self.host.stands_on()
+    }
+
+    fn imagined(&self) -> State {
+        image::imagined(&self.host, self.path())
+    }
+}

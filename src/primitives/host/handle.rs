@@ -1,0 +1,241 @@
+//! The handle that playbooks hold on a host, and the connections behind it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rhai::Dynamic;
+
+use crate::clients::dial::Dialler;
+use crate::clients::ssh::{
+    Become, Command, Connection, Environment, OnOutput, Options, Output, Passphrase, Pool, PublicKey, Target,
+};
+use crate::error::{Class, Error, Result};
+use crate::run::capability::Writer;
+use crate::run::event::Level;
+use crate::run::resource::{Cell, Reader};
+use crate::run::scope;
+use crate::run::unknown::Unknown;
+use crate::script::args::Maybe;
+
+/// What all hosts of a run share: the connections, and what is known about getting in.
+pub struct Ssh {
+    /// The connections, kept for as long as this lives.
+    pub pool: Pool,
+    /// How ports are dialled; the same way as the pool's.
+    pub dialler: Dialler,
+    /// The home folder with `.ssh/config`, the agent, and the user where nobody names one.
+    pub environment: Environment,
+    /// The project's folder, which local paths start from.
+    pub root: PathBuf,
+    /// The project's own `known_hosts`, read beside the user's; `homelab trust` writes it.
+    pub project_known_hosts: PathBuf,
+    /// Whom to log in as where neither the playbook nor `~/.ssh/config` says so.
+    pub default_user: Option<String>,
+    /// Private keys that are offered to every host, before those of `~/.ssh/config`.
+    pub keys: Vec<PathBuf>,
+    /// What opens them, should they be encrypted.
+    pub passphrase: Option<Passphrase>,
+}
+
+impl Ssh {
+    /// Decides everything about a host, from what is said about it and what goes for all.
+    pub fn target(&self, options: Options) -> Result<Target> {
+        let environment = Environment {
+            user: self.default_user.clone().or_else(|| self.environment.user.clone()),
+            ..self.environment.clone()
+        };
+        let keys = options.keys.iter().chain(&self.keys).cloned().collect();
+        let options = Options {
+            keys,
+            passphrase: self.passphrase.clone(),
+            known_hosts: Some(self.project_known_hosts.clone()),
+            ..options
+        };
+        Target::resolve(&options, &environment)
+    }
+}
+
+/// What a playbook says about a host, checked.
+pub struct Described {
+    /// What people call it, and what its changes are listed under.
+    pub name: String,
+    /// Where it is, if its name does not say so.
+    pub address: Option<Maybe<String>>,
+    /// Whom to log in as.
+    pub user: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// A private key to offer first.
+    pub key: Option<PathBuf>,
+    /// Whom to become there.
+    pub become_: Option<Become>,
+    /// Hosts to go through.
+    pub jump: Option<String>,
+    /// Its key, learnt in a trusted way.
+    pub host_key: Option<Maybe<PublicKey>>,
+    /// How long connecting may take.
+    pub connect_timeout: Option<Duration>,
+}
+
+/// A host. Copies are cheap and share the connection, which is made when it is first needed.
+#[derive(Clone)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    is: Described,
+    ssh: Arc<Ssh>,
+    target: OnceLock<Target>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host({})", self.name())
+    }
+}
+
+/// Names what a host's changes can reach, where a value is a host.
+pub fn realm_of(value: &Dynamic) -> Option<String> {
+    value.read_lock::<Host>().map(|host| host.realm())
+}
+
+impl Host {
+    /// A handle. Nothing is dialled.
+    pub fn new(is: Described, ssh: Arc<Ssh>) -> Self {
+        Host { inner: Arc::new(Inner { is, ssh, target: OnceLock::new() }) }
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        &self.inner.is.name
+    }
+
+    /// What the playbook says about it.
+    pub fn described(&self) -> &Described {
+        &self.inner.is
+    }
+
+    /// What all hosts share.
+    pub fn ssh(&self) -> &Ssh {
+        &self.inner.ssh
+    }
+
+    /// As far as a change of it can reach.
+    pub fn realm(&self) -> String {
+        format!("host:{}", self.name())
+    }
+
+    /// One of its cells.
+    pub fn cell(&self, path: impl Into<String>) -> Cell {
+        Cell::new(self.realm(), path)
+    }
+
+    /// The cell of whatever stands at a path: a file, a folder, a link.
+    pub fn path_cell(&self, path: &str) -> Cell {
+        self.cell(format!("file:{path}"))
+    }
+
+    /// Whom to become for something that may say so itself.
+    pub fn whom(&self, asked: Option<&super::connect::BecomeOption>) -> Option<Become> {
+        asked.map_or_else(|| self.inner.is.become_.clone(), super::connect::BecomeOption::whom)
+    }
+
+    fn address(&self) -> Option<&str> {
+        self.inner.is.address.as_ref()?.known().map(String::as_str)
+    }
+
+    /// What a dry run knows a planned machine by: its address where that is planned, else its name.
+    pub fn stands_on(&self) -> Option<&str> {
+        let planned = |name: &&str| !matches!(scope::planned_machine(name), Ok(None));
+        self.address().filter(planned).or(Some(self.name()))
+    }
+
+    /// Why nobody can look at it now: it is only planned, or where it is or its key will only be known in the run.
+    pub fn unseen(&self) -> Result<Option<Unknown>> {
+        for name in self.address().into_iter().chain([self.name()]) {
+            if let Some((_, cause)) = scope::planned_machine(name)? {
+                return Ok(Some(cause));
+            }
+        }
+        Ok(self.unknown().cloned())
+    }
+
+    /// What must be known to connect, and is not.
+    pub fn unknown(&self) -> Option<&Unknown> {
+        let Described { address, host_key, .. } = &self.inner.is;
+        match (address, host_key) {
+            (Some(Maybe::Unknown(unknown)), _) | (_, Some(Maybe::Unknown(unknown))) => Some(unknown),
+            _ => None,
+        }
+    }
+
+    /// Where it is and how to get in.
+    pub fn target(&self) -> Result<&Target> {
+        if let Some(target) = self.inner.target.get() {
+            return Ok(target);
+        }
+        let target = self.inner.ssh.target(self.options()?)?;
+        let notes = target.notes.clone();
+        if self.inner.target.set(target).is_ok() {
+            notes.into_iter().try_for_each(|note| scope::say(Level::Info, format!("{}: {note}", self.name())))?;
+        }
+        self.inner.target.get().ok_or_else(|| Error::new(Class::Bug, format!("{}: its target was lost", self.name())))
+    }
+
+    fn options(&self) -> Result<Options> {
+        let is = &self.inner.is;
+        if let Some(unknown) = self.unknown() {
+            return Err(Error::new(Class::InputMissing, format!("{}: cannot be connected to", self.name()))
+                .cause(format!("{} is not known", unknown.origin()))
+                .help("give `ssh::host` an address and a host key that can be read back"));
+        }
+        Ok(Options {
+            name: is.name.clone(),
+            address: self.address().map(str::to_owned),
+            port: is.port,
+            user: is.user.clone(),
+            keys: is.key.iter().cloned().collect(),
+            jump: is.jump.clone(),
+            trusted_keys: is.host_key.iter().filter_map(|key| key.known().cloned()).collect(),
+            connect_timeout: is.connect_timeout,
+            ..Options::default()
+        })
+    }
+
+    /// The connection, made if there is none.
+    pub async fn connection(&self, target: &Target) -> Result<Connection> {
+        self.inner.ssh.pool.connect(target).await
+    }
+
+    /// Runs a script that only reads.
+    pub fn probe(&self, reader: &Reader, script: &str, become_: Option<&Become>) -> Result<Output> {
+        let target = self.target()?;
+        reader.wait(async { self.connection(target).await?.probe(script, become_).await })
+    }
+
+    /// Runs a command that changes something.
+    pub fn exec(&self, command: Command, on_output: Option<OnOutput<'_>>, writer: &Writer) -> Result<Output> {
+        let target = self.target()?;
+        scope::wait(async { self.connection(target).await?.exec(command, on_output, writer).await })
+    }
+
+    /// What a command that must succeed complained of, as an error. `what` goes on from the host's name.
+    pub fn refusal(&self, what: &str, output: &Output) -> Error {
+        let complaint = output.stderr_text();
+        let denied = ["Permission denied", "Operation not permitted", "Read-only file system"];
+        let refused = denied.iter().any(|words| complaint.contains(words));
+        let class = if refused { Class::Permission } else { Class::Failed };
+        let error = Error::new(class, format!("{}: {what}", self.name()));
+        let error = match complaint.trim() {
+            "" => error.cause(&output.exit),
+            complaint => error.cause(complaint),
+        };
+        if class == Class::Permission && !complaint.contains("Read-only") {
+            return error.help("if root may do it: `become: true` in `ssh::host`");
+        }
+        error
+    }
+}

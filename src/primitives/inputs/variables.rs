@@ -1,0 +1,27 @@
+//! The environment.
+
+use rhai::{Dynamic, NativeCallContext};
+
+use super::Inputs;
+use crate::run::scope;
+use crate::run::secret::Secret;
+use crate::script::RhaiResult;
+use crate::script::context::Context;
+use crate::script::failure::fail;
+
+/// A variable that has to be set.
+pub(super) fn env(call: &NativeCallContext<'_>, name: &str) -> RhaiResult<String> {
+    Context::service::<Inputs>(call)?.environment().require(name).map_err(fail)
+}
+
+/// A variable, or what is meant where it is not set.
+pub(super) fn env_or(call: &NativeCallContext<'_>, name: &str, default: Dynamic) -> RhaiResult<Dynamic> {
+    let inputs = Context::service::<Inputs>(call)?;
+    Ok(inputs.environment().get(name).map_or(default, |(value, _)| value.into()))
+}
+
+/// A variable that must not show.
+pub(super) fn secret(call: &NativeCallContext<'_>, name: &str) -> RhaiResult<Secret> {
+    let value = Context::service::<Inputs>(call)?.environment().require(name).map_err(fail)?;
+    Ok(scope::run().map_err(fail)?.redactor.secret(&value))
+}

@@ -1,0 +1,38 @@
+//! The way to every other machine.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::clients::dial::Dialler;
+use crate::error::{Class, Error, Result};
+
+/// How all clients of a run reach what they talk to: straight, or into the simulated homelab.
+#[derive(Debug, Default)]
+pub struct Network {
+    /// What opens connections.
+    pub dialler: Dialler,
+    web: OnceLock<reqwest::Client>,
+}
+
+impl Network {
+    /// The network behind a dialler.
+    pub fn new(dialler: Dialler) -> Self {
+        Network { dialler, web: OnceLock::new() }
+    }
+
+    /// The client for plain HTTP, made at the first use. Certificates are always verified.
+    pub fn web(&self) -> Result<reqwest::Client> {
+        if let Some(client) = self.web.get() {
+            return Ok(client.clone());
+        }
+        // An error only says that there is a provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let broken = |error: reqwest::Error| Error::new(Class::Bug, "http: no client can be made").cause(error);
+        let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(15)).user_agent("homelab");
+        if let Dialler::Through(gateway) = self.dialler {
+            builder = builder.proxy(reqwest::Proxy::all(format!("http://{gateway}")).map_err(broken)?);
+        }
+        let client = builder.build().map_err(broken)?;
+        Ok(self.web.get_or_init(|| client).clone())
+    }
+}

@@ -1,0 +1,170 @@
+//! `proxmox::connect`: who asks, and how the node is known.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rhai::{Map, NativeCallContext};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::handle::Proxmox;
+use crate::clients::dial::Dialler;
+use crate::clients::proxmox::{Client, Credentials, Settings, Trust};
+use crate::error::{Class, Error, Result};
+use crate::run::scope;
+use crate::run::session::lock;
+use crate::script::RhaiResult;
+use crate::script::args::TextOrSecret;
+use crate::script::context::{Context, options};
+use crate::script::failure::fail;
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long one call may take: some are answered only after the server has waited 10 s for a lock.
+const REQUEST: Duration = Duration::from_secs(60);
+
+/// Which API is meant, and who asks. What is not said comes from the environment.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectOptions {
+    /// Where the API is, with its port. Default: `HOMELAB_PVE_URL`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// The token, as in `automation@pve!homelab`. Default: `HOMELAB_PVE_TOKEN_ID`.
+    #[serde(default)]
+    pub token_id: Option<String>,
+    /// Its secret. Default: `HOMELAB_PVE_TOKEN_SECRET`.
+    #[serde(default)]
+    pub token_secret: Option<TextOrSecret>,
+    /// A user instead of a token, as in `root@pam`: some calls are for that user alone. Default: a token is used.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// The user's password.
+    #[serde(default)]
+    pub password: Option<TextOrSecret>,
+    /// SHA-256 fingerprints of the node's certificate, separated by commas. Default: `HOMELAB_PVE_FINGERPRINT`.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+    /// A file with the CA that signed the certificate. Default: `HOMELAB_PVE_CA_FILE`.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+}
+
+/// Looks up a variable of the environment.
+pub type Lookup = Box<dyn Fn(&str) -> Result<Option<String>> + Send + Sync>;
+
+/// The connections to Proxmox APIs, kept from one run to the next, and where their settings come from.
+pub struct Connections {
+    dialler: Dialler,
+    kept: Mutex<HashMap<String, Client>>,
+}
+
+impl Connections {
+    /// No connections yet.
+    pub fn new(dialler: Dialler) -> Self {
+        Connections { dialler, kept: Mutex::default() }
+    }
+
+    /// The client for some settings: an old one where they are the same.
+    fn client(&self, settings: Settings, secret: &str) -> Result<Client> {
+        let key = format!("{} {:?} {} {secret}", settings.url, settings.trust, settings.credentials.who());
+        let mut kept = lock(&self.kept);
+        if let Some(client) = kept.get(&key) {
+            return Ok(client.clone());
+        }
+        let client = Client::new(settings)?;
+        kept.insert(key, client.clone());
+        Ok(client)
+    }
+}
+
+/// What a run adds to the connections: its own handles, and the environment as it is now.
+pub struct Api {
+    connections: Arc<Connections>,
+    lookup: Lookup,
+    handles: Mutex<HashMap<String, Proxmox>>,
+}
+
+impl Api {
+    /// The APIs of a run. `lookup` gives variables, and takes note of those that are secret.
+    pub fn new(connections: Arc<Connections>, lookup: Lookup) -> Self {
+        Api { connections, lookup, handles: Mutex::default() }
+    }
+
+    fn variable(&self, name: &str) -> Result<Option<String>> {
+        (self.lookup)(name)
+    }
+
+    fn required(&self, name: &str) -> Result<String> {
+        self.variable(name)?.ok_or_else(|| {
+            Error::new(Class::InputMissing, format!("{name}: not set"))
+                .cause("proxmox::connect needs it")
+                .help(format!("put it into .envrc: export {name}=…; .envrc.example says what it is"))
+        })
+    }
+
+    fn credentials(&self, options: &ConnectOptions) -> Result<(Credentials, String)> {
+        if let Some(username) = &options.username {
+            let Some(password) = &options.password else {
+                return Err(Error::new(Class::Script, "proxmox::connect: a `username` needs its `password`")
+                    .help("`password: secret(\"HOMELAB_PVE_ROOT_PASSWORD\")`"));
+            };
+            let password = password.expose().to_owned();
+            return Ok((Credentials::Ticket { username: username.clone(), password: password.clone() }, password));
+        }
+        let id = match &options.token_id {
+            Some(id) => id.clone(),
+            None => self.required("HOMELAB_PVE_TOKEN_ID")?,
+        };
+        let secret = match &options.token_secret {
+            Some(secret) => secret.expose().to_owned(),
+            None => self.required("HOMELAB_PVE_TOKEN_SECRET")?,
+        };
+        Ok((Credentials::Token { id, secret: secret.clone() }, secret))
+    }
+
+    fn trust(&self, options: &ConnectOptions) -> Result<Trust> {
+        let given = |given: &Option<String>, name: &str| match given {
+            Some(value) => Ok(Some(value.clone())),
+            None => self.variable(name),
+        };
+        if let Some(pins) = given(&options.fingerprint, "HOMELAB_PVE_FINGERPRINT")? {
+            return Ok(Trust::Fingerprints(pins.split(',').map(|pin| pin.trim().to_owned()).collect()));
+        }
+        if let Some(file) = given(&options.ca_file, "HOMELAB_PVE_CA_FILE")? {
+            return Ok(Trust::CaFile(PathBuf::from(file)));
+        }
+        Ok(Trust::SystemRoots)
+    }
+
+    fn connect(&self, options: &ConnectOptions) -> Result<Proxmox> {
+        let url = match &options.url {
+            Some(url) => url.clone(),
+            None => self.required("HOMELAB_PVE_URL")?,
+        };
+        let (credentials, secret) = self.credentials(options)?;
+        let who = credentials.who().to_owned();
+        let settings = Settings {
+            url: url.clone(),
+            trust: self.trust(options)?,
+            credentials,
+            dialler: self.connections.dialler,
+            connect_timeout: CONNECT,
+            request_timeout: REQUEST,
+        };
+        let client = self.connections.client(settings, &secret)?;
+        // One handle a run and identity: what one part of a playbook has read, another need not read again.
+        let mut handles = lock(&self.handles);
+        Ok(handles.entry(format!("{url} {who}")).or_insert_with(|| Proxmox::new(client)).clone())
+    }
+}
+
+/// Makes a handle. Nothing is sent before the first call.
+pub(super) fn connect(call: &NativeCallContext<'_>, map: Map) -> RhaiResult<Proxmox> {
+    let options: ConnectOptions = options(call, "proxmox::connect", map)?;
+    let api = Context::service::<Api>(call)?;
+    scope::note_handle();
+    api.connect(&options).map_err(fail)
+}

@@ -1,0 +1,252 @@
+//! What can be read from Proxmox: each a fact with its own cell, so that a dry run sees what it has planned.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+use super::handle::{Proxmox, REALM, nonsense};
+use super::vm::resource::cell as vm_cell;
+use super::vm::state::{self, Config};
+use crate::clients::proxmox::{Failure, Params, segment};
+use crate::error::{Class, Error, Result};
+use crate::run::ensure::read;
+use crate::run::event::{Mode, What};
+use crate::run::resource::{Cell, Fact, Reader};
+use crate::run::scope;
+use crate::run::unknown::Unknown;
+use crate::run::value::{State, Value};
+
+/// How long the guest agent of a machine that has just started is waited for.
+const AGENT_PATIENCE: Duration = Duration::from_secs(300);
+/// The public host key that is read through the guest agent.
+const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
+
+/// One GET whose answer is the fact.
+struct Plain<'a> {
+    pve: &'a Proxmox,
+    cell: String,
+    path: String,
+    params: Params,
+}
+
+impl Fact for Plain<'_> {
+    fn address(&self) -> String {
+        format!("proxmox:{}", self.cell)
+    }
+
+    fn cell(&self) -> Cell {
+        Cell::new(REALM, self.cell.clone())
+    }
+
+    fn read(&self, reader: &Reader) -> Result<State> {
+        Ok(State::Here(Value::from(self.pve.get(reader, &self.path, &self.params)?)))
+    }
+}
+
+fn plain(pve: &Proxmox, cell: impl Into<String>, path: impl Into<String>, params: Params) -> Result<Value> {
+    Ok(read(&Plain { pve, cell: cell.into(), path: path.into(), params })?.into_value())
+}
+
+/// The version: `version`, `release`, `repoid`.
+pub(super) fn version(pve: &Proxmox) -> Result<Value> {
+    plain(pve, "version", "/version", Params::new())
+}
+
+/// The nodes of the cluster.
+pub(super) fn nodes(pve: &Proxmox) -> Result<Value> {
+    plain(pve, "nodes", "/nodes", Params::new())
+}
+
+/// The state of a node.
+pub(super) fn node(pve: &Proxmox, name: &str) -> Result<Value> {
+    plain(pve, format!("node:{name}"), format!("/nodes/{}/status", segment(name)), Params::new())
+}
+
+/// Whether the cluster has quorum. A node that is in no cluster is its own majority.
+pub(super) fn quorum(pve: &Proxmox) -> Result<bool> {
+    let rows = plain(pve, "cluster", "/cluster/status", Params::new())?;
+    let Value::List(rows) = rows else { return Err(nonsense(pve.place(), "/cluster/status", "rows")) };
+    let cluster = rows.iter().find(|row| row.get("type").and_then(Value::as_text) == Some("cluster"));
+    Ok(cluster.is_none_or(|row| row.get("quorate").and_then(Value::as_int) == Some(1)))
+}
+
+/// The storages of a node.
+pub(super) fn storages(pve: &Proxmox, node: &str) -> Result<Value> {
+    plain(pve, format!("storages:{node}"), format!("/nodes/{}/storage", segment(node)), Params::new())
+}
+
+/// The bridges and interfaces of a node.
+pub(super) fn interfaces(pve: &Proxmox, node: &str) -> Result<Value> {
+    plain(pve, format!("network:{node}"), format!("/nodes/{}/network", segment(node)), Params::new())
+}
+
+/// The PCI mappings, checked against a node.
+pub(super) fn pci_mappings(pve: &Proxmox, node: &str) -> Result<Value> {
+    let params = Params::new().with("check-node", node);
+    plain(pve, format!("mappings:{node}"), "/cluster/mapping/pci", params)
+}
+
+/// What the token may do.
+pub(super) fn permissions(pve: &Proxmox, path: &str) -> Result<Value> {
+    plain(pve, format!("permissions:{path}"), "/access/permissions", Params::new().with("path", path))
+}
+
+/// The next free number of a guest.
+pub(super) fn next_vmid(pve: &Proxmox) -> Result<Value> {
+    let answer = plain(pve, "nextid", "/cluster/nextid", Params::new())?;
+    // The API gives the number as text.
+    Ok(answer.as_text().and_then(|text| text.parse().ok()).map_or(answer, Value::Int))
+}
+
+/// The last tasks of a node.
+pub(super) fn tasks(pve: &Proxmox, node: &str) -> Result<Value> {
+    plain(pve, format!("tasks:{node}"), format!("/nodes/{}/tasks", segment(node)), Params::new())
+}
+
+/// All guests that the token may see.
+pub(super) fn vms(pve: &Proxmox) -> Result<Value> {
+    raw(pve, "/cluster/resources", &Params::new().with("type", "vm"))
+}
+
+/// A raw read. A dry run that planned a change which the path may show does not know the answer.
+pub(super) fn raw(pve: &Proxmox, path: &str, params: &Params) -> Result<Value> {
+    if let Some(cause) = scope::stale_path(path)? {
+        return Ok(Value::Unknown(cause.part(path)));
+    }
+    let reader = Reader::default();
+    Ok(Value::from(pve.get(&reader, path, params)?))
+}
+
+/// A VM as it is, or as this dry run has planned it.
+struct VmStatus<'a> {
+    pve: &'a Proxmox,
+    vmid: i64,
+}
+
+impl Fact for VmStatus<'_> {
+    fn address(&self) -> String {
+        format!("proxmox:vm:{}", self.vmid)
+    }
+
+    fn cell(&self) -> Cell {
+        vm_cell(self.vmid)
+    }
+
+    fn read(&self, reader: &Reader) -> Result<State> {
+        self.pve.forget_guests();
+        let guests = self.pve.guests(reader)?;
+        let Some(guest) = guests.iter().find(|guest| guest.vmid == self.vmid) else { return Ok(State::Absent) };
+        let path = format!("/nodes/{}/qemu/{}", segment(&guest.node), self.vmid);
+        let rows = self.pve.get(reader, &format!("{path}/pending"), &Params::new())?;
+        let current = self.pve.get(reader, &format!("{path}/status/current"), &Params::new())?;
+        let status = current.get("status").and_then(Json::as_str).unwrap_or("unknown");
+        Ok(State::Here(Value::Map(state::normal(&Config::parse(&rows), &guest.node, status))))
+    }
+}
+
+/// A VM's settings and status in their normal form; `()` where there is none.
+pub(super) fn vm_status(pve: &Proxmox, vmid: i64) -> Result<Value> {
+    Ok(read(&VmStatus { pve, vmid })?.into_value())
+}
+
+/// The path of a VM that runs, or why there is none: it is only planned, or stopped.
+enum Reach {
+    Path(String),
+    Planned(Unknown),
+}
+
+fn reach(pve: &Proxmox, vmid: i64) -> Result<Reach> {
+    if scope::run()?.mode == Mode::DryRun
+        && let Some(planned) = scope::with(|branch| branch.overlay.cell(&vm_cell(vmid)).map(|cell| cell.by.clone()))?
+    {
+        return Ok(Reach::Planned(Unknown::from_origin(planned)));
+    }
+    let state = vm_status(pve, vmid)?;
+    if let Value::Unknown(unknown) = &state {
+        return Ok(Reach::Planned(unknown.clone()));
+    }
+    match state.get("node").and_then(Value::as_text) {
+        Some(node) => Ok(Reach::Path(format!("/nodes/{}/qemu/{vmid}", segment(node)))),
+        None => Err(Error::new(Class::Blocked, format!("proxmox:vm:{vmid}: does not exist"))
+            .help("make it first, or use the number of one that exists")),
+    }
+}
+
+/// What the guest agent says: whether it answers, and the addresses of the guest.
+pub(super) fn agent(pve: &Proxmox, vmid: i64) -> Result<Value> {
+    let path = match reach(pve, vmid)? {
+        Reach::Planned(unknown) => return Ok(Value::Unknown(unknown.part("agent"))),
+        Reach::Path(path) => format!("{path}/agent/network-get-interfaces"),
+    };
+    let reader = Reader::default();
+    let answer = reader.wait(async { Ok(pve.client().get(&path, &Params::new()).await) })?;
+    let (running, addresses) = match answer {
+        Ok(answer) => (true, addresses(&answer.data)),
+        Err(failure) if says_agent_is_off(&failure) => (false, Vec::new()),
+        Err(failure) => return Err(failure.into()),
+    };
+    Ok(Value::Map(
+        [("running".to_owned(), Value::Bool(running)), ("addresses".to_owned(), Value::List(addresses))].into(),
+    ))
+}
+
+fn addresses(data: &Json) -> Vec<Value> {
+    let interfaces = data.get("result").and_then(Json::as_array).into_iter().flatten();
+    let rows =
+        interfaces.flat_map(|interface| interface.get("ip-addresses").and_then(Json::as_array).into_iter().flatten());
+    rows.filter_map(|row| row.get("ip-address").and_then(Json::as_str))
+        .filter(|address| !address.starts_with("127.") && *address != "::1")
+        .map(Value::text)
+        .collect()
+}
+
+fn says_agent_is_off(failure: &Failure) -> bool {
+    failure.api().is_some_and(|error| {
+        error.reason.contains("guest agent is not running") || error.reason.contains("is not running")
+    })
+}
+
+/// The guest's public SSH host key, read through its agent: no connection to it is ever blind. A guest that has just
+/// started is waited for.
+pub(super) fn host_key(pve: &Proxmox, vmid: i64) -> Result<Value> {
+    let path = match reach(pve, vmid)? {
+        Reach::Planned(unknown) => return Ok(Value::Unknown(unknown.part("host_key"))),
+        Reach::Path(path) => format!("{path}/agent/file-read"),
+    };
+    let params = Params::new().with("file", HOST_KEY);
+    let began = Instant::now();
+    let patience = if scope::is_planning()? { Duration::ZERO } else { AGENT_PATIENCE };
+    loop {
+        let reader = Reader::default();
+        let answer = reader.wait(async { Ok(pve.client().get(&path, &params).await) })?;
+        match answer {
+            Ok(answer) => {
+                let content = answer.data.get("content").and_then(Json::as_str);
+                return content
+                    .map(|key| Value::text(key.trim()))
+                    .ok_or_else(|| nonsense(pve.place(), &path, "content"));
+            }
+            Err(failure) if says_agent_is_off(&failure) && began.elapsed() < patience => {
+                wait_for_agent(vmid, began, &Error::from(failure), &reader)?;
+            }
+            Err(failure) => {
+                return Err(Error::from(failure).context(format!("proxmox:vm:{vmid}: its SSH host key cannot be read")));
+            }
+        }
+    }
+}
+
+fn wait_for_agent(vmid: i64, began: Instant, seen: &Error, reader: &Reader) -> Result<()> {
+    scope::emit(What::Waiting {
+        step: scope::step(),
+        what: format!("the guest agent of VM {vmid} answers"),
+        observed: seen.causes().first().map_or_else(|| seen.message().to_owned(), Clone::clone),
+        milliseconds: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    })?;
+    // Quick at first: a guest that is up answers soon.
+    let pause = (began.elapsed() / 4).clamp(Duration::from_millis(100), Duration::from_secs(3));
+    reader.wait(async {
+        tokio::time::sleep(pause).await;
+        Ok(())
+    })
+}

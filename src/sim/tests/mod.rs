@@ -1,0 +1,7 @@
+//! The simulator seen from outside: HTTP through its gateway, as any client would.
+
+mod access;
+mod lab;
+mod network;
+mod replay;
+mod virtual_machines;
