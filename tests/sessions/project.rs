@@ -34,6 +34,32 @@ impl Project {
         project
     }
 
+    /// The homelab of this repository: its playbooks and its tables.
+    pub fn homelab_itself() -> Self {
+        let project = Project { folder: tempfile::tempdir().expect("a temporary folder") };
+        std::fs::create_dir(project.home()).expect("a home");
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for folder in ["playbooks", "docs"] {
+            std::fs::create_dir_all(project.root().join(folder)).expect("a folder");
+            for entry in std::fs::read_dir(from.join(folder)).expect("it is there").flatten() {
+                if entry.path().is_file() {
+                    std::fs::copy(entry.path(), project.root().join(folder).join(entry.file_name())).expect("copied");
+                }
+            }
+        }
+        std::fs::copy(from.join(".envrc.example"), project.root().join(".envrc.example")).expect("copied");
+        project
+    }
+
+    /// Runs a command line and expects it to end with this code; gives what it printed.
+    pub fn ends(&self, line: &str, code: i32) -> String {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        let output = self.homelab(&arguments).output().expect("the program starts");
+        let told = self.told(&output);
+        assert_eq!(output.status.code(), Some(code), "homelab {line}\n{told}");
+        told
+    }
+
     /// One with this as its only playbook, `playbooks/first.rhai`.
     pub fn with(playbook: &str) -> Self {
         let project = Project::new();

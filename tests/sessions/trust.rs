@@ -13,7 +13,7 @@ fn a_key_is_shown_and_trusted_only_once_somebody_compared_it() {
     let hesitant = project.session(&["trust box"]);
     assert!(hesitant.contains(&sshd.fingerprint_shown(&project)), "{hesitant}");
     assert!(!project.root().join(".homelab/known_hosts").exists(), "nothing is trusted yet");
-    insta::assert_snapshot!(hesitant + &project.session(&["trust box --yes", "trust box --yes"]));
+    insta::assert_snapshot!(hesitant + &*project.session(&["trust box --yes", "trust box --yes"]));
     let known = project.read(".homelab/known_hosts");
     assert_eq!(known.lines().count(), 1, "{known}");
     assert!(known.starts_with(&format!("[127.0.0.1]:{} ssh-ed25519 ", sshd.port)), "{known}");
