@@ -6,24 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rhai::{AST, Dynamic, Engine, OptimizationLevel, Position, Scope};
+use rhai::{AST, Dynamic, Engine, Position, Scope};
 
 use super::modules::Resolver;
 use super::rewrite::rewrite;
 use super::sources::{Source, Sources, span};
-use super::{rewrite_nodes, rewrite_top, strict, strict_lift, strict_text};
+use super::{language, rewrite_nodes, rewrite_top, strict, strict_lift, strict_text};
 use crate::error::{Class, Error, Label, Result};
 use crate::run::deferral::Deferral;
 use crate::script::failure::fail;
 use crate::script::{self, RhaiResult};
 
 pub use super::rewrite_top::OnDeferred;
-
-/// Deep enough for any playbook, shallow enough that an endless recursion ends in an error.
-const CALL_LEVELS: usize = 64;
-const EXPRESSION_DEPTH: usize = 256;
-const TEXT_BYTES: usize = 64 << 20;
-const ITEMS: usize = 1 << 20;
 
 /// What an engine is built from.
 pub struct EngineOptions<'a> {
@@ -65,9 +59,7 @@ pub struct Compiled {
 
 /// Builds the engine of one run.
 pub fn build(options: EngineOptions) -> Engine {
-    let mut engine = Engine::new();
-    limit(&mut engine);
-
+    let mut engine = language::engine();
     let cancel = options.cancel;
     engine.on_progress(move |_| cancel.load(Ordering::Relaxed).then(|| Dynamic::from(interrupted())));
     let on_print = options.on_print;
@@ -85,22 +77,6 @@ pub fn build(options: EngineOptions) -> Engine {
     // Last: it must know all functions.
     strict_lift::register(&mut engine);
     engine
-}
-
-fn limit(engine: &mut Engine) {
-    engine
-        // Other levels erase the places of map keys, and panic on some scripts.
-        .set_optimization_level(OptimizationLevel::None)
-        .set_strict_variables(true)
-        .set_fail_on_invalid_map_property(true)
-        .set_max_operations(0)
-        .set_max_call_levels(CALL_LEVELS)
-        .set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH)
-        .set_max_string_size(TEXT_BYTES)
-        .set_max_array_size(ITEMS)
-        .set_max_map_size(ITEMS);
-    // What cannot be checked before running, and a clock that a dry run could not tell the truth about.
-    engine.disable_symbol("eval").disable_symbol("timestamp");
 }
 
 fn interrupted() -> Error {

@@ -2,7 +2,11 @@
 
 pub mod check;
 pub mod engine;
+mod language;
 pub mod modules;
+pub mod outline;
+pub mod play;
+pub mod prepare;
 pub mod reference;
 pub mod report;
 pub mod rewrite;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use include_dir::{Dir, include_dir};
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::engine::compile;
+use super::engine::{Compiled, compile};
 use super::sources::{Source, Sources};
 use crate::error::{Class, Error, Result};
 use crate::script::RhaiResult;
@@ -42,6 +42,18 @@ pub fn embedded_text(name: &str) -> Option<&'static str> {
     STDLIB.get_file(format!("{}{EXTENSION}", name.strip_prefix(STD)?))?.contents_utf8()
 }
 
+impl Found {
+    fn into_source(self, compiled: &Compiled) -> Source {
+        Source {
+            name: self.name,
+            text: self.text.into(),
+            ast: Arc::new(compiled.original.clone()),
+            embedded: self.path.is_none(),
+            path: self.path,
+        }
+    }
+}
+
 /// Finds and loads modules, each once a run. A cached module keeps what it imported itself, so after an edit the whole
 /// resolver is made anew.
 pub struct Resolver {
@@ -63,6 +75,17 @@ impl Resolver {
         Resolver { root, sources, loaded: Mutex::default() }
     }
 
+    /// Reads and compiles a module without running it, and gives its name: what a check needs to look into it.
+    pub fn preload(&self, engine: &Engine, importer: &str, path: &str) -> Result<String> {
+        let found = self.find(Some(importer), path)?;
+        let name = found.name.clone();
+        if self.sources.get(&name).is_none() {
+            let compiled = compile(engine, &name, &found.text)?;
+            self.sources.record(found.into_source(&compiled));
+        }
+        Ok(name)
+    }
+
     fn find(&self, importer: Option<&str>, path: &str) -> Result<Found> {
         let importer_is_embedded = importer.is_some_and(|name| name.starts_with(STD));
         let file = format!("{}{EXTENSION}", path.strip_suffix(EXTENSION).unwrap_or(path));
@@ -78,7 +101,7 @@ impl Resolver {
         let relative = inside(folder, &file).ok_or_else(|| outside(path, "the project"))?;
         match self.read(&relative, path)? {
             Some(found) => Ok(found),
-            None => Err(self.unknown(path, &self.beside(folder))),
+            None => Err(unknown(path, &self.names_in(folder))),
         }
     }
 
@@ -94,7 +117,7 @@ impl Resolver {
             Some(text) => Ok(Found { name: name.to_owned(), text: text.to_owned(), path: None }),
             None => {
                 let own = self.names_in("stdlib").into_iter().map(|name| format!("{STD}{name}"));
-                Err(self.unknown(path, &embedded().into_iter().chain(own).collect::<Vec<_>>()))
+                Err(unknown(path, &embedded().into_iter().chain(own).collect::<Vec<_>>()))
             }
         }
     }
@@ -115,25 +138,7 @@ impl Resolver {
         Ok(Some(Found { name: slashes(relative), text, path: Some(full) }))
     }
 
-    fn unknown(&self, path: &str, names: &[String]) -> Error {
-        let error = Error::new(Class::Script, format!("{path}: there is no such module"));
-        let nearest = names
-            .iter()
-            .map(|name| (strsim::jaro_winkler(path, name), name))
-            .filter(|(likeness, _)| *likeness >= ALIKE)
-            .max_by(|left, right| left.0.total_cmp(&right.0));
-        match (nearest, names) {
-            (Some((_, name)), _) => error.help(format!("did you mean `{name}`?")),
-            (None, []) => error.help("a path is relative to the importing file; recipes are imported as `std/…`"),
-            (None, names) => error.help(format!("there are: {}", names.join(", "))),
-        }
-    }
-
-    /// What could have been meant by a path that is relative to a folder.
-    fn beside(&self, folder: &Path) -> Vec<String> {
-        self.names_in(folder)
-    }
-
+    /// The modules in a folder of the project, as they are imported from beside.
     fn names_in(&self, folder: impl AsRef<Path>) -> Vec<String> {
         let entries = std::fs::read_dir(self.root.join(folder)).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries
@@ -146,15 +151,10 @@ impl Resolver {
     fn load(&self, engine: &Engine, found: Found, position: Position) -> RhaiResult<Shared<Module>> {
         let _loading = Loading::begin(&found.name).map_err(|error| fail_at(error, position))?;
         let compiled = compile(engine, &found.name, &found.text).map_err(|error| fail_at(error, position))?;
-        self.sources.record(Source {
-            name: found.name.clone(),
-            text: found.text.into(),
-            ast: Arc::new(compiled.original.clone()),
-            embedded: found.path.is_none(),
-            path: found.path,
-        });
+        let name = found.name.clone();
+        self.sources.record(found.into_source(&compiled));
         let module = Module::eval_ast_as_new(Scope::new(), &compiled.rewritten, engine)
-            .map_err(|error| Box::new(EvalAltResult::ErrorInModule(found.name, error, position)))?;
+            .map_err(|error| Box::new(EvalAltResult::ErrorInModule(name, error, position)))?;
         Ok(Shared::new(module))
     }
 }
@@ -223,4 +223,18 @@ fn slashes(path: &Path) -> String {
 
 fn outside(path: &str, place: &str) -> Error {
     Error::new(Class::Script, format!("{path}: it is outside {place}")).help("import only what lies in the project")
+}
+
+fn unknown(path: &str, names: &[String]) -> Error {
+    let error = Error::new(Class::Script, format!("{path}: there is no such module"));
+    let nearest = names
+        .iter()
+        .map(|name| (strsim::jaro_winkler(path, name), name))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|left, right| left.0.total_cmp(&right.0));
+    match (nearest, names) {
+        (Some((_, name)), _) => error.help(format!("did you mean `{name}`?")),
+        (None, []) => error.help("a path is relative to the importing file; recipes are imported as `std/…`"),
+        (None, names) => error.help(format!("there are: {}", names.join(", "))),
+    }
 }

@@ -185,7 +185,7 @@ impl Rewriter {
             }
             Expr::Stmt(block) => Expr::Stmt(Box::new(self.block(block))),
             Expr::FnCall(call, position) => self.call(call, *position),
-            Expr::MethodCall(call, position) => Expr::MethodCall(Box::new(self.arguments(call)), *position),
+            Expr::MethodCall(call, position) => Expr::MethodCall(Box::new(self.arguments(call, 0)), *position),
             Expr::Dot(..) | Expr::Index(..) => self.chain_value(expression),
             Expr::Variable(variable, ..) if !variable.2.is_empty() => {
                 in_module(expression.clone(), variable.2.root(), &variable.1)
@@ -217,26 +217,27 @@ impl Rewriter {
     }
 
     fn call(&mut self, call: &FnCallExpr, position: Position) -> Expr {
-        let rewritten = Expr::FnCall(Box::new(self.arguments(call)), position);
-        if call.namespace.is_empty() {
-            return rewritten;
-        }
-        in_module(rewritten, call.namespace.root(), &call.name)
-    }
-
-    fn arguments(&mut self, call: &FnCallExpr) -> FnCallExpr {
         let looks_at = match call.name.as_str() {
             _ if call.is_operator_call() || call.is_qualified() => 0,
             name if LOOKS_AT_ALL.contains(&name) => call.args.len(),
             name if LOOKS_AT_FIRST.contains(&name) => 1,
             _ => 0,
         };
+        let rewritten = Expr::FnCall(Box::new(self.arguments(call, looks_at)), position);
+        if call.namespace.is_empty() {
+            return rewritten;
+        }
+        in_module(rewritten, call.namespace.root(), &call.name)
+    }
+
+    /// The call with its arguments rewritten. The language itself looks at the first `looks_at` of them.
+    fn arguments(&mut self, call: &FnCallExpr, looks_at: usize) -> FnCallExpr {
         let mut rewritten = call.clone();
         for (index, argument) in rewritten.args.iter_mut().enumerate() {
             *argument = if index < looks_at {
-                self.known(&call.args[index], &call.name, argument.start_position())
+                self.known(argument, &call.name, argument.start_position())
             } else {
-                self.expression(&call.args[index])
+                self.expression(argument)
             };
         }
         rewritten
@@ -257,6 +258,10 @@ impl Rewriter {
             Expr::Variable(variable, ..) if !variable.2.is_empty() => {
                 let (root, name) = (variable.2.root().to_owned(), variable.1.clone());
                 in_module(chain, &root, &name)
+            }
+            _ if calls_closure(&sides.rhs) => {
+                let position = chain.position();
+                custom(node::CALL, [chain], Dynamic::UNIT, position)
             }
             _ => chain,
         }
@@ -326,6 +331,15 @@ enum Link {
 /// Literals are never unknown, and the language treats some of them in ways of its own.
 fn is_literal(expression: &Expr) -> bool {
     expression.is_constant() || expression.get_literal_value(None).is_some()
+}
+
+/// Whether a closure is called in a chain, which the language does before any function of ours is asked.
+fn calls_closure(links: &Expr) -> bool {
+    match links {
+        Expr::MethodCall(call, _) => LOOKS_AT_FIRST.contains(&call.name.as_str()),
+        Expr::Dot(sides, ..) | Expr::Index(sides, ..) => calls_closure(&sides.lhs) || calls_closure(&sides.rhs),
+        _ => false,
+    }
 }
 
 fn in_module(expression: Expr, root: &str, name: &str) -> Expr {

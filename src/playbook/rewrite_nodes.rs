@@ -29,6 +29,8 @@ pub(super) const TRY: &str = "‹try›";
 pub(super) const CAUGHT: &str = "‹caught›";
 /// Something of an imported module, whose path may have been unknown.
 pub(super) const MODULE: &str = "‹module›";
+/// A closure called as a method, which may be unknown itself.
+pub(super) const CALL: &str = "‹call›";
 
 /// The variable by which a module is recognised that stands in for one whose path is unknown.
 pub(super) const PLACEHOLDER: &str = "‹unknown›";
@@ -56,6 +58,7 @@ pub(super) fn register(engine: &mut Engine) {
     register_node(engine, TRY, watch);
     register_node(engine, CAUGHT, caught);
     register_node(engine, MODULE, module);
+    register_node(engine, CALL, call);
 }
 
 /// Teaches the engine one node.
@@ -146,12 +149,58 @@ fn caught(_: &mut EvalContext, _: &[Expression], _: &Dynamic) -> RhaiResult<Dyna
 }
 
 fn module(context: &mut EvalContext, inputs: &[Expression], state: &Dynamic) -> RhaiResult<Dynamic> {
-    if let Some(qualified) = state.read_lock::<Qualified>() {
-        let module = context.iter_imports().find(|(alias, _)| *alias == qualified.root);
-        let placeholder = module.and_then(|(_, module)| module.get_var(PLACEHOLDER));
-        if let Some(unknown) = placeholder.and_then(|value| value.try_cast::<Unknown>()) {
-            return Err(defer_at(&unknown, &qualified.name, inputs[0].start_position()));
+    let Some(qualified) = state.read_lock::<Qualified>() else {
+        return context.eval_expression_tree(&inputs[0]);
+    };
+    let module = context.iter_imports().find(|(alias, _)| *alias == qualified.root);
+    let placeholder = module.and_then(|(_, module)| module.get_var(PLACEHOLDER));
+    if let Some(unknown) = placeholder.and_then(|value| value.try_cast::<Unknown>()) {
+        return Err(defer_at(&unknown, &qualified.name, inputs[0].start_position()));
+    }
+    context.eval_expression_tree(&inputs[0]).map_err(|error| match (&*error, &*inputs[0]) {
+        // A native function of a module that does not take an unknown: the language offers no other place to see it.
+        (EvalAltResult::ErrorFunctionNotFound(signature, position), Expr::FnCall(call, _))
+            if signature.starts_with(&qualified.name) && mentions_unknown(signature) =>
+        {
+            let unknown = visible(context, &call.args);
+            let unknown = unknown.unwrap_or_else(|| Unknown::from_origin(format!("an argument of {}", qualified.name)));
+            defer_at(&unknown, &qualified.name, *position)
+        }
+        _ => error,
+    })
+}
+
+fn mentions_unknown(signature: &str) -> bool {
+    let (_, arguments) = signature.split_once('(').unwrap_or_default();
+    arguments.trim_end_matches(')').split(", ").any(|argument| argument == "Unknown")
+}
+
+fn call(context: &mut EvalContext, inputs: &[Expression], _: &Dynamic) -> RhaiResult<Dynamic> {
+    context.eval_expression_tree(&inputs[0]).map_err(|error| {
+        let (
+            EvalAltResult::ErrorMismatchDataType(wanted, given, position),
+            Expr::Dot(sides, ..) | Expr::Index(sides, ..),
+        ) = (&*error, &*inputs[0])
+        else {
+            return error;
+        };
+        // The language complains of the first argument where what is called is no closure.
+        let unknown = visible(context, std::slice::from_ref(&sides.lhs))
+            .or_else(|| (given == "Unknown").then(|| Unknown::from_origin("a closure")));
+        match unknown {
+            Some(unknown) if wanted == "Fn" => defer_at(&unknown, "call", *position),
+            _ => error,
+        }
+    })
+}
+
+/// The unknown in these expressions, as far as it can be seen without calling anything twice.
+fn visible(context: &mut EvalContext, expressions: &[Expr]) -> Option<Unknown> {
+    let mut taint = Taint::default();
+    for variable in expressions.iter().filter(|expression| matches!(expression, Expr::Variable(..))) {
+        if let Ok(value) = context.eval_expression_tree(&Expression::from(variable)) {
+            taint.add(&value);
         }
     }
-    context.eval_expression_tree(&inputs[0])
+    taint.unknown()
 }

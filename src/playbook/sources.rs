@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rhai::{AST, Position};
 use sha2::{Digest, Sha256};
 
+use crate::script::places::Places;
+
 /// A script as it was read.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -28,6 +30,7 @@ pub struct Source {
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     known: Arc<Mutex<Known>>,
+    places: Places,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +42,7 @@ struct Known {
 impl Sources {
     /// Remembers a script that was read.
     pub fn record(&self, source: Source) {
+        self.places.insert(source.name.clone(), Arc::clone(&source.text), AST::clone(&source.ast));
         let mut known = self.lock();
         known.looked_for.extend(source.path.clone());
         known.scripts.insert(source.name.clone(), source);
@@ -80,9 +84,9 @@ impl Sources {
         })
     }
 
-    /// Forgets everything, before the next run over edited files.
-    pub fn clear(&self) {
-        *self.lock() = Known::default();
+    /// Where things stand in them, for reports and for options that are wrong.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

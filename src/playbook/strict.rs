@@ -28,7 +28,7 @@ pub(super) fn register(engine: &mut Engine) {
     asking_from(engine, "find_map", find_map);
     asking_from(engine, "index_of", index_of);
     for name in ["sort", "sort_by"] {
-        asking(engine, name, false, |context, items, closure| sort(context, items, closure));
+        asking(engine, name, false, sort);
     }
     for name in ["order", "order_by"] {
         asking(engine, name, false, |context, items, closure| {
@@ -49,6 +49,13 @@ pub(super) fn register(engine: &mut Engine) {
             dedup(items, |left, right| equal(&context, left, right))
         });
     register_maps(engine);
+    engine.register_fn("sleep", |_: i64| no_sleep()).register_fn("sleep", |_: f64| no_sleep());
+}
+
+/// A dry run must not wait, and a run must be able to end while it does.
+fn no_sleep() -> RhaiResult<()> {
+    let error = Error::new(Class::Script, "sleep: a playbook waits for something");
+    Err(fail(error.help("say for what: wait_until(#{ what: \"…\", timeout: \"5m\" }, || …)")))
 }
 
 /// Registers a function of a list and a closure, and the same where the closure is given by its name.

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use rhai::{Array, Dynamic, Engine};
 
+use super::language;
 use crate::run::unknown::Unknown;
 use crate::script::RhaiResult;
 use crate::script::convert::Taint;
@@ -79,7 +80,7 @@ fn overloads(engine: &Engine) -> Overloads {
 /// The names of the language's own functions.
 fn standard() -> &'static HashSet<String> {
     static NAMES: OnceLock<HashSet<String>> = OnceLock::new();
-    NAMES.get_or_init(|| overloads(&Engine::new()).into_keys().collect())
+    NAMES.get_or_init(|| overloads(&language::engine()).into_keys().collect())
 }
 
 /// This is asked after every error of a native function, so it first makes sure that none was found.
@@ -106,7 +107,8 @@ fn answer(name: &str, arguments: &mut [&mut Dynamic], overloads: &Overloads) -> 
     if is_operator || !same_length || candidates.iter().any(|types| takes(types, arguments)) {
         return Ok(None);
     }
-    if !standard().contains(name) {
+    // How often a closure would be called, and what it would change, is not known either.
+    if !standard().contains(name) || arguments.iter().any(|argument| argument.is_fnptr()) {
         return Err(defer(&unknown, name));
     }
     Ok(lift(name, arguments, unknown))

@@ -4,3 +4,37 @@ pub mod flow;
 pub mod host;
 pub mod inputs;
 pub mod proxmox;
+
+use std::collections::BTreeMap;
+
+use rhai::Engine;
+use schemars::{Schema, schema_for};
+
+use crate::script::context::RealmHook;
+
+/// Teaches the engine all primitives.
+pub fn register(engine: &mut Engine) {
+    flow::register(engine);
+    host::register(engine);
+}
+
+/// How handles tell what they reach.
+pub fn realms() -> Vec<RealmHook> {
+    vec![host::realm_of]
+}
+
+/// The options of every primitive that takes some, by the name under which playbooks call it.
+pub fn schemas() -> BTreeMap<&'static str, Schema> {
+    BTreeMap::from([
+        ("step", schema_for!(flow::StepOptions)),
+        ("manual", schema_for!(flow::ManualOptions)),
+        ("wait_until", schema_for!(flow::WaitOptions)),
+        ("retry", schema_for!(flow::RetryOptions)),
+        ("ensure", schema_for!(flow::Scripted)),
+        ("ssh::host", schema_for!(host::HostOptions)),
+        ("file", schema_for!(host::FileOptions)),
+        ("directory", schema_for!(host::DirectoryOptions)),
+        ("run", schema_for!(host::RunOptions)),
+        ("wait_for", schema_for!(host::WaitForOptions)),
+    ])
+}

@@ -155,8 +155,11 @@ pub fn emit(what: What) -> Result<()> {
     run()?.emit(what)
 }
 
-/// Says something, in the current step.
+/// Says something, in the current step. A rehearsed change is silent: nothing of it happens.
 pub fn say(level: Level, text: impl Into<String>) -> Result<()> {
+    if with(|branch| branch.phase)? == Phase::Rehearse {
+        return Ok(());
+    }
     emit(What::Message { level, text: text.into(), step: step() })
 }
 

@@ -12,6 +12,7 @@ use super::RhaiResult;
 use super::args;
 use super::failure::{carry, fail};
 use super::places::Places;
+use crate::error::{Class, Error};
 use crate::run::deferral;
 use crate::run::event::ErrorReport;
 use crate::run::overlay::Spread;
@@ -22,22 +23,22 @@ pub type RealmHook = fn(&Dynamic) -> Option<String>;
 /// Turns a script's error into the report that people see. The second argument is the script it came out of.
 pub type Explain = Arc<dyn Fn(&EvalAltResult, Option<&str>) -> ErrorReport + Send + Sync>;
 
-/// What natives need beyond the language: the connections of the run, its inputs. One value of each type.
+/// What primitives reach beyond the script: the SSH connections, the docs tables, the network. One of each type.
 #[derive(Clone, Default)]
 pub struct Services {
-    by_type: Arc<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    by_type: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
 impl Services {
-    /// With one more; it replaces an older one of its type.
+    /// These and one more.
     #[must_use]
-    pub fn with<T: Any + Send + Sync>(mut self, service: Arc<T>) -> Self {
-        Arc::make_mut(&mut self.by_type).insert(TypeId::of::<T>(), service);
+    pub fn with<T: Send + Sync + 'static>(mut self, service: Arc<T>) -> Self {
+        self.by_type.insert(TypeId::of::<T>(), service);
         self
     }
 
-    /// The one of a type.
-    pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+    /// The service of a type.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         Arc::clone(self.by_type.get(&TypeId::of::<T>())?).downcast().ok()
     }
 }
@@ -45,14 +46,14 @@ impl Services {
 /// What is shared by all natives of an engine. It travels as the engine's tag.
 #[derive(Clone)]
 pub struct Context {
+    /// What primitives reach beyond the script.
+    pub services: Services,
     /// The texts and syntax trees of the scripts.
     pub places: Places,
     /// How handles tell what they reach.
     pub realms: Vec<RealmHook>,
     /// How errors are explained.
     pub explain: Explain,
-    /// What natives need beyond the language.
-    pub services: Services,
 }
 
 impl Context {
@@ -61,9 +62,11 @@ impl Context {
         call.tag()?.clone().try_cast::<Context>()
     }
 
-    /// What natives need beyond the language, by its type.
-    pub fn service<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.services.get()
+    /// The service of a type, on behalf of a call.
+    pub fn service<T: Send + Sync + 'static>(call: &NativeCallContext<'_>) -> RhaiResult<Arc<T>> {
+        Context::of(call).and_then(|context| context.services.get()).ok_or_else(|| {
+            fail(Error::new(Class::Bug, format!("homelab: {} is not at hand here", std::any::type_name::<T>())))
+        })
     }
 
     /// How far a closure can reach, judged by the handles that it captured: everywhere when it captured none, because

@@ -7,6 +7,7 @@ pub mod convert;
 pub mod failure;
 pub mod places;
 pub mod secret;
+pub mod stack;
 pub mod text;
 pub mod unknown;
 

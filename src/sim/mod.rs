@@ -1,1 +1,210 @@
-//! placeholder
+//! A simulated homelab: Proxmox nodes and the machines on them, as real servers on loopback inside this process. Clients
+//! reach it through one gateway and by the addresses of the real homelab, so that only where they dial differs. Its world
+//! lasts in a folder.
+
+mod chance;
+mod credentials;
+mod faults;
+mod frame;
+mod gateway;
+mod guests;
+pub mod host;
+mod insides;
+mod log;
+mod proxmox;
+mod seed;
+mod tls;
+mod world;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use faults::Faults;
+pub use log::{Entry, read_log};
+pub use seed::{GpuSeed, HostSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed};
+
+use crate::error::{Class, Error, Result};
+use frame::Frame;
+use guests::Workshop;
+use log::RequestLog;
+use tls::Certificates;
+use world::{Secrets, World};
+
+/// How often the simulator looks whether something is due or must be saved.
+const TICK: Duration = Duration::from_millis(20);
+
+/// How to run a simulator.
+#[derive(Debug)]
+pub struct SimConfig {
+    /// Its folder, usually `.homelab/sim`.
+    pub dir: PathBuf,
+    /// What a new world is made of. A world that is there goes on as it is.
+    pub seed: Seed,
+    /// The name of the run, for the request log.
+    pub session: String,
+    /// Faults on purpose.
+    pub faults: Option<Faults>,
+    /// Whether to listen on well-known ports too, one for each node's API and SSH.
+    pub fixed_ports: bool,
+    /// How much slower than usual things take; below one they are faster.
+    pub pace: f64,
+}
+
+/// A port of a node on loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedPort {
+    /// The node.
+    pub node: String,
+    /// `api` or `ssh`.
+    pub service: &'static str,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// A running simulator.
+pub struct Sim {
+    frame: Arc<Frame>,
+    gateway: SocketAddr,
+    credentials: BTreeMap<String, String>,
+    fixed_ports: Vec<FixedPort>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    _stops_when_dropped: DropGuard,
+}
+
+impl std::fmt::Debug for Sim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sim").field("gateway", &self.gateway).finish_non_exhaustive()
+    }
+}
+
+impl Sim {
+    /// Starts the servers on the caller's runtime: on the world in the folder, or on a new one made of the seed.
+    pub async fn start(config: SimConfig) -> Result<Sim> {
+        Sim::start_with(config, Arc::new(insides::Posix)).await
+    }
+
+    async fn start_with(config: SimConfig, workshop: Arc<dyn Workshop>) -> Result<Sim> {
+        config.seed.check()?;
+        let SimConfig { dir, seed, session, faults, fixed_ports, pace } = config;
+        fs::create_dir_all(&dir).map_err(|error| {
+            Error::new(Class::Failed, format!("simulator: {}: cannot be made", dir.display())).cause(error)
+        })?;
+        // Paths in the credentials must hold wherever they are used from.
+        let dir = fs::canonicalize(&dir).unwrap_or(dir);
+        let loaded = World::load(&dir)?;
+        let nodes = loaded.as_ref().map_or(&seed.nodes, |world| &world.nodes);
+        let domain = loaded.as_ref().map_or(&seed.search_domain, |world| &world.search_domain);
+        let certificates = Certificates::open(&dir, nodes, domain)?;
+        let mut world = match loaded {
+            Some(world) => world,
+            None => World::found(&seed, &certificates.fingerprints, new_secrets()?)?,
+        };
+        for cluster in &mut world.clusters {
+            cluster.pace = pace;
+        }
+        let (_, public_key) = credentials::ssh_key(&dir)?;
+        world.attach(Some(workshop), &[public_key])?;
+        let credentials = credentials::open(&dir, &world, &certificates)?;
+        let log = RequestLog::open(&dir, &session)?;
+        let frame = Frame::new(&dir, world, log, faults, certificates);
+        frame.settle_and_save()?;
+        Sim::listen(frame, credentials, fixed_ports).await
+    }
+
+    async fn listen(frame: Arc<Frame>, credentials: BTreeMap<String, String>, fixed: bool) -> Result<Sim> {
+        let stop = CancellationToken::new();
+        let (listener, gateway) = bind(0).await?;
+        let mut tasks = vec![
+            tokio::spawn(gateway::listen(listener, Arc::clone(&frame), stop.clone())),
+            tokio::spawn(tick(Arc::clone(&frame), stop.clone())),
+        ];
+        let mut fixed_ports = Vec::new();
+        let nodes = if fixed { frame.world().nodes.clone() } else { Vec::new() };
+        for (index, node) in (0u16..).zip(&nodes) {
+            for (service, port, own) in [("api", 8006 + index, 8006), ("ssh", 2201 + index, 22)] {
+                let (listener, address) = bind(port).await?;
+                let served = gateway::listen_fixed(listener, node.ip.clone(), own, Arc::clone(&frame), stop.clone());
+                tasks.push(tokio::spawn(served));
+                fixed_ports.push(FixedPort { node: node.name.clone(), service, address });
+            }
+        }
+        let guard = stop.clone().drop_guard();
+        Ok(Sim { frame, gateway, credentials, fixed_ports, stop, tasks, _stops_when_dropped: guard })
+    }
+
+    /// Where the gateway listens: an HTTP CONNECT proxy to everything in the simulated homelab.
+    pub fn gateway(&self) -> SocketAddr {
+        self.gateway
+    }
+
+    /// The environment variables a client needs, as the file `envrc` in the folder has them.
+    pub fn credentials(&self) -> &BTreeMap<String, String> {
+        &self.credentials
+    }
+
+    /// The well-known ports, when they were asked for.
+    pub fn fixed_ports(&self) -> &[FixedPort] {
+        &self.fixed_ports
+    }
+
+    /// The certificate of the authority that signed the nodes' certificates.
+    pub fn authority(&self) -> &Path {
+        &self.frame.certificates.authority
+    }
+
+    /// The SHA-256 of each node's certificate, upper case with colons.
+    pub fn fingerprints(&self) -> &BTreeMap<String, String> {
+        &self.frame.certificates.fingerprints
+    }
+
+    /// Stops the servers and saves the world.
+    pub async fn stop(mut self) -> Result<()> {
+        self.stop.cancel();
+        for task in self.tasks.drain(..) {
+            // A task that panicked has stopped too.
+            let _ = task.await;
+        }
+        self.frame.touch();
+        self.frame.settle_and_save()
+    }
+}
+
+/// Forgets the world of a folder with its credentials, certificates and log.
+pub fn reset(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::new(Class::Failed, format!("simulator: {}: cannot be removed", dir.display())).cause(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn new_secrets() -> Result<Secrets> {
+    let root_password = chance::hex(&chance::secret_bytes()?[..12]);
+    Ok(Secrets { root_password, token: chance::uuid(&chance::secret_bytes()?) })
+}
+
+async fn bind(port: u16) -> Result<(TcpListener, SocketAddr)> {
+    let failed = |error| Error::new(Class::Failed, format!("simulator: 127.0.0.1:{port}: cannot listen")).cause(error);
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Lets time pass in the world.
+async fn tick(frame: Arc<Frame>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
+        let frame = Arc::clone(&frame);
+        // A disk that is full now may have room later; stopping tells if it still has none.
+        let _ = tokio::task::spawn_blocking(move || frame.settle_and_save()).await;
+    }
+}

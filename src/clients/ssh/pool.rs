@@ -15,16 +15,18 @@ use crate::error::Result;
 /// The place of one connection. Whoever asks while it is being made waits for that one.
 type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
 
-/// Keeps one connection for each target (user, host, port and the way there), shared by all who ask.
+/// Keeps one connection for each target (user, host, port and the way there), shared by all who ask. Clones are the same
+/// pool.
+#[derive(Clone)]
 pub struct Pool {
     dialler: Dialler,
-    slots: Mutex<HashMap<String, Slot>>,
+    slots: Arc<Mutex<HashMap<String, Slot>>>,
 }
 
 impl Pool {
     /// An empty pool that dials like this.
     pub fn new(dialler: Dialler) -> Self {
-        Pool { dialler, slots: Mutex::default() }
+        Pool { dialler, slots: Arc::default() }
     }
 
     /// The connection to a target; made if there is none or if the last one has ended.

@@ -18,9 +18,7 @@ use crate::script::closure::detach;
 use crate::script::context::Context;
 use crate::script::convert::to_dynamic;
 use crate::script::failure::fail;
-
-/// Scripts recurse on the stack of their thread, deeper than a thread's usual 2 MiB in a debug build.
-const STACK: usize = 32 << 20;
+use crate::script::stack;
 
 type Slot = Mutex<Option<(RhaiResult<Dynamic>, Branch)>>;
 
@@ -43,7 +41,7 @@ pub(super) fn parallel(call: &NativeCallContext<'_>, items: Array, body: &FnPtr)
     thread::scope(|threads| {
         for _ in 0..jobs {
             // Where no thread can be had, this one does the work.
-            if thread::Builder::new().stack_size(STACK).spawn_scoped(threads, worker).is_err() {
+            if stack::spawn(threads, "parallel", worker).is_err() {
                 worker();
             }
         }

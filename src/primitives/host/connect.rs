@@ -76,8 +76,7 @@ impl BecomeOption {
 pub(super) fn host(call: &NativeCallContext<'_>, map: Map) -> RhaiResult<Host> {
     let options: HostOptions = options(call, "ssh::host", map)?;
     let described = describe(options).map_err(fail)?;
-    let ssh = Context::of(call).and_then(|context| context.service::<Ssh>());
-    let ssh = ssh.ok_or_else(|| fail(Error::new(Class::Bug, "ssh::host: this engine has no connections")))?;
+    let ssh = Context::service::<Ssh>(call)?;
     scope::note_handle();
     Ok(Host::new(described, ssh))
 }

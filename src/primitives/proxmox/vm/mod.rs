@@ -4,3 +4,5 @@ mod change;
 pub mod options;
 pub mod resource;
 pub mod state;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! The simulated homelab, made of the project's own tables.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::inputs::tables::{Cell, Document, Proposals, Row, Table};
+use crate::sim::{GpuSeed, HostSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed};
+
+/// What a storage is taken to hold where no table says so: enough for a homelab on paper.
+const STORAGE_BYTES: u64 = 2 << 40;
+/// The threads of a node whose processor is not known yet.
+const NODE_THREADS: u32 = 20;
+
+/// Reads the tables. Proposals are accepted: nothing real depends on them here.
+pub(super) fn read(root: &Path, scenario: Scenario) -> Result<Seed> {
+    let document = |file: &str| Document::load(root, file, Proposals::accepted());
+    let (hardware, network, software) =
+        (document("docs/HARDWARE.md")?, document("docs/NETWORK.md")?, document("docs/SOFTWARE.md")?);
+    let hosts = network.table("hosts")?;
+    let cluster = software.table("cluster")?;
+    let settings = network.table("settings")?;
+    let node_names = hardware.table("nodes")?.keys();
+    Ok(Seed {
+        scenario,
+        cluster_name: cluster.setting("pve_cluster_name")?.text()?,
+        nodes: nodes(&hardware.table("nodes")?, &hosts)?,
+        gateway: settings.setting("nameserver")?.text()?,
+        search_domain: settings.setting("search_domain")?.text()?,
+        bridges: vec![settings.setting("vm_bridge")?.text()?],
+        storages: storages(&software.table("storage_ids")?)?,
+        template: Some(template(&cluster, &software.table("vms")?)?),
+        gpus: gpus(&hardware.table("gpu")?)?,
+        network_hosts: other_hosts(&hosts, &node_names)?,
+    })
+}
+
+fn nodes(nodes: &Table, hosts: &Table) -> Result<Vec<NodeSeed>> {
+    nodes
+        .rows()?
+        .iter()
+        .map(|row| {
+            let gib = u64::try_from(row.cell("ram_gb")?.integer()?).unwrap_or_default();
+            let ip = hosts.row(&row.key())?.cell("ip")?.ipv4()?.to_string();
+            Ok(NodeSeed { name: row.key(), ip, memory_mb: gib * 1024, cores: NODE_THREADS })
+        })
+        .collect()
+}
+
+fn storages(table: &Table) -> Result<Vec<StorageSeed>> {
+    let mut storages = Vec::new();
+    for row in table.rows()? {
+        let kind = row.cell("type")?.text()?;
+        let kind = kind.split_whitespace().next().unwrap_or_default().to_owned();
+        let content = match kind.as_str() {
+            "zfspool" => "images,rootdir",
+            "nfs" => "iso,vztmpl,import,snippets,backup",
+            _ => "iso,vztmpl,import,snippets",
+        };
+        let shared = kind == "nfs";
+        storages.push(StorageSeed {
+            id: row.key(),
+            kind,
+            content: content.to_owned(),
+            shared,
+            size_bytes: STORAGE_BYTES,
+        });
+    }
+    Ok(storages)
+}
+
+fn template(cluster: &Table, vms: &Table) -> Result<TemplateSeed> {
+    let vmid = cluster.setting("template_vmid")?.integer()?;
+    let name = vms.rows()?.iter().find(|row| is_template(row)).map(Row::key);
+    Ok(TemplateSeed {
+        vmid: u32::try_from(vmid).unwrap_or(9000),
+        name: name.unwrap_or_else(|| "template".to_owned()),
+        node: cluster.setting("template_node")?.text()?,
+        storage: cluster.setting("vm_disk_storage")?.text()?,
+        ci_user: cluster.setting("ci_user")?.text()?,
+    })
+}
+
+fn is_template(row: &Row<'_>) -> bool {
+    row.cell("role").and_then(|cell| cell.text()).is_ok_and(|role| role == "template")
+}
+
+/// What a playbook has yet to observe is made up: a simulated card has to be somewhere.
+fn gpus(table: &Table) -> Result<Vec<GpuSeed>> {
+    let known = |cell: Result<Cell<'_>>, made_up: &str| {
+        cell.and_then(|cell| cell.text()).ok().filter(|text| !text.contains(' ')).unwrap_or_else(|| made_up.to_owned())
+    };
+    table
+        .rows()?
+        .iter()
+        .map(|row| {
+            Ok(GpuSeed {
+                mapping: row.cell("mapping")?.text()?,
+                node: row.cell("host")?.text()?,
+                address: format!("0000:{}", known(row.cell("address"), "2f:00.0")),
+                pci_id: known(row.cell("pci_id"), "10de:27b2"),
+                audio_id: known(row.cell("audio_id"), "10de:22bc"),
+                subsystem_id: known(row.cell("subsystem_id"), "10de:181b"),
+                iommu_group: known(row.cell("iommu_group"), "17").parse().unwrap_or(17),
+            })
+        })
+        .collect()
+}
+
+fn other_hosts(hosts: &Table, nodes: &[String]) -> Result<Vec<HostSeed>> {
+    let mut others = Vec::new();
+    for row in hosts.rows()?.iter().filter(|row| !nodes.contains(&row.key())) {
+        if let Ok(ip) = row.cell("ip").and_then(|cell| cell.ipv4()) {
+            others.push(HostSeed { name: row.key(), ip: ip.to_string() });
+        }
+    }
+    Ok(others)
+}

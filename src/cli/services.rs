@@ -1,0 +1,57 @@
+//! What primitives reach in this world: made anew for each run, over connections that last.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::stage::Stage;
+use crate::clients::ssh;
+use crate::error::Result;
+use crate::inputs::environment::Environment;
+use crate::primitives::host::Ssh;
+use crate::script::context::Services;
+
+/// The services of a run.
+pub(super) struct RunServices {
+    /// By type.
+    pub all: Services,
+}
+
+impl RunServices {
+    /// The files that were read through them.
+    pub fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}
+
+/// The services for a run on a stage.
+pub(super) fn of(stage: &Stage, environment: &Environment) -> Result<RunServices> {
+    let all = Services::default().with(Arc::new(ssh(stage, environment)));
+    Ok(RunServices { all })
+}
+
+/// SSH as the environment describes it. The simulated world knows nothing of the user's own keys and hosts.
+fn ssh(stage: &Stage, environment: &Environment) -> Ssh {
+    let value = |name: &str| environment.get(name).map(|(value, _)| value);
+    let surroundings = ssh::Environment::from_process();
+    let surroundings = if stage.simulated {
+        ssh::Environment { home: Some(stage.project.simulator()), user: surroundings.user, agent: None }
+    } else {
+        surroundings
+    };
+    let passphrase = value("HOMELAB_SSH_KEY_PASSPHRASE").map(|text| {
+        stage.redactor.learn(&text);
+        ssh::Passphrase::new(text)
+    });
+    let known_hosts =
+        if stage.simulated { stage.project.simulator().join("known_hosts") } else { stage.project.known_hosts() };
+    Ssh {
+        pool: stage.pool.clone(),
+        dialler: stage.dialler,
+        environment: surroundings,
+        root: stage.project.root.clone(),
+        project_known_hosts: known_hosts,
+        default_user: None,
+        keys: value("HOMELAB_SSH_KEY").map(PathBuf::from).into_iter().collect(),
+        passphrase,
+    }
+}

@@ -1,0 +1,144 @@
+//! What lasts from one run to the next: the project, the world, and the connections into it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+
+use super::seed;
+use crate::clients::dial::Dialler;
+use crate::clients::ssh::Pool;
+use crate::error::{Class, Error, Result};
+use crate::inputs::environment::Environment;
+use crate::inputs::tables::{Document, Proposals};
+use crate::playbook::check;
+use crate::project::Project;
+use crate::run::secret::Redactor;
+use crate::sim::{Faults, Scenario, Sim, SimConfig};
+
+/// How the simulator is to be.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct SimArgs {
+    /// Works on the simulated homelab instead of the real one
+    #[arg(long)]
+    pub sim: bool,
+    /// What a simulated world that does not exist yet begins with: `plan` (what comes before the playbook is there) or
+    /// `bare` (three fresh nodes)
+    #[arg(long, value_name = "NAME", requires = "sim")]
+    pub sim_scenario: Option<String>,
+    /// Injects faults, as in `seed=7,rate=0.05`
+    #[arg(long, value_name = "FAULTS", requires = "sim")]
+    pub sim_faults: Option<String>,
+    /// Lets the simulator answer manual steps, approvals and questions
+    #[arg(long, requires = "sim")]
+    pub sim_answer_manual: bool,
+}
+
+/// What lasts from one run to the next.
+pub(super) struct Stage {
+    pub project: Project,
+    pub runtime: Runtime,
+    pub redactor: Redactor,
+    pub simulated: bool,
+    pub dialler: Dialler,
+    pub pool: Pool,
+    sim: Option<Sim>,
+}
+
+impl Stage {
+    /// Opens the project and, where asked to, the simulated world.
+    pub fn open(project: Project, args: &SimArgs) -> Result<Stage> {
+        let runtime = runtime()?;
+        let sim = if args.sim { Some(runtime.block_on(start(&project, args))?) } else { None };
+        let dialler = sim.as_ref().map_or(Dialler::Direct, |sim| Dialler::Through(sim.gateway()));
+        Ok(Stage {
+            project,
+            runtime,
+            redactor: Redactor::default(),
+            simulated: args.sim,
+            dialler,
+            pool: Pool::new(dialler),
+            sim,
+        })
+    }
+
+    /// The variables, as they are now. Those that hold secrets are known to the redactor from here on.
+    pub fn environment(&self) -> Result<Environment> {
+        let sim = self.project.simulator().join("envrc");
+        let sim = sim.strip_prefix(&self.project.root).unwrap_or(&sim).to_string_lossy().into_owned();
+        Environment::load(&self.project.root, self.simulated.then_some(sim.as_str()))
+    }
+
+    /// Proposals in the tables are good enough for a rehearsal, and for nothing else.
+    pub fn proposals(&self) -> Proposals {
+        if self.simulated { Proposals::accepted() } else { Proposals::refused() }
+    }
+
+    /// Ends the simulated world in order: what it holds is kept.
+    pub fn close(self) -> Result<()> {
+        match self.sim {
+            Some(sim) => self.runtime.block_on(sim.stop()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The program's own threads for everything that waits.
+pub(super) fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Class::Failed, "homelab: cannot start its threads").cause(error))
+}
+
+async fn start(project: &Project, args: &SimArgs) -> Result<Sim> {
+    let scenario = args.sim_scenario.as_deref().map(str::parse::<Scenario>).transpose()?.unwrap_or_default();
+    let faults = args.sim_faults.as_deref().map(Faults::parse).transpose()?;
+    Sim::start(SimConfig {
+        dir: project.simulator(),
+        seed: seed::read(&project.root, scenario)?,
+        session: format!("{}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id()),
+        faults,
+        fixed_ports: false,
+        pace: 1.0,
+    })
+    .await
+}
+
+/// The tables, as the check sees them.
+pub(super) struct Tables {
+    root: PathBuf,
+}
+
+impl Tables {
+    /// The tables of a project.
+    pub fn of(project: &Project) -> Arc<Self> {
+        Arc::new(Tables { root: project.root.clone() })
+    }
+
+    fn document(&self, file: &str) -> Option<Document> {
+        Document::load(&self.root, &format!("docs/{file}"), Proposals::accepted()).ok()
+    }
+}
+
+impl check::Facts for Tables {
+    fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.root.join("docs")).into_iter().flatten().flatten();
+        let mut files: Vec<String> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| name.ends_with(".md"))
+            .collect();
+        files.sort();
+        files
+    }
+
+    fn tables(&self, file: &str) -> Vec<String> {
+        let document = self.document(file);
+        document.map(|document| document.names().into_iter().map(str::to_owned).collect()).unwrap_or_default()
+    }
+
+    fn rows(&self, file: &str, table: &str) -> Vec<String> {
+        let document = self.document(file);
+        document.and_then(|document| document.table(table).ok()).map(|table| table.keys()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,114 @@
+//! Where the project is, and what lies where in it.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Class, Error, Result};
+
+/// A homelab project: a folder with `playbooks/` and `docs/`.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// Its root.
+    pub root: PathBuf,
+}
+
+impl Project {
+    /// The project that a path lies in: the nearest folder above that has `playbooks/` or `.homelab/`.
+    pub fn of(path: &Path) -> Result<Project> {
+        let start = path.canonicalize().map_err(|error| {
+            Error::new(Class::Usage, format!("{}: there is no such file or folder", path.display()))
+                .cause(error)
+                .help("`homelab status` lists the playbooks of the project you are in")
+        })?;
+        let root =
+            start.ancestors().find(|folder| folder.join("playbooks").is_dir() || folder.join(".homelab").is_dir());
+        match root {
+            Some(root) => Ok(Project { root: root.to_owned() }),
+            // A lone playbook is a project of its own.
+            None if start.is_file() => Ok(Project { root: start.parent().unwrap_or(Path::new(".")).to_owned() }),
+            None => Err(Error::new(Class::Usage, format!("{}: no project here or above", path.display()))
+                .help("go to a folder with `playbooks/`, or begin one with `homelab new DIR`")),
+        }
+    }
+
+    /// What homelab keeps for itself.
+    pub fn state(&self) -> PathBuf {
+        self.root.join(".homelab")
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> PathBuf {
+        self.state().join("journal.db")
+    }
+
+    /// The lock that a run holds.
+    pub fn lock(&self) -> PathBuf {
+        self.state().join("run.lock")
+    }
+
+    /// The simulated world.
+    pub fn simulator(&self) -> PathBuf {
+        self.state().join("sim")
+    }
+
+    /// The project's own known SSH host keys.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.state().join("known_hosts")
+    }
+
+    /// The playbooks that arguments name: files as they are, folders with all their playbooks in the plan's order.
+    pub fn playbooks(&self, named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for path in named {
+            let path = path.canonicalize().map_err(|error| {
+                Error::new(Class::Usage, format!("{}: there is no such playbook", path.display())).cause(error)
+            })?;
+            if path.is_dir() {
+                found.extend(in_folder(&path)?);
+            } else {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
+    /// All playbooks of the project, in the plan's order.
+    pub fn all_playbooks(&self) -> Result<Vec<PathBuf>> {
+        let folder = self.root.join("playbooks");
+        if folder.is_dir() { in_folder(&folder) } else { Ok(Vec::new()) }
+    }
+}
+
+/// The playbooks of a folder. `phase3_5` comes between `phase3` and `phase4`.
+fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = |error| Error::new(Class::Usage, format!("{}: cannot be read", folder.display())).cause(error);
+    let mut playbooks: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map_err(unreadable)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rhai"))
+        .collect();
+    playbooks.sort_by_key(|path| path.file_stem().map(|stem| stem.to_string_lossy().replace('_', ".")));
+    if playbooks.is_empty() {
+        return Err(Error::new(Class::Usage, format!("{}: no playbooks in there", folder.display()))
+            .help("playbooks are files that end in .rhai"));
+    }
+    Ok(playbooks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn playbooks_of_a_folder_come_in_the_plans_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["phase4.rhai", "phase3_5.rhai", "phase3.rhai", "notes.md"] {
+            std::fs::write(folder.path().join(name), "").expect("written");
+        }
+        let names: Vec<String> = in_folder(folder.path())
+            .expect("readable")
+            .iter()
+            .filter_map(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
+            .collect();
+        assert_eq!(names, ["phase3.rhai", "phase3_5.rhai", "phase4.rhai"]);
+    }
+}

@@ -1,0 +1,112 @@
+//! What a client needs to get in: `envrc`, and the SSH key beside it. Made once; afterwards the file counts, so that
+//! people can edit it and see what a wrong token does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::{PrivateKey, PublicKey};
+
+use super::chance::secret_bytes;
+use super::proxmox::{TOKEN, USER};
+use super::tls::Certificates;
+use super::world::{World, write_private};
+use crate::error::{Class, Error, Result};
+
+/// The file's name in the simulator's folder.
+const FILE: &str = "envrc";
+
+/// Environment variables by name.
+pub(crate) type Credentials = BTreeMap<String, String>;
+
+/// The public half of the SSH key, made with its private half when there is none.
+pub(crate) fn ssh_key(dir: &Path) -> Result<(PathBuf, String)> {
+    let path = dir.join("id_ed25519");
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::new(Class::Failed, format!("simulator: {}: no SSH key", path.display())).cause(error)
+    };
+    if !path.exists() {
+        let pair = Ed25519Keypair::from_seed(&secret_bytes()?);
+        let key = PrivateKey::new(KeypairData::Ed25519(pair), "homelab-simulator").map_err(|error| failed(&error))?;
+        let text = key.to_openssh(LineEnding::LF).map_err(|error| failed(&error))?;
+        write_private(&path, text.as_bytes())?;
+    }
+    let key = russh::keys::load_secret_key(&path, None).map_err(|error| failed(&error))?;
+    let public: &PublicKey = key.public_key();
+    let public = public.to_openssh().map_err(|error| failed(&error))?;
+    Ok((path, public))
+}
+
+/// Reads the file, or makes it for a world.
+pub(crate) fn open(dir: &Path, world: &World, certificates: &Certificates) -> Result<Credentials> {
+    let path = dir.join(FILE);
+    if !path.exists() {
+        write_private(&path, text(&make(dir, world, certificates)?).as_bytes())?;
+    }
+    let failed =
+        |error| Error::new(Class::Failed, format!("simulator: {}: cannot be read", path.display())).cause(error);
+    Ok(parse(&fs::read_to_string(&path).map_err(failed)?))
+}
+
+fn make(dir: &Path, world: &World, certificates: &Certificates) -> Result<Credentials> {
+    let (key, public) = ssh_key(dir)?;
+    let first = world.nodes.first();
+    let ip = first.map(|node| node.ip.clone()).unwrap_or_default();
+    let fingerprint = first.and_then(|node| certificates.fingerprints.get(&node.name)).cloned().unwrap_or_default();
+    let values = [
+        ("HOMELAB_PVE_URL", format!("https://{ip}:8006")),
+        ("HOMELAB_PVE_TOKEN_ID", format!("{USER}!{TOKEN}")),
+        ("HOMELAB_PVE_TOKEN_SECRET", world.secrets.token.clone()),
+        ("HOMELAB_PVE_FINGERPRINT", fingerprint),
+        ("HOMELAB_PVE_CA", certificates.authority.display().to_string()),
+        ("HOMELAB_PVE_ROOT_PASSWORD", world.secrets.root_password.clone()),
+        ("HOMELAB_SSH_KEY", key.display().to_string()),
+        ("HOMELAB_SSH_PUBKEY", public),
+    ];
+    let mut credentials: Credentials = values.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+    for (node, fingerprint) in &certificates.fingerprints {
+        let name = node.to_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        credentials.insert(format!("HOMELAB_PVE_FINGERPRINT_{name}"), fingerprint.clone());
+    }
+    Ok(credentials)
+}
+
+fn text(credentials: &Credentials) -> String {
+    credentials.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect()
+}
+
+/// Reads lines of the form `export NAME=value`; quotes around the value are optional.
+fn parse(text: &str) -> Credentials {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let pairs = lines.filter_map(|line| line.strip_prefix("export ").unwrap_or(line).split_once('='));
+    pairs.map(|(name, value)| (name.trim().to_string(), unquoted(value.trim()).to_string())).collect()
+}
+
+fn unquoted(value: &str) -> &str {
+    let quoted = |mark: char| value.strip_prefix(mark).and_then(|rest| rest.strip_suffix(mark));
+    quoted('\'').or_else(|| quoted('"')).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back_and_edits_count() {
+        let made = Credentials::from([("A".to_string(), "x y=z".to_string())]);
+        assert_eq!(parse(&text(&made)), made);
+        assert_eq!(parse("# note\nexport A=\"b\"\nC=d\n")["A"], "b");
+        assert_eq!(parse("C=d")["C"], "d");
+    }
+
+    #[test]
+    fn the_key_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, first) = ssh_key(dir.path()).unwrap();
+        let (_, again) = ssh_key(dir.path()).unwrap();
+        assert_eq!(first, again);
+        assert!(first.starts_with("ssh-ed25519 "));
+    }
+}

@@ -1,0 +1,121 @@
+//! The network of the simulated homelab: one loopback listener that speaks HTTP CONNECT. Whatever a client wants to reach
+//! it dials through here, by the address the machine has in the homelab.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::chance::now;
+use super::frame::Frame;
+use super::guests::{Connection, Observer};
+use super::proxmox::http;
+use super::world::Target;
+
+/// The longest head of a CONNECT request.
+const HEAD_LIMIT: usize = 8 * 1024;
+
+/// Accepts connections until it is cancelled.
+pub(crate) async fn listen(listener: TcpListener, frame: Arc<Frame>, stop: CancellationToken) {
+    while let Some(stream) = next(&listener, &stop).await {
+        let frame = Arc::clone(&frame);
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let _ = stop.run_until_cancelled(connect(stream, &frame)).await;
+        });
+    }
+}
+
+/// Accepts connections to one fixed target until it is cancelled.
+pub(crate) async fn listen_fixed(
+    listener: TcpListener,
+    host: String,
+    port: u16,
+    frame: Arc<Frame>,
+    stop: CancellationToken,
+) {
+    while let Some(stream) = next(&listener, &stop).await {
+        let frame = Arc::clone(&frame);
+        let (host, stop) = (host.clone(), stop.clone());
+        tokio::spawn(async move {
+            let target = frame.world().dial(&host, port, now());
+            let _ = stop.run_until_cancelled(serve(Box::new(stream), target, &frame)).await;
+        });
+    }
+}
+
+async fn next(listener: &TcpListener, stop: &CancellationToken) -> Option<TcpStream> {
+    loop {
+        match stop.run_until_cancelled(listener.accept()).await? {
+            Ok((stream, _)) => {
+                // Small packets to and fro: waiting for more would only cost time.
+                let _ = stream.set_nodelay(true);
+                return Some(stream);
+            }
+            // Such as too many open files: the next one may do.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+}
+
+async fn connect(stream: TcpStream, frame: &Arc<Frame>) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let Some(wanted) = read_head(&mut stream).await? else {
+        return stream.write_all(b"HTTP/1.1 405 only CONNECT\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+    };
+    let target = wanted
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse().ok()?)))
+        .map_or(Target::Nobody, |(host, port)| frame.world().dial(host, port, now()));
+    let refusal = match target {
+        Target::Nobody => "no route to host",
+        Target::Closed => "connection refused",
+        target => {
+            stream.write_all(b"HTTP/1.1 200 connected\r\n\r\n").await?;
+            serve(Box::new(stream), target, frame).await;
+            return Ok(());
+        }
+    };
+    let answer = format!("HTTP/1.1 502 {refusal}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+/// Reads the head of a request; gives the target of a CONNECT.
+async fn read_head(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<String>> {
+    let (mut wanted, mut length, mut first) = (None, 0, true);
+    loop {
+        let mut line = String::new();
+        let read = stream.read_line(&mut line).await?;
+        length += read;
+        if read == 0 || length > HEAD_LIMIT {
+            return Ok(None);
+        }
+        if first {
+            let mut parts = line.split_whitespace();
+            wanted = parts.next().filter(|method| *method == "CONNECT").and_then(|_| parts.next()).map(str::to_string);
+            first = false;
+        }
+        if line == "\r\n" || line == "\n" {
+            return Ok(wanted);
+        }
+    }
+}
+
+async fn serve(stream: Box<dyn Connection>, target: Target, frame: &Arc<Frame>) {
+    match target {
+        Target::Api(node) => {
+            let Some(acceptor) = frame.certificates.acceptor(&node) else { return };
+            // A client that does not like the certificate goes away; that is its business.
+            if let Ok(stream) = acceptor.accept(stream).await {
+                http::serve(stream, Arc::clone(frame), node).await;
+            }
+        }
+        Target::Ssh(machine) => {
+            let observer: Arc<dyn Observer> = frame.clone();
+            machine.serve_ssh(stream, observer).await;
+        }
+        Target::Closed | Target::Nobody => {}
+    }
+}

@@ -1,0 +1,210 @@
+//! The machines inside the cluster: the nodes' own systems, and the guests' once they have booted. The cluster knows
+//! them by little; what they are inside is somebody else's.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub(crate) use super::host::Observer;
+use crate::error::Result;
+
+/// What cloud-init tells a guest at its first boot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CloudInit {
+    pub(crate) hostname: String,
+    pub(crate) user: String,
+    pub(crate) ssh_keys: Vec<String>,
+    /// With its prefix length: `10.20.11.31/24`.
+    pub(crate) address: String,
+    pub(crate) gateway: String,
+    pub(crate) nameserver: String,
+    pub(crate) searchdomain: String,
+}
+
+/// What makes a node's system the one of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeSpec {
+    pub(crate) name: String,
+    pub(crate) fqdn: String,
+    pub(crate) address_cidr: String,
+    pub(crate) gateway: String,
+    pub(crate) authorized_keys: Vec<String>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Execution {
+    pub(crate) exit: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+/// The inside of one machine, which connections and the cluster share.
+pub(crate) trait Machine: Send + Sync {
+    /// Boots again.
+    fn reboot(&self);
+    /// Takes on changed cloud-init settings, as a guest does when it boots with a changed drive.
+    fn apply(&self, settings: &CloudInit);
+    /// Runs a command as root.
+    fn agent_exec(&self, command: &[String]) -> Execution;
+    /// Its network interfaces, in the guest agent's form.
+    fn interfaces(&self) -> Value;
+    /// Itself, for the world's file.
+    fn save(&self) -> Value;
+    /// Serves one connection to port 22.
+    fn serve_ssh(self: Arc<Self>, stream: Box<dyn Connection>, observer: Arc<dyn Observer>) -> BoxFuture<'static, ()>;
+}
+
+/// A machine that connections and the cluster share.
+pub(crate) type SharedMachine = Arc<dyn Machine>;
+
+/// A connection to serve.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for S {}
+
+/// Makes machines.
+pub(crate) trait Workshop: Send + Sync {
+    /// A guest that boots for the first time.
+    fn guest(&self, settings: &CloudInit) -> SharedMachine;
+    /// The system of a node.
+    fn node(&self, spec: &NodeSpec) -> SharedMachine;
+    /// A machine from the world's file.
+    fn load(&self, saved: &Value) -> Result<SharedMachine>;
+}
+
+/// A machine at rest or at work.
+#[derive(Clone, Default, Deserialize)]
+#[serde(from = "Value")]
+struct Slot {
+    saved: Value,
+    live: Option<SharedMachine>,
+}
+
+impl From<Value> for Slot {
+    fn from(saved: Value) -> Self {
+        Slot { saved, live: None }
+    }
+}
+
+impl Serialize for Slot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match &self.live {
+            Some(machine) => machine.save().serialize(serializer),
+            None => self.saved.serialize(serializer),
+        }
+    }
+}
+
+/// A guest: its settings, and its inside.
+#[derive(Clone, Serialize, Deserialize)]
+struct Guest {
+    settings: CloudInit,
+    machine: Slot,
+}
+
+/// All machines of a cluster.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Machines {
+    guests: BTreeMap<u32, Guest>,
+    nodes: BTreeMap<String, Slot>,
+    #[serde(skip)]
+    workshop: Option<Arc<dyn Workshop>>,
+}
+
+impl std::fmt::Debug for Machines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Machines({} nodes, {} guests)", self.nodes.len(), self.guests.len())
+    }
+}
+
+impl Machines {
+    /// Brings all machines to life, the nodes' by their specs when they are new. Without a workshop there is no inside:
+    /// every port is closed and no agent answers.
+    pub(crate) fn attach(&mut self, workshop: Option<Arc<dyn Workshop>>, nodes: &[NodeSpec]) -> Result<()> {
+        self.workshop = workshop;
+        let Some(workshop) = &self.workshop else { return Ok(()) };
+        for spec in nodes {
+            let slot = self.nodes.entry(spec.name.clone()).or_default();
+            let machine = if slot.saved.is_null() { workshop.node(spec) } else { workshop.load(&slot.saved)? };
+            slot.live = Some(machine);
+        }
+        for guest in self.guests.values_mut() {
+            let saved = !guest.machine.saved.is_null();
+            guest.machine.live =
+                Some(if saved { workshop.load(&guest.machine.saved)? } else { workshop.guest(&guest.settings) });
+        }
+        Ok(())
+    }
+
+    /// Boots a guest. The first time it is made; later its disk has kept its state, and it reads the drive again.
+    pub(crate) fn boot_guest(&mut self, vmid: u32, settings: CloudInit, has_drive: bool) {
+        match self.guests.get_mut(&vmid) {
+            Some(guest) => {
+                if let Some(machine) = &guest.machine.live {
+                    machine.reboot();
+                    if has_drive && guest.settings != settings {
+                        machine.apply(&settings);
+                    }
+                }
+                if has_drive {
+                    guest.settings = settings;
+                }
+            }
+            None => {
+                let live = self.workshop.as_ref().map(|workshop| workshop.guest(&settings));
+                self.guests.insert(vmid, Guest { settings, machine: Slot { saved: Value::Null, live } });
+            }
+        }
+    }
+
+    /// Boots a guest again without looking at its drive.
+    pub(crate) fn reboot_guest(&self, vmid: u32) {
+        if let Some(machine) = self.guest(vmid) {
+            machine.reboot();
+        }
+    }
+
+    /// Removes a guest for good.
+    pub(crate) fn remove_guest(&mut self, vmid: u32) {
+        self.guests.remove(&vmid);
+    }
+
+    /// A guest's inside.
+    pub(crate) fn guest(&self, vmid: u32) -> Option<SharedMachine> {
+        self.guests.get(&vmid)?.machine.live.clone()
+    }
+
+    /// Whether a guest has an inside.
+    pub(crate) fn has_guest(&self, vmid: u32) -> bool {
+        self.guest(vmid).is_some()
+    }
+
+    /// A node's inside.
+    pub(crate) fn node(&self, name: &str) -> Option<SharedMachine> {
+        self.nodes.get(name)?.live.clone()
+    }
+
+    /// The guests that have an address.
+    pub(crate) fn guests_at(&self, address: Ipv4Addr) -> impl Iterator<Item = u32> {
+        let is_there = move |guest: &Guest| {
+            let own = guest.settings.address.split('/').next().unwrap_or_default();
+            own.parse::<Ipv4Addr>().is_ok_and(|own| own == address)
+        };
+        self.guests.iter().filter(move |(_, guest)| is_there(guest)).map(|(vmid, _)| *vmid)
+    }
+
+    /// Runs a command through a guest's agent.
+    pub(crate) fn execute(&self, vmid: u32, command: &[String]) -> Execution {
+        self.guest(vmid).map(|machine| machine.agent_exec(command)).unwrap_or_default()
+    }
+
+    /// A guest's interfaces.
+    pub(crate) fn interfaces(&self, vmid: u32) -> Value {
+        self.guest(vmid).map_or(json!([]), |machine| machine.interfaces())
+    }
+}

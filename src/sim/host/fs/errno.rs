@@ -1,0 +1,60 @@
+//! What a system call can answer instead of success, with the texts that GNU programs print.
+
+use std::fmt;
+
+/// The reason a system call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errno {
+    /// ENOENT
+    NoEntry,
+    /// ENOTDIR
+    NotDirectory,
+    /// EISDIR
+    IsDirectory,
+    /// EACCES
+    Access,
+    /// EPERM
+    NotPermitted,
+    /// EEXIST
+    Exists,
+    /// ENOTEMPTY
+    NotEmpty,
+    /// ELOOP
+    Loop,
+    /// EINVAL
+    Invalid,
+    /// EBADF
+    BadDescriptor,
+    /// EPIPE
+    BrokenPipe,
+    /// EINTR: the process is being killed
+    Interrupted,
+    /// ENXIO
+    NoDevice,
+    /// ENAMETOOLONG
+    NameTooLong,
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Errno::NoEntry => "No such file or directory",
+            Errno::NotDirectory => "Not a directory",
+            Errno::IsDirectory => "Is a directory",
+            Errno::Access => "Permission denied",
+            Errno::NotPermitted => "Operation not permitted",
+            Errno::Exists => "File exists",
+            Errno::NotEmpty => "Directory not empty",
+            Errno::Loop => "Too many levels of symbolic links",
+            Errno::Invalid => "Invalid argument",
+            Errno::BadDescriptor => "Bad file descriptor",
+            Errno::BrokenPipe => "Broken pipe",
+            Errno::Interrupted => "Interrupted system call",
+            Errno::NoDevice => "No such device or address",
+            Errno::NameTooLong => "File name too long",
+        })
+    }
+}
+
+/// The result of a system call.
+pub type Sys<T> = Result<T, Errno>;

@@ -1,0 +1,84 @@
+//! An in-memory POSIX file system: permissions, links, atomic rename, files that outlive their name while open.
+
+mod change;
+mod errno;
+mod inode;
+mod walk;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use change::{Access, Rename};
+pub use errno::{Errno, Sys};
+pub use inode::{Bytes, Computed, Cred, Device, Ino, Inode, Kind, Realm, now};
+pub use walk::{Spot, join};
+
+/// The root directory.
+const ROOT: Ino = 1;
+
+/// The whole tree of one machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Fs {
+    inodes: BTreeMap<Ino, Inode>,
+    next: Ino,
+    /// Objects that lost their last name while a descriptor was open.
+    #[serde(skip)]
+    orphans: Vec<Ino>,
+    /// Changes outside the memory file systems, ever.
+    changes: u64,
+}
+
+impl Default for Fs {
+    fn default() -> Self {
+        let kind = Kind::Dir { entries: BTreeMap::new(), parent: ROOT };
+        let root = Inode::new(kind, 0o755, (0, 0), Realm::Disk);
+        Fs { inodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, orphans: Vec::new(), changes: 0 }
+    }
+}
+
+impl Fs {
+    /// The object behind a number. Numbers come from this tree and objects stay while they are open.
+    pub fn inode(&self, ino: Ino) -> Sys<&Inode> {
+        self.inodes.get(&ino).ok_or(Errno::NoEntry)
+    }
+
+    fn inode_mut(&mut self, ino: Ino) -> Sys<&mut Inode> {
+        self.inodes.get_mut(&ino).ok_or(Errno::NoEntry)
+    }
+
+    /// How many changes there were outside the memory file systems.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Changes the tree without counting: what a boot or an installation does is nobody's change.
+    pub fn quietly<T>(&mut self, act: impl FnOnce(&mut Fs) -> T) -> T {
+        let before = self.changes;
+        let result = act(self);
+        self.changes = before;
+        result
+    }
+
+    fn count(&mut self, realm: Realm) {
+        if realm != Realm::Memory {
+            self.changes += 1;
+        }
+    }
+
+    /// Drops objects without a name that nobody holds open any more.
+    fn sweep(&mut self) {
+        let mut orphans = std::mem::take(&mut self.orphans);
+        orphans.retain(|ino| {
+            let held = self.inodes.get(ino).is_some_and(|inode| std::sync::Arc::strong_count(&inode.opened) > 1);
+            if !held {
+                self.inodes.remove(ino);
+            }
+            held
+        });
+        self.orphans = orphans;
+    }
+}
+
+#[cfg(test)]
+mod tests;

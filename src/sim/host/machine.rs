@@ -1,0 +1,236 @@
+//! One simulated machine: its file system, and the little state that is not in files.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::fs::{Computed, Cred, Fs, Ino, Kind, Sys, now};
+use super::random;
+
+/// A machine that several connections use at once.
+pub type SharedMachine = Arc<Mutex<Machine>>;
+
+/// What the machine was told to do with its power, by a command that ran on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PowerRequest {
+    /// `reboot`
+    Reboot,
+    /// `poweroff`
+    Off,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Nic {
+    /// Its name, `eth0`.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: String,
+    /// Its addresses with prefix length.
+    pub addresses: Vec<String>,
+    /// Its largest packet.
+    pub mtu: u32,
+}
+
+/// How a unit runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitRun {
+    /// `active`, `inactive` or `failed`.
+    pub active: String,
+    /// `running`, `exited`, `dead`, `failed`.
+    pub sub: String,
+    /// Since when, seconds.
+    pub since: i64,
+    /// The main process, 0 without one.
+    pub pid: u32,
+}
+
+/// A device on the PCI bus, as `lspci` shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PciDevice {
+    /// `0000:2f:00.0`
+    pub address: String,
+    /// `0300`
+    pub class: String,
+    /// What the class is called, `VGA compatible controller`.
+    pub class_name: String,
+    /// `10de:27b2`
+    pub id: String,
+    /// `NVIDIA Corporation AD104GL [RTX 4000 SFF Ada Generation]`
+    pub name: String,
+    /// The driver bound to it.
+    pub driver: Option<String>,
+    /// Its IOMMU group.
+    pub iommu_group: Option<u32>,
+}
+
+/// What a command did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecResult {
+    /// Its exit status.
+    pub exit: i32,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// A simulated machine.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Machine {
+    /// Its file system. Users, packages, enabled units and most settings are in its files, as on a real one.
+    pub fs: Fs,
+    /// The kernel's host name.
+    pub hostname: String,
+    /// What `uname -r` says.
+    pub kernel: String,
+    /// What `uname -v` says.
+    pub kernel_build: String,
+    /// Its network interfaces without the loopback.
+    pub nics: Vec<Nic>,
+    /// Its default gateway.
+    pub gateway: String,
+    /// Memory, KiB.
+    pub memory_kib: u64,
+    /// Processors.
+    pub processors: u32,
+    /// Bytes of the root disk.
+    pub disk_bytes: u64,
+    /// Loaded kernel modules.
+    pub modules: Vec<String>,
+    /// Units that are or were running.
+    pub units: BTreeMap<String, UnitRun>,
+    /// The PCI bus.
+    pub pci: Vec<PciDevice>,
+    /// What `journalctl` shows, newest last.
+    pub journal: VecDeque<String>,
+    /// When it booted, seconds.
+    pub booted: i64,
+    /// How often it booted.
+    pub boots: u64,
+    /// Changes of what is not in files.
+    pub(super) changes: u64,
+    pub(super) power: Option<PowerRequest>,
+}
+
+impl Machine {
+    /// A counter that grows with every lasting change: what is written to disk, services, settings of the kernel.
+    pub fn mutations(&self) -> u64 {
+        self.changes + self.fs.changes()
+    }
+
+    /// Counts a change that is not one of the file system.
+    pub fn note_change(&mut self) {
+        self.changes += 1;
+    }
+
+    /// Adds a line to the journal, which keeps the newest thousand.
+    pub fn log(&mut self, line: impl Into<String>) {
+        self.journal.push_back(line.into());
+        if self.journal.len() > 1000 {
+            self.journal.pop_front();
+        }
+    }
+
+    /// Asks whoever runs the machine for a reboot or to switch it off.
+    pub fn request_power(&mut self, request: PowerRequest) {
+        self.power = Some(request);
+    }
+
+    /// What the machine was asked to do with its power, once.
+    pub fn take_power_request(&mut self) -> Option<PowerRequest> {
+        self.power.take()
+    }
+
+    /// What the machine was asked to do with its power and nobody did yet.
+    pub fn power_request(&self) -> Option<PowerRequest> {
+        self.power
+    }
+
+    /// Restarts it: memory file systems are emptied, the kernel starts afresh, enabled units run.
+    pub fn reboot(&mut self) {
+        self.power = None;
+        super::seed::boot(self);
+    }
+
+    /// Reads from an open object; kernel files are made up at this moment.
+    pub fn read_at(&self, ino: Ino, offset: u64, buffer: &mut [u8]) -> Sys<usize> {
+        let Kind::Computed(what) = self.fs.inode(ino)?.kind else { return self.fs.read_at(ino, offset, buffer) };
+        // A second read of the same open file must not start over with other content.
+        let text = if offset == 0 { self.compute(what) } else { String::new() };
+        let length = buffer.len().min(text.len());
+        buffer[..length].copy_from_slice(&text.as_bytes()[..length]);
+        Ok(length)
+    }
+
+    /// Writes to an open object.
+    pub fn write_at(&mut self, ino: Ino, offset: Option<u64>, data: &[u8]) -> Sys<u64> {
+        if let Kind::Computed(Computed::Hostname) = self.fs.inode(ino)?.kind {
+            self.hostname = String::from_utf8_lossy(data).trim().to_owned();
+            self.note_change();
+            return Ok(data.len() as u64);
+        }
+        self.fs.write_at(ino, offset, data)
+    }
+
+    fn compute(&self, what: Computed) -> String {
+        match what {
+            Computed::Uptime => {
+                let up = self.uptime() as f64;
+                format!("{up:.2} {:.2}\n", up * f64::from(self.processors.max(1)) * 0.97)
+            }
+            Computed::Load => "0.00 0.01 0.00 1/128 1000\n".to_owned(),
+            Computed::Uuid => format!("{}\n", random::uuid()),
+            Computed::Hostname => format!("{}\n", self.hostname),
+            Computed::Modules => {
+                self.modules.iter().map(|name| format!("{name} 16384 0 - Live 0x0000000000000000\n")).collect()
+            }
+        }
+    }
+
+    /// Seconds since the boot.
+    pub fn uptime(&self) -> i64 {
+        (now() - self.booted).max(0)
+    }
+
+    /// A file's lines without comments and blanks.
+    pub fn config_lines(&self, path: &str) -> Vec<String> {
+        let text = self.fs.text(path);
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// The files of a directory that end in `suffix`, as paths, sorted.
+    pub fn files_in(&self, dir: &str, suffix: &str) -> Vec<String> {
+        let names = self.fs.list(&Cred::root(), dir).unwrap_or_default();
+        names.into_iter().filter(|name| name.ends_with(suffix)).map(|name| format!("{dir}/{name}")).collect()
+    }
+
+    /// The interfaces as the guest agent's `network-get-interfaces` reports them.
+    pub fn interfaces(&self) -> Value {
+        let address = |text: &str| {
+            let (ip, prefix) = text.split_once('/').unwrap_or((text, "32"));
+            let kind = if ip.contains(':') { "ipv6" } else { "ipv4" };
+            json!({"ip-address": ip, "ip-address-type": kind, "prefix": prefix.parse::<u32>().unwrap_or(32)})
+        };
+        let statistics = json!({
+            "rx-bytes": 0, "rx-dropped": 0, "rx-errs": 0, "rx-packets": 0,
+            "tx-bytes": 0, "tx-dropped": 0, "tx-errs": 0, "tx-packets": 0,
+        });
+        let mut all = vec![json!({
+            "name": "lo", "hardware-address": "00:00:00:00:00:00",
+            "ip-addresses": [address("127.0.0.1/8"), address("::1/128")], "statistics": statistics.clone(),
+        })];
+        all.extend(self.nics.iter().map(|nic| {
+            json!({
+                "name": nic.name, "hardware-address": nic.mac,
+                "ip-addresses": nic.addresses.iter().map(|text| address(text)).collect::<Vec<_>>(),
+                "statistics": statistics.clone(),
+            })
+        }));
+        Value::Array(all)
+    }
+}

@@ -1,0 +1,21 @@
+//! Simulated SSH machines: a POSIX machine in memory, a small shell over it, and an SSH server in front.
+//!
+//! What a machine cannot do it says (`homelab sim: not simulated: …`, status 127); it never pretends.
+
+mod exec;
+mod fs;
+mod machine;
+mod pipe;
+mod process;
+mod random;
+mod seed;
+mod shell;
+mod ssh;
+mod stream;
+mod tools;
+mod users;
+
+pub use exec::run_shared;
+pub use machine::{ExecResult, Machine, Nic, PciDevice, PowerRequest, SharedMachine, UnitRun};
+pub use seed::{CloudInit, NodeSpec};
+pub use ssh::{Forward, Forwarder, Observer, Options as SshOptions, serve_ssh, serve_ssh_with};

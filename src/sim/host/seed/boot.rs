@@ -1,0 +1,264 @@
+//! A boot: memory file systems are made anew, the kernel's files get their values, enabled units start.
+
+use crate::sim::host::fs::{Computed, Cred, Kind, Realm, now};
+use crate::sim::host::machine::Machine;
+use crate::sim::host::random;
+use crate::sim::host::tools::{self, is_kernel_module, sysctl_files, sysctl_path};
+
+/// Kernel parameters and what they are before anything sets them.
+const PARAMETERS: &[(&str, &str)] = &[
+    ("fs/file-max", "9223372036854775807"),
+    ("fs/inotify/max_user_instances", "128"),
+    ("fs/inotify/max_user_watches", "65536"),
+    ("fs/aio-max-nr", "65536"),
+    ("kernel/osrelease", ""),
+    ("kernel/ostype", "Linux"),
+    ("kernel/panic", "0"),
+    ("kernel/panic_on_oops", "0"),
+    ("kernel/pid_max", "4194304"),
+    ("kernel/keys/root_maxkeys", "1000000"),
+    ("kernel/keys/root_maxbytes", "25000000"),
+    ("kernel/random/boot_id", ""),
+    ("net/core/somaxconn", "4096"),
+    ("net/core/default_qdisc", "fq_codel"),
+    ("net/core/rmem_max", "212992"),
+    ("net/core/wmem_max", "212992"),
+    ("net/ipv4/ip_forward", "0"),
+    ("net/ipv4/tcp_congestion_control", "cubic"),
+    ("net/ipv4/conf/all/forwarding", "0"),
+    ("net/ipv4/conf/all/rp_filter", "2"),
+    ("net/ipv4/conf/default/rp_filter", "2"),
+    ("net/ipv4/ip_local_port_range", "32768\t60999"),
+    ("net/ipv6/conf/all/disable_ipv6", "0"),
+    ("net/ipv6/conf/default/disable_ipv6", "0"),
+    ("net/ipv6/conf/all/forwarding", "0"),
+    ("net/ipv6/conf/default/forwarding", "0"),
+    ("vm/dirty_background_ratio", "10"),
+    ("vm/dirty_ratio", "20"),
+    ("vm/max_map_count", "1048576"),
+    ("vm/overcommit_memory", "0"),
+    ("vm/panic_on_oom", "0"),
+    ("vm/swappiness", "60"),
+];
+
+/// Parameters that come with a module.
+const OF_MODULES: &[(&str, &str, &str)] = &[
+    ("br_netfilter", "net/bridge/bridge-nf-call-iptables", "1"),
+    ("br_netfilter", "net/bridge/bridge-nf-call-ip6tables", "1"),
+    ("nf_conntrack", "net/netfilter/nf_conntrack_max", "262144"),
+];
+
+/// Boots a machine.
+pub fn boot(machine: &mut Machine) {
+    machine.boots += 1;
+    machine.booted = now();
+    machine.journal.clear();
+    machine.log("kernel: Linux version ".to_owned() + &*machine.kernel.clone());
+    let name = machine.fs.text("/etc/hostname");
+    if !name.trim().is_empty() {
+        machine.hostname = name.trim().to_owned();
+    }
+    memory_file_systems(machine);
+    kernel_files(machine);
+    machine.modules.clear();
+    let mut modules = vec!["/etc/modules".to_owned()];
+    modules.extend(machine.files_in("/usr/lib/modules-load.d", ".conf"));
+    modules.extend(machine.files_in("/etc/modules-load.d", ".conf"));
+    for module in modules.iter().flat_map(|path| machine.config_lines(path)).collect::<Vec<_>>() {
+        let name = module.replace('-', "_");
+        if is_kernel_module(&name) {
+            machine.load_module(&name);
+        }
+    }
+    for setting in sysctl_files(machine).iter().flat_map(|path| machine.config_lines(path)).collect::<Vec<_>>() {
+        let Some((name, value)) = setting.split_once('=') else { continue };
+        let path = sysctl_path(name.trim().trim_start_matches('-'));
+        if let Ok(ino) = machine.fs.find(&Cred::root(), &path, true) {
+            let _read_only =
+                machine.fs.quietly(|fs| fs.write_at(ino, Some(0), format!("{}\n", value.trim()).as_bytes()));
+        }
+    }
+    tools::start_enabled(machine);
+}
+
+fn memory_file_systems(machine: &mut Machine) {
+    for path in ["/tmp", "/run", "/dev/shm"] {
+        machine.fs.wipe(path);
+    }
+    machine.put_dir("/tmp", 0o1777);
+    machine.put_dir("/run", 0o755);
+    machine.put_dir("/run/lock", 0o1777);
+    machine.put_dir("/run/sshd", 0o755);
+    machine.put_dir("/run/systemd", 0o755);
+    machine.put_dir("/run/systemd/resolve", 0o755);
+    machine.put_dir("/run/systemd/system", 0o755);
+    machine.put_dir("/run/user", 0o755);
+    machine.put_dir("/dev/shm", 0o1777);
+    let resolver = machine.fs.text("/etc/systemd/resolved.sim");
+    if !resolver.is_empty() {
+        machine.put("/run/systemd/resolve/resolv.conf", 0o644, &resolver);
+        let stub: String =
+            resolver.lines().filter(|line| !line.starts_with("nameserver")).map(|line| format!("{line}\n")).collect();
+        machine.put(
+            "/run/systemd/resolve/stub-resolv.conf",
+            0o644,
+            format!("nameserver 127.0.0.53\noptions edns0 trust-ad\n{stub}"),
+        );
+    }
+    for path in ["/tmp", "/run", "/dev"] {
+        machine.set_realm(path, Realm::Memory);
+    }
+}
+
+fn kernel_files(machine: &mut Machine) {
+    machine.fs.wipe("/proc");
+    machine.fs.wipe("/sys");
+    machine.put_dir("/proc", 0o555);
+    machine.put_dir("/sys", 0o555);
+    for (name, value) in PARAMETERS {
+        let value = match *name {
+            "kernel/osrelease" => machine.kernel.clone(),
+            "kernel/random/boot_id" => random::uuid(),
+            _ => (*value).to_owned(),
+        };
+        let mode = if name.starts_with("kernel/os") || name.starts_with("kernel/random") { 0o444 } else { 0o644 };
+        machine.put_kernel_file(&format!("/proc/sys/{name}"), mode, &format!("{value}\n"));
+    }
+    let cmdline = machine.fs.text("/etc/kernel/cmdline");
+    let cmdline = if cmdline.is_empty() { "root=/dev/sda1 ro console=tty1 console=ttyS0".to_owned() } else { cmdline };
+    let (memory, disk) = (machine.memory_kib, machine.disk_bytes / 1024);
+    let cpu: String = (0..machine.processors)
+        .map(|index| format!("processor\t: {index}\nvendor_id\t: GenuineIntel\nmodel name\t: 13th Gen Intel(R) Core(TM) i9-13900H\nflags\t\t: fpu vme de pse tsc msr pae mce cx8 apic vmx lm sse2 avx2\n\n"))
+        .collect();
+    let root = if machine.fs.exists("/etc/pve") {
+        ("rpool/ROOT/pve-1", "zfs", "rw,relatime,xattr,posixacl")
+    } else {
+        ("/dev/sda1", "ext4", "rw,relatime,discard,errors=remount-ro,commit=30")
+    };
+    let mounts = format!(
+        "{} / {} {} 0 0\nproc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\nsysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0\nudev /dev devtmpfs rw,nosuid,relatime,mode=755 0 0\ntmpfs /run tmpfs rw,nosuid,nodev,mode=755 0 0\ntmpfs /dev/shm tmpfs rw,nosuid,nodev 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,relatime,nsdelegate,memory_recursiveprot 0 0\n",
+        root.0, root.1, root.2
+    );
+    for (path, text) in [
+        ("/proc/cmdline", format!("{}\n", cmdline.trim())),
+        ("/proc/version", format!("Linux version {} ({})\n", machine.kernel, machine.kernel_build)),
+        (
+            "/proc/meminfo",
+            format!(
+                "MemTotal:       {memory} kB\nMemFree:        {} kB\nMemAvailable:   {} kB\nSwapTotal:      0 kB\nSwapFree:       0 kB\n",
+                memory / 2,
+                memory * 3 / 4
+            ),
+        ),
+        ("/proc/cpuinfo", cpu),
+        ("/proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_owned()),
+        (
+            "/proc/filesystems",
+            "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tcgroup2\n\text4\nnodev\toverlay\n".to_owned(),
+        ),
+        (
+            "/proc/partitions",
+            format!(
+                "major minor  #blocks  name\n\n   8        0 {disk} sda\n   8        1 {} sda1\n",
+                disk.saturating_sub(1024)
+            ),
+        ),
+        ("/proc/1/comm", "systemd\n".to_owned()),
+        ("/proc/self/mounts", mounts.clone()),
+        ("/proc/mounts", mounts),
+    ] {
+        machine.put_kernel_file(path, 0o444, &text);
+    }
+    for (path, what) in [
+        ("/proc/uptime", Computed::Uptime),
+        ("/proc/loadavg", Computed::Load),
+        ("/proc/modules", Computed::Modules),
+        ("/proc/sys/kernel/hostname", Computed::Hostname),
+        ("/proc/sys/kernel/random/uuid", Computed::Uuid),
+    ] {
+        let mode = if what == Computed::Hostname { 0o644 } else { 0o444 };
+        machine.put_kernel_file(path, mode, "");
+        if let Ok(ino) = machine.fs.find(&Cred::root(), path, true) {
+            machine.fs.set_kind(ino, Kind::Computed(what));
+        }
+    }
+    system_files(machine);
+    machine.set_realm("/proc", Realm::Kernel);
+    machine.set_realm("/sys", Realm::Kernel);
+}
+
+fn system_files(machine: &mut Machine) {
+    machine.put_kernel_file(
+        "/sys/fs/cgroup/cgroup.controllers",
+        0o444,
+        "cpuset cpu io memory hugetlb pids rdma misc\n",
+    );
+    machine.put_kernel_file("/sys/kernel/mm/transparent_hugepage/enabled", 0o444, "always [madvise] never\n");
+    machine.put_kernel_file("/sys/class/dmi/id/sys_vendor", 0o444, "QEMU\n");
+    machine.put_kernel_file("/sys/class/dmi/id/product_name", 0o444, "Standard PC (Q35 + ICH9, 2009)\n");
+    for nic in machine.nics.clone() {
+        let dir = format!("/sys/class/net/{}", nic.name);
+        machine.put_kernel_file(&format!("{dir}/address"), 0o444, &format!("{}\n", nic.mac));
+        machine.put_kernel_file(&format!("{dir}/mtu"), 0o444, &format!("{}\n", nic.mtu));
+        machine.put_kernel_file(&format!("{dir}/operstate"), 0o444, "up\n");
+    }
+    for device in machine.pci.clone() {
+        let dir = format!("/sys/bus/pci/devices/{}", device.address);
+        let (vendor, product) = device.id.split_once(':').unwrap_or((&device.id, ""));
+        machine.put_kernel_file(&format!("{dir}/vendor"), 0o444, &format!("0x{vendor}\n"));
+        machine.put_kernel_file(&format!("{dir}/device"), 0o444, &format!("0x{product}\n"));
+        machine.put_kernel_file(&format!("{dir}/class"), 0o444, &format!("0x{}00\n", device.class));
+        if let Some(driver) = &device.driver {
+            machine.put_kernel_dir(&format!("/sys/bus/pci/drivers/{driver}"));
+            machine.put_link(&format!("{dir}/driver"), &format!("../../drivers/{driver}"));
+        }
+        if let Some(group) = device.iommu_group {
+            let path = format!("/sys/kernel/iommu_groups/{group}/devices");
+            machine.put_kernel_dir(&path);
+            machine.put_link(&format!("{path}/{}", device.address), &dir);
+            machine.put_link(&format!("{dir}/iommu_group"), &format!("/sys/kernel/iommu_groups/{group}"));
+        }
+    }
+}
+
+impl Machine {
+    fn put_kernel_dir(&mut self, path: &str) {
+        let slashes = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);
+        for end in slashes.collect::<Vec<_>>() {
+            if !self.fs.exists(&path[..end]) {
+                self.put_dir(&path[..end], 0o555);
+            }
+        }
+    }
+
+    fn put_kernel_file(&mut self, path: &str, mode: u32, text: &str) {
+        let dir = path.rsplit_once('/').map_or("/", |(dir, _)| dir);
+        self.put_kernel_dir(dir);
+        self.put(path, mode, text);
+    }
+
+    /// Loads a kernel module with the parameters it brings.
+    pub fn load_module(&mut self, name: &str) {
+        if self.modules.iter().any(|known| known == name) {
+            return;
+        }
+        self.modules.insert(0, name.to_owned());
+        let mut parameters: Vec<(String, u32, &str)> = vec![(format!("/sys/module/{name}/refcnt"), 0o444, "0")];
+        parameters.extend(
+            OF_MODULES
+                .iter()
+                .filter(|(module, ..)| *module == name)
+                .map(|(_, path, value)| (format!("/proc/sys/{path}"), 0o644, *value)),
+        );
+        // The kernel itself adds to its file systems, which nobody else can.
+        for realm in [Realm::Memory, Realm::Kernel] {
+            self.set_realm("/proc", realm);
+            self.set_realm("/sys", realm);
+            if realm == Realm::Memory {
+                for (path, mode, value) in &parameters {
+                    self.put_kernel_file(path, *mode, &format!("{value}\n"));
+                }
+            }
+        }
+    }
+}

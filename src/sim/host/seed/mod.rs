@@ -1,0 +1,10 @@
+//! Machines as they are right after their first boot, and what every boot does.
+
+mod boot;
+mod guest;
+mod node;
+mod stock;
+
+pub use boot::boot;
+pub use guest::CloudInit;
+pub use node::NodeSpec;

@@ -1,0 +1,135 @@
+//! A Proxmox VE node, Debian 13 underneath, as it is after its installation.
+
+use serde::{Deserialize, Serialize};
+
+use super::stock::StockUnit;
+use crate::sim::host::machine::{Machine, Nic};
+use crate::sim::host::random;
+
+/// What a node is told at its installation.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct NodeSpec {
+    /// Its name.
+    pub name: String,
+    /// Its name with the domain.
+    pub fqdn: String,
+    /// Its address with prefix length.
+    pub address_cidr: String,
+    /// The default gateway.
+    pub gateway: String,
+    /// Who may log in as root.
+    pub authorized_keys: Vec<String>,
+}
+
+const UNITS: &[StockUnit] = &[
+    ("basic.target", "Basic System", false, false),
+    ("multi-user.target", "Multi-User System", false, false),
+    ("network-online.target", "Network is Online", false, false),
+    ("chrony.service", "chrony, an NTP client/server", true, false),
+    ("corosync.service", "Corosync Cluster Engine", true, false),
+    ("cron.service", "Regular background program processing daemon", true, false),
+    ("networking.service", "Network initialization", true, true),
+    ("proxmox-firewall.service", "Proxmox nftables firewall", true, false),
+    ("pve-cluster.service", "The Proxmox VE cluster filesystem", true, false),
+    ("pve-firewall.service", "Proxmox VE firewall", true, false),
+    ("pve-ha-crm.service", "PVE Cluster HA Resource Manager Daemon", true, false),
+    ("pve-ha-lrm.service", "PVE Local HA Resource Manager Daemon", true, false),
+    ("pvedaemon.service", "PVE API Daemon", true, false),
+    ("pveproxy.service", "PVE API Proxy Server", true, false),
+    ("pvestatd.service", "PVE Status Daemon", true, false),
+    ("pvescheduler.service", "Proxmox VE scheduler", true, false),
+    ("qmeventd.service", "PVE Qemu Event Daemon", true, false),
+    ("spiceproxy.service", "PVE SPICE Proxy Server", true, false),
+    ("ssh.service", "OpenBSD Secure Shell server", true, false),
+    ("systemd-journald.service", "Journal Service", true, false),
+    ("systemd-modules-load.service", "Load Kernel Modules", true, true),
+    ("systemd-sysctl.service", "Apply Kernel Variables", true, true),
+    ("systemd-udevd.service", "Rule-based Manager for Device Events and Files", true, false),
+    ("zfs-zed.service", "ZFS Event Daemon (zed)", true, false),
+];
+
+const PACKAGES: &[(&str, &str)] = &[
+    ("apt", "3.0.3"),
+    ("base-files", "13.8+deb13u1"),
+    ("bash", "5.2.37-2+b5"),
+    ("ca-certificates", "20250419"),
+    ("chrony", "4.6.1-3"),
+    ("coreutils", "9.7-3"),
+    ("corosync", "3.1.9-pve2"),
+    ("curl", "8.14.1-2"),
+    ("dash", "0.5.12-12"),
+    ("dpkg", "1.22.21"),
+    ("ifupdown2", "3.3.0-1+pmx10"),
+    ("openssh-server", "1:10.0p1-7"),
+    ("pciutils", "1:3.13.0-2"),
+    ("proxmox-kernel-helper", "9.0.4"),
+    ("proxmox-ve", "9.2.0"),
+    ("pve-firewall", "6.0.4"),
+    ("pve-manager", "9.2.2"),
+    ("qemu-server", "9.2.4"),
+    ("systemd", "257.8-1~deb13u2"),
+    ("zfsutils-linux", "2.4.1-pve1"),
+];
+
+const OS_RELEASE: &str = "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"
+NAME=\"Debian GNU/Linux\"
+VERSION_ID=\"13\"
+VERSION=\"13 (trixie)\"
+VERSION_CODENAME=trixie
+DEBIAN_VERSION_FULL=13.2
+ID=debian
+HOME_URL=\"https://www.debian.org/\"
+";
+
+impl Machine {
+    /// A node after its installation.
+    pub fn pve_node(spec: NodeSpec) -> Machine {
+        let tail = random::hex(6);
+        let mac = format!("58:47:ca:{}:{}:{}", &tail[..2], &tail[2..4], &tail[4..]);
+        let nic =
+            |name: &str, addresses: Vec<String>| Nic { name: name.to_owned(), mac: mac.clone(), addresses, mtu: 1500 };
+        let mut machine = Machine {
+            hostname: spec.name.clone(),
+            kernel: "7.0.2-2-pve".to_owned(),
+            kernel_build: "#1 SMP PREEMPT_DYNAMIC PMX 7.0.2-2".to_owned(),
+            nics: vec![nic("vmbr0", vec![spec.address_cidr.clone()]), nic("nic0", Vec::new())],
+            gateway: spec.gateway.clone(),
+            memory_kib: 64 * 1024 * 1024,
+            processors: 20,
+            disk_bytes: 1 << 40,
+            ..Machine::default()
+        };
+        machine.install_stock(UNITS, PACKAGES);
+        machine.put("/usr/lib/os-release", 0o644, OS_RELEASE);
+        machine.put_link("/etc/os-release", "../usr/lib/os-release");
+        machine.put("/etc/debian_version", 0o644, "13.2\n");
+        machine.put("/etc/hostname", 0o644, format!("{}\n", spec.name));
+        let address = spec.address_cidr.split('/').next().unwrap_or_default();
+        machine.put(
+            "/etc/hosts",
+            0o644,
+            format!(
+                "127.0.0.1 localhost.localdomain localhost\n{address} {} {}\n\n::1     ip6-localhost ip6-loopback\n",
+                spec.fqdn, spec.name
+            ),
+        );
+        let domain = spec.fqdn.split_once('.').map_or("", |(_, domain)| domain);
+        machine.put("/etc/resolv.conf", 0o644, format!("search {domain}\nnameserver {}\n", spec.gateway));
+        machine.put(
+            "/etc/network/interfaces",
+            0o644,
+            format!(
+                "auto lo\niface lo inet loopback\n\niface nic0 inet manual\n\nauto vmbr0\niface vmbr0 inet static\n\taddress {}\n\tgateway {}\n\tbridge-ports nic0\n\tbridge-stp off\n\tbridge-fd 0\n\nsource /etc/network/interfaces.d/*\n",
+                spec.address_cidr, spec.gateway
+            ),
+        );
+        for path in ["/etc/kernel", "/etc/pve", "/etc/pve/local", "/etc/pve/priv", "/etc/network/interfaces.d"] {
+            machine.put_dir(path, 0o755);
+        }
+        machine.put("/etc/kernel/cmdline", 0o644, "root=ZFS=rpool/ROOT/pve-1 boot=zfs\n");
+        machine.put_authorized_keys("/root", (0, 0), &spec.authorized_keys);
+        machine.put("/etc/ssh/sshd_config.d/root.conf", 0o644, "PermitRootLogin yes\n");
+        super::boot(&mut machine);
+        machine
+    }
+}

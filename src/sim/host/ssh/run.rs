@@ -1,0 +1,149 @@
+//! A command on a channel: a thread for its processes, tasks that carry what it reads and writes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use russh::server::{Handle, Msg};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{Observer, look};
+use crate::sim::host::exec;
+use crate::sim::host::machine::{PowerRequest, SharedMachine};
+use crate::sim::host::pipe::{ReadEnd, WriteEnd, pipe};
+use crate::sim::host::process::Session;
+use crate::sim::host::shell::STACK;
+use crate::sim::host::stream::Stream;
+
+/// What is to be run, and for whom.
+pub struct Task {
+    /// The machine.
+    pub machine: SharedMachine,
+    /// Who hears of it.
+    pub observer: Arc<dyn Observer>,
+    /// Who logged in.
+    pub user: String,
+    /// The command line; without one a shell that reads standard input.
+    pub command: Option<String>,
+    /// What the client added to the environment.
+    pub env: BTreeMap<String, String>,
+    /// The connection, for what a channel cannot say itself.
+    pub handle: Handle,
+    /// Whether a reboot is done here.
+    pub reboots: bool,
+}
+
+/// Runs a command to its end and closes the channel.
+pub async fn run_command(channel: Channel<Msg>, task: Task) {
+    let session = Session::new(task.machine.clone());
+    let (stdin, input) = pipe();
+    let (output, stdout) = pipe();
+    let (errors, stderr) = pipe();
+    let (reader, writer) = channel.split();
+    let gone = CancellationToken::new();
+    let signal = Arc::new(Mutex::new(None));
+    tokio::spawn(receive(reader, input, session.clone(), gone.clone(), Arc::clone(&signal)));
+    let exit = start(&task, session.clone(), [Stream::Read(stdin), Stream::Write(stdout), Stream::Write(stderr)]);
+    let (_, _, exit) = tokio::join!(send(&writer, output, None, &gone), send(&writer, errors, Some(1), &gone), exit);
+    // A thread that vanished without a word crashed.
+    let exit = exit.unwrap_or(134);
+    let host = look(&task.machine, |machine| machine.hostname.clone());
+    let command = task.command.as_deref().unwrap_or("sh");
+    task.observer.command(&host, &task.user, command, exit, session.changes() > 0);
+    let killed = signal.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // When the client is gone nobody hears how it ended.
+    let _told = match killed {
+        Some(signal) => {
+            task.handle.exit_signal_request(writer.id(), signal, false, String::new(), String::new()).await.is_ok()
+        }
+        None => writer.exit_status(exit.unsigned_abs()).await.is_ok(),
+    };
+    let _closed = (writer.eof().await.is_ok(), writer.close().await.is_ok());
+    if task.reboots && look(&task.machine, |machine| machine.power_request()) == Some(PowerRequest::Reboot) {
+        // The last words of the command are still on their way.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        look(&task.machine, |machine| {
+            if machine.take_power_request() == Some(PowerRequest::Reboot) {
+                machine.reboot();
+            }
+        });
+    }
+}
+
+/// Starts the process; the receiver hears its exit status.
+fn start(task: &Task, session: Session, streams: [Stream; 3]) -> oneshot::Receiver<i32> {
+    let (tell, told) = oneshot::channel();
+    let args: Vec<String> = match &task.command {
+        Some(command) => ["sh", "-c", command].map(str::to_owned).to_vec(),
+        None => vec!["sh".to_owned()],
+    };
+    let Some(mut process) = exec::login(session, &task.user, args, streams) else { return told };
+    process.env.extend(task.env.clone());
+    let closed = look(&task.machine, |machine| {
+        machine.user(&task.user).is_some_and(|user| user.shell.ends_with("nologin") || user.shell.ends_with("false"))
+    });
+    let run = move || {
+        let status = if closed {
+            process.err("This account is currently not available.\n");
+            1
+        } else {
+            exec::run(process)
+        };
+        // Nobody waits any more when the connection is gone.
+        let _waiting = tell.send(status);
+    };
+    // A thread that cannot start drops `tell`, which counts as a crash.
+    drop(std::thread::Builder::new().name("sim-host".to_owned()).stack_size(STACK).spawn(run));
+    told
+}
+
+/// Carries what the client sends to the command's standard input, until the channel is gone.
+async fn receive(
+    mut reader: ChannelReadHalf,
+    input: WriteEnd,
+    session: Session,
+    gone: CancellationToken,
+    signal: Arc<Mutex<Option<Sig>>>,
+) {
+    let mut input = Some(input);
+    loop {
+        match reader.wait().await {
+            Some(ChannelMsg::Data { data }) => {
+                if input.as_ref().is_some_and(|input| !input.put(&data)) {
+                    input = None;
+                }
+            }
+            Some(ChannelMsg::Eof) => input = None,
+            Some(ChannelMsg::Signal { signal: name }) => {
+                if matches!(name, Sig::INT | Sig::TERM | Sig::KILL | Sig::HUP | Sig::QUIT) {
+                    *signal.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+                    session.life.end();
+                }
+            }
+            Some(ChannelMsg::Close) | None => {
+                session.life.end();
+                gone.cancel();
+                return;
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Carries what the command writes to the client, until it is done or the client is gone.
+async fn send(writer: &ChannelWriteHalf<Msg>, output: ReadEnd, kind: Option<u32>, gone: &CancellationToken) {
+    while let Some(bytes) = output.take().await {
+        let sent = async {
+            match kind {
+                Some(kind) => writer.extended_data_bytes(kind, bytes).await,
+                None => writer.data_bytes(bytes).await,
+            }
+        };
+        tokio::select! {
+            sent = sent => if sent.is_err() { return },
+            () = gone.cancelled() => return,
+        }
+    }
+}

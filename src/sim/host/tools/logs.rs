@@ -1,0 +1,134 @@
+//! journalctl, logger, cloud-init, ps: what a machine tells about itself.
+
+use serde_json::json;
+
+use super::Options;
+use super::clock;
+use crate::sim::host::fs::now;
+use crate::sim::host::process::{Exit, Process, fail, not_simulated};
+
+/// The journal.
+pub fn journalctl(p: &Process) -> Exit {
+    let long = [
+        ("unit", 'u'),
+        ("lines", 'n'),
+        ("no-pager", 'P'),
+        ("output", 'o'),
+        ("boot", 'b'),
+        ("quiet", 'q'),
+        ("identifier", 't'),
+        ("since", 'S'),
+        ("dmesg", 'k'),
+    ];
+    let options = Options::parse(p, "u:n:Po:bqt:S:xek", &long)?;
+    let units = options.values('u');
+    let lines: Vec<String> = p.session.with(|machine| {
+        let fits = |line: &&String| {
+            units.is_empty() || units.iter().any(|unit| line.contains(unit.trim_end_matches(".service")))
+        };
+        machine.journal.iter().filter(fits).cloned().collect()
+    });
+    let most = options.value('n').and_then(|text| text.parse().ok()).unwrap_or(lines.len());
+    if lines.is_empty() && !options.has('q') {
+        p.line("-- No entries --")?;
+    }
+    for line in &lines[lines.len().saturating_sub(most)..] {
+        p.line(if options.value('o') == Some("cat") {
+            line.split_once(": ").map_or(line.as_str(), |(_, text)| text)
+        } else {
+            line
+        })?;
+    }
+    Ok(0)
+}
+
+/// Adds to the journal.
+pub fn logger(p: &Process) -> Exit {
+    let options = Options::parse(p, "t:p:is", &[("tag", 't'), ("priority", 'p')])?;
+    let text = match options.operands.is_empty() {
+        true => String::from_utf8_lossy(&p.read_all()?).into_owned(),
+        false => options.operands.join(" "),
+    };
+    let user = p.session.with(|machine| machine.user_name(p.cred.uid));
+    let tag = options.value('t').unwrap_or(&user).to_owned();
+    for line in text.lines() {
+        p.session.with(|machine| machine.log(format!("{tag}: {line}")));
+    }
+    Ok(0)
+}
+
+/// What cloud-init did.
+pub fn cloud_init(p: &Process) -> Exit {
+    let options = Options::parse(p, "wf:l", &[("wait", 'w'), ("format", 'f'), ("long", 'l')])?;
+    let words: Vec<&str> = options.operands.iter().map(String::as_str).collect();
+    let [verb] = words.as_slice() else { return not_simulated(format!("cloud-init {}", words.join(" "))) };
+    if *verb != "status" {
+        return not_simulated(format!("cloud-init {verb}"));
+    }
+    if p.fs(|fs, _| !fs.exists("/var/lib/cloud/instance/boot-finished")) {
+        p.line("status: not started")?;
+        return Ok(0);
+    }
+    let source = "DataSourceNoCloud [seed=/dev/sr0]";
+    match options.value('f') {
+        Some("json") => p.line(
+            serde_json::to_string_pretty(&json!({
+                "boot_status_code": "enabled-by-generator",
+                "datasource": "nocloud",
+                "detail": source,
+                "errors": [],
+                "extended_status": "done",
+                "init": {"errors": [], "recoverable_errors": {}},
+                "init-local": {"errors": [], "recoverable_errors": {}},
+                "last_update": clock::format(now(), "%a, %d %b %Y %H:%M:%S +0000"),
+                "modules-config": {"errors": [], "recoverable_errors": {}},
+                "modules-final": {"errors": [], "recoverable_errors": {}},
+                "recoverable_errors": {},
+                "stage": null,
+                "status": "done",
+            }))
+            .unwrap_or_default(),
+        )?,
+        Some(other) => return not_simulated(format!("cloud-init status --format={other}")),
+        None if options.has('w') => p.line("\nstatus: done")?,
+        None => p.line("status: done")?,
+    }
+    Ok(0)
+}
+
+/// Processes: those of running units, and the caller's own.
+pub fn ps(p: &Process) -> Exit {
+    let words: Vec<&str> = p.operands().iter().map(String::as_str).collect();
+    let running = p.session.with(|machine| {
+        let alive = machine.units.iter().filter(|(_, run)| run.pid != 0);
+        let name = |unit: &str| unit.trim_end_matches(".service").to_owned();
+        let mut all = vec![(1, "systemd".to_owned())];
+        all.extend(alive.map(|(unit, run)| (run.pid, name(unit))));
+        all
+    });
+    match words.as_slice() {
+        ["-p", pid, "-o", format] if matches!(*format, "comm=" | "pid=") => {
+            match running.iter().find(|(known, _)| known.to_string() == *pid) {
+                Some((pid, name)) => p.line(if *format == "pid=" { pid.to_string() } else { name.clone() })?,
+                None => return Ok(1),
+            }
+            Ok(0)
+        }
+        ["-e"] | ["-A"] | ["-ef"] | ["aux"] | ["ax"] => {
+            p.line("    PID TTY          TIME CMD")?;
+            for (pid, name) in running {
+                p.line(format!("{pid:>7} ?        00:00:00 {name}"))?;
+            }
+            Ok(0)
+        }
+        ["-C", name, ..] => {
+            let hits: Vec<_> = running.iter().filter(|(_, known)| known == name).collect();
+            for (pid, name) in &hits {
+                p.line(format!("{pid:>7} ?        00:00:00 {name}"))?;
+            }
+            if hits.is_empty() { Ok(1) } else { Ok(0) }
+        }
+        [] => fail("a terminal is needed to list the processes of one"),
+        other => not_simulated(format!("ps {}", other.join(" "))),
+    }
+}

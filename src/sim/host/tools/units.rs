@@ -1,0 +1,169 @@
+//! systemd's units: their files, which of them start at boot, and what starting one does.
+
+use crate::sim::host::fs::{Cred, now};
+use crate::sim::host::machine::{Machine, UnitRun};
+
+/// Where unit files are, the first one found counts.
+const DIRS: &[&str] = &["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
+
+/// A unit file.
+#[derive(Debug, Clone, Default)]
+pub struct Unit {
+    /// Its name with suffix.
+    pub name: String,
+    /// Where it is.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+impl Unit {
+    /// The values of a key, in order.
+    pub fn values(&self, key: &str) -> Vec<&str> {
+        let value = |line: &'_ str| {
+            line.trim().split_once('=').filter(|(name, _)| name.trim() == key).map(|(_, value)| value.len())
+        };
+        self.text
+            .lines()
+            .filter_map(|line| value(line).map(|length| line.trim()[line.trim().len() - length..].trim()))
+            .collect()
+    }
+
+    /// The value of a key; the last one counts.
+    pub fn value(&self, key: &str) -> &str {
+        self.values(key).last().copied().unwrap_or("")
+    }
+
+    /// Whether it came with the system: then the simulator stands for its program.
+    pub fn is_stock(&self) -> bool {
+        self.path.starts_with("/usr/lib/")
+    }
+}
+
+impl Machine {
+    /// The full name of a unit.
+    pub fn unit_name(&self, name: &str) -> String {
+        const SUFFIXES: &[&str] = &[".service", ".timer", ".target", ".socket", ".mount", ".path", ".slice", ".device"];
+        if SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) { name.to_owned() } else { format!("{name}.service") }
+    }
+
+    /// A unit's file. An alias leads to the unit it stands for.
+    pub fn unit(&self, name: &str) -> Option<Unit> {
+        let root = Cred::root();
+        for dir in DIRS {
+            let path = format!("{dir}/{name}");
+            let Ok(spot) = self.fs.locate(&root, &path, true) else { continue };
+            if spot.ino.is_none() {
+                continue;
+            }
+            let real = self.fs.real_path(&spot);
+            let name = real.rsplit('/').next().unwrap_or(name).to_owned();
+            return Some(Unit { name, text: self.fs.text(&real), path: real });
+        }
+        None
+    }
+
+    /// Whether it is linked to nothing, so that it cannot be started.
+    pub fn is_masked(&self, name: &str) -> bool {
+        let root = Cred::root();
+        DIRS.iter()
+            .any(|dir| self.fs.read_link(&root, &format!("{dir}/{name}")).is_ok_and(|target| target == "/dev/null"))
+    }
+
+    /// The links that make a unit start with others.
+    pub fn wants_links(&self, name: &str) -> Vec<String> {
+        let names = self.fs.list(&Cred::root(), DIRS[0]).unwrap_or_default();
+        let dirs = names.into_iter().filter(|dir| dir.ends_with(".wants") || dir.ends_with(".requires"));
+        let links = dirs.map(|dir| format!("{}/{dir}/{name}", DIRS[0]));
+        links.filter(|path| self.fs.find(&Cred::root(), path, false).is_ok()).collect()
+    }
+
+    /// What `is-enabled` says.
+    pub fn enabled_state(&self, name: &str) -> Option<&'static str> {
+        if self.is_masked(name) {
+            return Some("masked");
+        }
+        let unit = self.unit(name)?;
+        Some(match () {
+            () if !self.wants_links(name).is_empty() => "enabled",
+            () if unit.name != name => "alias",
+            () if unit.values("WantedBy").is_empty() && unit.values("RequiredBy").is_empty() => "static",
+            () => "disabled",
+        })
+    }
+
+    /// Makes a unit start at boot; false when it already does.
+    pub fn enable(&mut self, unit: &Unit) -> Vec<(String, String)> {
+        let root = Cred::root();
+        let mut made = Vec::new();
+        let wanted: Vec<(String, &str)> = ["WantedBy", "RequiredBy"]
+            .iter()
+            .zip(["wants", "requires"])
+            .flat_map(|(key, kind)| {
+                unit.values(key)
+                    .into_iter()
+                    .flat_map(str::split_whitespace)
+                    .map(move |target| (target.to_owned(), kind))
+            })
+            .collect();
+        for (target, kind) in wanted {
+            let dir = format!("{}/{target}.{kind}", DIRS[0]);
+            let link = format!("{dir}/{}", unit.name);
+            if self.fs.find(&root, &link, false).is_ok() {
+                continue;
+            }
+            let _there_already = self.fs.make_dir(&root, &dir, 0o755);
+            if self.fs.symlink(&root, &unit.path, &link).is_ok() {
+                made.push((link, unit.path.clone()));
+            }
+        }
+        made
+    }
+
+    /// The state of a unit, `inactive` when it never ran.
+    pub fn run_state(&self, name: &str) -> UnitRun {
+        let idle = UnitRun { active: "inactive".to_owned(), sub: "dead".to_owned(), since: 0, pid: 0 };
+        self.units.get(name).cloned().unwrap_or(idle)
+    }
+
+    /// Marks a unit as running, or as done when it is one that ends.
+    pub fn set_running(&mut self, unit: &Unit) {
+        let oneshot = unit.value("Type") == "oneshot";
+        let stays = !oneshot || unit.value("RemainAfterExit") == "yes";
+        let sub = match unit.name.rsplit('.').next() {
+            _ if oneshot && stays => "exited",
+            _ if oneshot => "dead",
+            Some("timer") => "waiting",
+            Some("socket") => "listening",
+            Some("target") => "active",
+            _ => "running",
+        };
+        let pid = if sub == "running" { 400 + self.units.len() as u32 * 7 } else { 0 };
+        let active = if stays { "active" } else { "inactive" };
+        let run = UnitRun { active: active.to_owned(), sub: sub.to_owned(), since: now(), pid };
+        self.log(format!("systemd[1]: Started {} - {}.", unit.name, unit.value("Description")));
+        self.units.insert(unit.name.clone(), run);
+    }
+}
+
+/// Starts what is enabled, as a boot does. Units whose program is not simulated fail, as on a machine where the
+/// program does not come up.
+pub fn start_enabled(machine: &mut Machine) {
+    machine.units.clear();
+    let root = Cred::root();
+    let dirs = machine.fs.list(&root, DIRS[0]).unwrap_or_default();
+    let dirs: Vec<String> =
+        dirs.into_iter().filter(|dir| dir.ends_with(".wants") || dir.ends_with(".requires")).collect();
+    for dir in dirs {
+        for name in machine.fs.list(&root, &format!("{}/{dir}", DIRS[0])).unwrap_or_default() {
+            let Some(unit) = machine.unit(&name).filter(|_| !machine.is_masked(&name)) else { continue };
+            if unit.is_stock() || unit.value("ExecStart").contains("/sleep ") {
+                machine.set_running(&unit);
+            } else {
+                let run = UnitRun { active: "failed".to_owned(), sub: "failed".to_owned(), since: now(), pid: 0 };
+                machine.log(format!("systemd[1]: {name}: homelab sim: not simulated: {}", unit.value("ExecStart")));
+                machine.units.insert(name, run);
+            }
+        }
+    }
+}

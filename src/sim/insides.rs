@@ -1,0 +1,100 @@
+//! What is inside the simulated machines: a POSIX system each, with a shell, files and an SSH server.
+
+use std::sync::{Arc, PoisonError};
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use super::guests::{CloudInit, Connection, Execution, Machine, NodeSpec, SharedMachine, Workshop};
+use super::host;
+use crate::error::{Class, Error, Result};
+
+/// Makes POSIX machines.
+pub(crate) struct Posix;
+
+/// A machine behind its lock.
+struct Inside(host::SharedMachine);
+
+impl Inside {
+    fn shared(machine: host::Machine) -> SharedMachine {
+        Arc::new(Inside(Arc::new(std::sync::Mutex::new(machine))))
+    }
+
+    /// Looks at the machine. One whose command panicked is as good as any other that was switched off in the middle.
+    fn with<T>(&self, look: impl FnOnce(&mut host::Machine) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn settings_of(settings: &CloudInit) -> host::CloudInit {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    host::CloudInit {
+        hostname: settings.hostname.clone(),
+        user: settings.user.clone(),
+        ssh_keys: settings.ssh_keys.clone(),
+        address: some(&settings.address),
+        gateway: some(&settings.gateway),
+        nameserver: some(&settings.nameserver),
+        searchdomain: some(&settings.searchdomain),
+    }
+}
+
+impl Workshop for Posix {
+    fn guest(&self, settings: &CloudInit) -> SharedMachine {
+        Inside::shared(host::Machine::guest(settings_of(settings)))
+    }
+
+    fn node(&self, spec: &NodeSpec) -> SharedMachine {
+        Inside::shared(host::Machine::pve_node(host::NodeSpec {
+            name: spec.name.clone(),
+            fqdn: spec.fqdn.clone(),
+            address_cidr: spec.address_cidr.clone(),
+            gateway: spec.gateway.clone(),
+            authorized_keys: spec.authorized_keys.clone(),
+        }))
+    }
+
+    fn load(&self, saved: &Value) -> Result<SharedMachine> {
+        let machine = serde_json::from_value(saved.clone()).map_err(|error| {
+            Error::new(Class::Failed, "simulator: a machine of its world cannot be read")
+                .cause(error)
+                .help("begin a new world with `homelab sim reset`")
+        })?;
+        Ok(Inside::shared(machine))
+    }
+}
+
+impl Machine for Inside {
+    fn reboot(&self) {
+        self.with(host::Machine::reboot);
+    }
+
+    fn apply(&self, settings: &CloudInit) {
+        self.with(|machine| machine.reconfigure(&settings_of(settings)));
+    }
+
+    fn agent_exec(&self, command: &[String]) -> Execution {
+        let host::ExecResult { exit, stdout, stderr } = host::run_shared(&self.0, "root", command, &[]);
+        Execution { exit, stdout, stderr }
+    }
+
+    fn interfaces(&self) -> Value {
+        self.with(|machine| machine.interfaces())
+    }
+
+    fn save(&self) -> Value {
+        // Machines are plain data with text keys, which is all that could go wrong.
+        self.with(|machine| serde_json::to_value(machine).unwrap_or_default())
+    }
+
+    fn serve_ssh(
+        self: Arc<Self>,
+        stream: Box<dyn Connection>,
+        observer: Arc<dyn host::Observer>,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            // A connection that breaks off is the client's to notice.
+            let _ended = host::serve_ssh(stream, Arc::clone(&self.0), observer).await;
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! The request log: one line a request, over all sessions.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::chance::now;
+use crate::error::{Class, Error, Result};
+
+/// The file's name in the simulator's folder.
+const FILE: &str = "requests.jsonl";
+
+/// One request.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Entry {
+    /// The run that made it.
+    pub session: String,
+    /// When it was answered, in milliseconds since 1970.
+    pub at: u64,
+    /// `proxmox` or `ssh`; `session` for the line that begins a session.
+    pub kind: String,
+    /// The node or host it went to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// The HTTP method, or the command line.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub method: String,
+    /// The path below the formatter; over SSH the user.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// Its parameters, secrets masked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
+    /// The HTTP status, or the exit status of the command.
+    pub status: i32,
+    /// Whether it changes anything, or would have.
+    pub mutating: bool,
+    /// The task that it started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+}
+
+/// The log, open for writing.
+pub(crate) struct RequestLog {
+    session: String,
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl RequestLog {
+    /// Opens the log and begins a session in it.
+    pub(crate) fn open(dir: &Path, session: &str) -> Result<Self> {
+        let path = dir.join(FILE);
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| failed(&path, error))?;
+        let log = RequestLog { session: session.into(), path, file: Mutex::new(file) };
+        log.write(Entry { kind: "session".into(), ..Entry::default() })?;
+        Ok(log)
+    }
+
+    /// Appends a request.
+    pub(crate) fn write(&self, entry: Entry) -> Result<()> {
+        let entry = Entry { session: self.session.clone(), at: now(), ..entry };
+        let line = serde_json::to_string(&entry).map_err(|error| failed(&self.path, error))?;
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // One write, so that a line is whole or not there.
+        file.write_all(format!("{line}\n").as_bytes()).map_err(|error| failed(&self.path, error))
+    }
+}
+
+fn failed(path: &Path, cause: impl std::fmt::Display) -> Error {
+    Error::new(Class::Failed, format!("simulator: {}: the request log fails", path.display())).cause(cause)
+}
+
+/// Reads the log of a simulator's folder: with `last` the newest session alone, with `mutating` only what changes
+/// something. Lines that begin a session are left out.
+pub fn read_log(dir: &Path, last: bool, mutating: bool) -> Result<Vec<Entry>> {
+    let path = dir.join(FILE);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(&path, error)),
+    };
+    let mut entries = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let line = line.map_err(|error| failed(&path, error))?;
+        // A program that was killed may leave half a line.
+        let Ok(entry) = serde_json::from_str::<Entry>(&line) else { continue };
+        if entry.kind == "session" && last {
+            entries.clear();
+        }
+        if entry.kind != "session" && (entry.mutating || !mutating) {
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+/// Parameters whose values nobody should read.
+const SECRET: [&str; 4] = ["password", "cipassword", "confirmation-password", "tfa-challenge"];
+
+/// A parameter's value as the log may show it.
+pub(crate) fn masked(name: &str, value: &str) -> String {
+    if SECRET.contains(&name) { "***".into() } else { value.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, mutating: bool) -> Entry {
+        Entry { kind: "proxmox".into(), method: method.into(), mutating, ..Entry::default() }
+    }
+
+    #[test]
+    fn the_last_session_is_the_newest_that_began_even_when_it_asked_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = RequestLog::open(dir.path(), "one").unwrap();
+        first.write(request("GET", false)).unwrap();
+        first.write(request("POST", true)).unwrap();
+        assert_eq!(read_log(dir.path(), true, false).unwrap().len(), 2);
+        assert_eq!(read_log(dir.path(), true, true).unwrap()[0].method, "POST");
+        RequestLog::open(dir.path(), "two").unwrap();
+        assert!(read_log(dir.path(), true, false).unwrap().is_empty());
+        assert_eq!(read_log(dir.path(), false, false).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn half_a_line_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        RequestLog::open(dir.path(), "one").unwrap().write(request("GET", false)).unwrap();
+        let mut file = OpenOptions::new().append(true).open(dir.path().join(FILE)).unwrap();
+        file.write_all(b"{\"session\":\"one\",\"at").unwrap();
+        assert_eq!(read_log(dir.path(), true, false).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn passwords_are_masked() {
+        assert_eq!(masked("password", "x"), "***");
+        assert_eq!(masked("name", "x"), "x");
+    }
+}

@@ -1,0 +1,89 @@
+//! `…/agent`: what the guest agent tells and does.
+
+use serde_json::json;
+
+use super::answer::{Answer, Outcome, Refusal};
+use super::call::Call;
+use super::cluster::Cluster;
+use super::vm::Execution;
+
+fn demand_agent(cluster: &Cluster, call: &Call) -> Result<(), Refusal> {
+    let vmid = call.vmid();
+    let vm = cluster.vm(&call.node, vmid)?;
+    let Some(running) = &vm.running else { return Err(format!("VM {vmid} is not running").into()) };
+    if !running.agent {
+        return Err("No QEMU guest agent configured".into());
+    }
+    if !cluster.agent_answers(vmid, call.now) {
+        return Err("QEMU guest agent is not running".into());
+    }
+    Ok(())
+}
+
+/// `POST …/agent/ping`.
+pub(crate) fn ping(cluster: &mut Cluster, call: &Call) -> Outcome {
+    demand_agent(cluster, call)?;
+    Answer::of(json!({ "result": {} }))
+}
+
+/// `GET …/agent/network-get-interfaces`.
+pub(crate) fn interfaces(cluster: &mut Cluster, call: &Call) -> Outcome {
+    demand_agent(cluster, call)?;
+    Answer::of(json!({ "result": cluster.machines.interfaces(call.vmid()) }))
+}
+
+/// `GET …/agent/get-osinfo`.
+pub(crate) fn system(cluster: &mut Cluster, call: &Call) -> Outcome {
+    demand_agent(cluster, call)?;
+    Answer::of(json!({ "result": {
+        "id": "ubuntu", "name": "Ubuntu", "pretty-name": "Ubuntu 24.04 LTS", "version": "24.04 LTS (Noble Numbat)",
+        "version-id": "24.04", "machine": "x86_64", "kernel-release": "6.8.0-31-generic",
+    } }))
+}
+
+/// `GET …/agent/get-host-name`.
+pub(crate) fn host_name(cluster: &mut Cluster, call: &Call) -> Outcome {
+    demand_agent(cluster, call)?;
+    let ended = cluster.machines.execute(call.vmid(), &["hostname".to_string()]);
+    let name = String::from_utf8_lossy(&ended.stdout).trim().to_string();
+    Answer::of(json!({ "result": { "host-name": name } }))
+}
+
+/// `POST …/agent/exec`.
+pub(crate) fn execute(cluster: &mut Cluster, call: &Call) -> Outcome {
+    demand_agent(cluster, call)?;
+    if call.params.get("input-data").is_some() {
+        return Err(Refusal::not_simulated("parameter input-data of POST …/agent/exec"));
+    }
+    let ended = cluster.machines.execute(call.vmid(), call.params.list("command"));
+    let vm = cluster.vm_mut(&call.node, call.vmid())?;
+    let pid = vm.executions.keys().next_back().map_or(1, |last| last + 1);
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    vm.executions.insert(pid, Execution { exit: ended.exit, out: text(ended.stdout), err: text(ended.stderr) });
+    Answer::of(json!({ "pid": pid }))
+}
+
+/// `GET …/agent/exec-status`.
+pub(crate) fn execution(cluster: &mut Cluster, call: &Call) -> Outcome {
+    demand_agent(cluster, call)?;
+    let pid: u32 = call.params.number("pid").unwrap_or_default();
+    let vm = cluster.vm(&call.node, call.vmid())?;
+    let missing = || format!("Agent error: Invalid parameter 'pid': PID {pid} does not exist");
+    let ended = vm.executions.get(&pid).ok_or_else(missing)?;
+    let mut row = json!({ "exited": 1, "exitcode": ended.exit });
+    for (key, text) in [("out-data", &ended.out), ("err-data", &ended.err)] {
+        if !text.is_empty() {
+            row[key] = json!(text);
+        }
+    }
+    Answer::of(row)
+}
+
+/// Programs that only read, so that running one through the agent is no change.
+const READERS: [&str; 8] = ["cat", "hostname", "ip", "id", "ls", "stat", "test", "uname"];
+
+/// Whether a command only reads. The address a program is called by does not matter.
+pub(crate) fn only_reads(command: &[String]) -> bool {
+    let program = command.first().map(|first| first.rsplit('/').next().unwrap_or(first));
+    program.is_some_and(|program| READERS.contains(&program))
+}

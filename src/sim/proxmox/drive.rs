@@ -1,0 +1,295 @@
+//! Drives: what the value of `scsi0` means, and the volumes behind it.
+
+use super::answer::Refusal;
+use super::cluster::{Cluster, Volume};
+use super::definition::{Format, api};
+use super::property::{self, Keys};
+use super::vm::is_drive;
+
+/// A drive's value, read.
+#[derive(Debug, Clone)]
+pub(crate) struct Drive {
+    /// The option, such as `scsi0`.
+    pub(crate) option: String,
+    /// What it names: a volume, `storage:size`, `storage:cloudinit`, `none`.
+    pub(crate) file: String,
+    /// Its other keys.
+    pub(crate) keys: Keys,
+}
+
+/// What a drive's value asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Source {
+    /// Nothing in the drive, or the node's own CD drive.
+    Nothing,
+    /// A new cloud-init drive on a storage.
+    CloudInit(String),
+    /// A new disk of so many bytes on a storage.
+    New(String, u64),
+    /// A copy of a volume, on a storage.
+    Import(String, String),
+    /// A volume that is there.
+    Volume(String),
+    /// A file of the node.
+    Path(String),
+}
+
+impl Drive {
+    /// Reads the value of a drive that the parameter check has let pass.
+    pub(crate) fn read(option: &str, value: &str) -> Result<Self, Refusal> {
+        let bad = || Refusal::parameter(option, "unable to parse drive options");
+        let Some(Format::Fields(fields)) = api().vm_option(option).and_then(|property| property.format.as_ref()) else {
+            return Err(bad());
+        };
+        let mut keys = property::read(fields, option, value).map_err(|_| bad())?;
+        let file = keys.remove("file").ok_or_else(bad)?;
+        Ok(Drive { option: option.into(), file, keys })
+    }
+
+    /// What it asks for.
+    pub(crate) fn source(&self) -> Result<Source, Refusal> {
+        if self.file == "none" || self.file == "cdrom" {
+            return Ok(Source::Nothing);
+        }
+        if self.file.starts_with('/') {
+            return Ok(Source::Path(self.file.clone()));
+        }
+        let (storage, rest) = self.file.split_once(':').unwrap_or((&self.file, ""));
+        let import = self.keys.get("import-from");
+        if rest == "cloudinit" {
+            return Ok(Source::CloudInit(storage.into()));
+        }
+        let Ok(gib) = rest.parse::<f64>() else { return Ok(Source::Volume(self.file.clone())) };
+        match import {
+            Some(source) if gib == 0.0 => Ok(Source::Import(storage.into(), source.clone())),
+            Some(_) => {
+                let text = "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>";
+                Err(Refusal::parameter(&self.option, text))
+            }
+            // A disk of a homelab is far below what a float holds exactly.
+            None => Ok(Source::New(storage.into(), (gib * 1024.0 * 1024.0 * 1024.0) as u64)),
+        }
+    }
+
+    /// Whether it is a CD drive, the cloud-init drive among them.
+    pub(crate) fn is_cdrom(&self) -> bool {
+        self.keys.get("media").is_some_and(|media| media == "cdrom") || self.file == "cdrom"
+    }
+
+    /// Prints it as the configuration has it.
+    pub(crate) fn print(&self) -> String {
+        property::print(&self.file, &self.keys, &["file", "volume", "format", "import-from"])
+    }
+}
+
+/// Whether a drive's stored value is its cloud-init drive.
+pub(crate) fn is_cloudinit(vmid: u32, value: &str) -> bool {
+    super::vm::volume_of(value).contains(&format!("vm-{vmid}-cloudinit"))
+}
+
+/// A size in the words of a configuration: `3584M`, `50G`, `528K`.
+pub(crate) fn size_text(bytes: u64) -> String {
+    let mut size = bytes;
+    let mut unit = "";
+    for next in ["K", "M", "G", "T"] {
+        if size == 0 || size % 1024 != 0 {
+            break;
+        }
+        size /= 1024;
+        unit = next;
+    }
+    format!("{size}{unit}")
+}
+
+/// Reads a size such as `50G` or `50.5G`; plain numbers are bytes.
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
+    let (number, factor) = match text.chars().last()? {
+        'K' => (&text[..text.len() - 1], 1 << 10),
+        'M' => (&text[..text.len() - 1], 1 << 20),
+        'G' => (&text[..text.len() - 1], 1 << 30),
+        'T' => (&text[..text.len() - 1], 1u64 << 40),
+        _ => (text, 1),
+    };
+    let number: f64 = number.parse().ok()?;
+    Some((number * factor as f64) as u64)
+}
+
+impl Cluster {
+    /// Makes what a drive asks for and gives its value as the configuration will have it. `log` tells what was done.
+    pub(crate) fn provide(
+        &mut self,
+        node: &str,
+        vmid: u32,
+        option: &str,
+        value: &str,
+        now: u64,
+        log: &mut Vec<String>,
+    ) -> Result<String, String> {
+        let mut drive = Drive::read(option, value).map_err(|refusal| refusal.reason)?;
+        match drive.source().map_err(|refusal| refusal.reason)? {
+            Source::Nothing => return Ok(drive.print()),
+            Source::Path(path) => return Err(format!("volume {path} does not exist")),
+            Source::Volume(id) => {
+                let Some(volume) = self.volume(node, &id) else { return Err(format!("volume '{id}' does not exist")) };
+                if !drive.is_cdrom() {
+                    let size = size_text(volume.size);
+                    drive.keys.insert("size".into(), size);
+                }
+                return Ok(drive.print());
+            }
+            Source::CloudInit(storage) => {
+                let format = drive.keys.get("format").cloned().unwrap_or_else(|| "qcow2".into());
+                let name = self.volume_name(&storage, vmid, &format!("vm-{vmid}-cloudinit"), &format)?;
+                if self.volume(node, &name).is_some() {
+                    return Err(self.exists_text(&storage, &name));
+                }
+                drive.file = self.add_volume(node, name, 4 << 20, &format, vmid, None, now);
+                drive.keys.insert("media".into(), "cdrom".into());
+            }
+            Source::New(storage, size) => {
+                let size = self.fixed_size(&storage, option).unwrap_or(size);
+                let format = drive.keys.get("format").cloned().unwrap_or_else(|| "raw".into());
+                drive.file = self.new_disk(node, &storage, vmid, size, &format, None, now)?;
+                drive.keys.insert("size".into(), size_text(size));
+            }
+            Source::Import(storage, source) => {
+                let found = self.volume(node, &source).cloned();
+                let volume = found.ok_or_else(|| format!("failed to stat '{}'", self.path_of(&source)))?;
+                log.push(format!("create full clone of drive ({source})"));
+                let format = drive.keys.get("format").cloned().unwrap_or_else(|| volume.format.clone());
+                drive.file = self.new_disk(node, &storage, vmid, volume.size, &format, volume.system, now)?;
+                drive.keys.insert("size".into(), size_text(volume.size));
+                log.push(format!("allocated target volume '{}'", drive.file));
+            }
+        }
+        let printed = drive.print();
+        log.push(format!("{option}: successfully created disk '{printed}'"));
+        Ok(printed)
+    }
+
+    /// The size of drives that have only one.
+    fn fixed_size(&self, storage: &str, option: &str) -> Option<u64> {
+        let files = self.storages.get(storage).is_some_and(|storage| storage.has_files());
+        match option {
+            "efidisk0" if files => Some(528 << 10),
+            "efidisk0" => Some(1 << 20),
+            "tpmstate0" => Some(4 << 20),
+            _ => None,
+        }
+    }
+
+    /// Makes a new disk and gives its volume.
+    #[expect(clippy::too_many_arguments, reason = "a volume has that many properties, and each is one word")]
+    pub(crate) fn new_disk(
+        &mut self,
+        node: &str,
+        storage: &str,
+        vmid: u32,
+        size: u64,
+        format: &str,
+        system: Option<String>,
+        now: u64,
+    ) -> Result<String, String> {
+        for number in 0..1000 {
+            let taken = [format!("vm-{vmid}-disk-{number}"), format!("base-{vmid}-disk-{number}")];
+            let is_taken = |volume: &Volume| taken.iter().any(|name| volume.name().split('.').next() == Some(name));
+            if self.volumes_on(node, storage).any(is_taken) {
+                continue;
+            }
+            let name = self.volume_name(storage, vmid, &taken[0], format)?;
+            return Ok(self.add_volume(node, name, size, format, vmid, system, now));
+        }
+        Err(format!("unable to allocate an image name for VM {vmid} in storage '{storage}'"))
+    }
+
+    /// The id of a volume with this stem: a file in the machine's folder, or a dataset.
+    pub(crate) fn volume_name(&self, storage: &str, vmid: u32, stem: &str, format: &str) -> Result<String, String> {
+        let definition = self.storages.get(storage).ok_or_else(|| format!("storage '{storage}' does not exist"))?;
+        if !definition.has_files() {
+            return Ok(format!("{storage}:{stem}"));
+        }
+        Ok(format!("{storage}:{vmid}/{stem}.{format}"))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a volume has that many properties, and each is one word")]
+    fn add_volume(
+        &mut self,
+        node: &str,
+        id: String,
+        size: u64,
+        format: &str,
+        vmid: u32,
+        system: Option<String>,
+        now: u64,
+    ) -> String {
+        let storage = self.storages.get(id.split(':').next().unwrap_or_default());
+        let shared = storage.is_some_and(|storage| storage.shared);
+        let files = storage.is_some_and(|storage| storage.has_files());
+        let format = if files { format } else { "raw" };
+        self.volumes.push(Volume {
+            id: id.clone(),
+            node: (!shared).then(|| node.to_string()),
+            size,
+            format: format.into(),
+            content: "images".into(),
+            vmid: Some(vmid),
+            ctime: now / 1000,
+            system,
+        });
+        id
+    }
+
+    /// Where a volume's file would be on a node.
+    pub(crate) fn path_of(&self, id: &str) -> String {
+        let (storage, name) = id.split_once(':').unwrap_or((id, ""));
+        let Some(definition) = self.storages.get(storage) else { return id.to_string() };
+        let folder = if name.contains("disk-") || name.contains("cloudinit") { "images/" } else { "" };
+        match definition.settings.get("path").or(definition.settings.get("pool")) {
+            Some(path) if definition.has_files() => format!("{path}/{folder}{name}"),
+            Some(pool) => format!("/dev/zvol/{pool}/{name}"),
+            None => name.to_string(),
+        }
+    }
+
+    fn exists_text(&self, storage: &str, id: &str) -> String {
+        let definition = self.storages.get(storage);
+        if definition.is_some_and(|storage| storage.has_files()) {
+            return format!("disk image '{}' already exists", self.path_of(id));
+        }
+        let pool = definition.and_then(|one| one.settings.get("pool")).map(String::as_str).unwrap_or_default();
+        let name = id.split(':').next_back().unwrap_or_default();
+        format!("zfs error: cannot create '{pool}/{name}': dataset already exists")
+    }
+}
+
+/// The drives among options, with their values.
+pub(crate) fn drives(options: &super::vm::Options) -> impl Iterator<Item = (&String, &String)> {
+    options.iter().filter(|(name, _)| is_drive(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_and_print_in_whole_units() {
+        assert_eq!(size_text(3_758_096_384), "3584M");
+        assert_eq!(size_text(50 << 30), "50G");
+        assert_eq!(size_text(540_672), "528K");
+        assert_eq!(parse_size("50.5G"), Some(54_223_962_112));
+    }
+
+    #[test]
+    fn the_keys_of_a_drive_are_sorted_after_its_volume() {
+        let drive = Drive::read("scsi0", "file=local:1/vm-1-disk-0.raw,ssd=1,discard=on,iothread=1").unwrap();
+        assert_eq!(drive.print(), "local:1/vm-1-disk-0.raw,discard=on,iothread=1,ssd=1");
+    }
+
+    #[test]
+    fn an_import_wants_the_size_zero() {
+        let drive = Drive::read("scsi0", "local:8,import-from=nas:import/x.qcow2").unwrap();
+        assert!(drive.source().unwrap_err().errors["scsi0"].contains("requires special syntax"));
+        let drive = Drive::read("scsi0", "local:0,import-from=nas:import/x.qcow2").unwrap();
+        assert_eq!(drive.source(), Ok(Source::Import("local".into(), "nas:import/x.qcow2".into())));
+    }
+}

@@ -1,0 +1,123 @@
+//! What tasks bring about. Every effect is data, so that a task outlives the program that started it.
+
+use serde::{Deserialize, Serialize};
+
+use super::cluster::Cluster;
+use super::vm_clone::CloneOrder;
+use super::vm_create::CreateOrder;
+use super::vm_migrate::MigrateOrder;
+use super::vm_update::Update;
+use super::{vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_update};
+
+/// The effect of a task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub(crate) enum Effect {
+    /// None: the task has failed already, or it only waits.
+    Nothing,
+    Create(CreateOrder),
+    Clone(CloneOrder),
+    Migrate(MigrateOrder),
+    Configure {
+        vmid: u32,
+        update: Update,
+    },
+    Resize {
+        vmid: u32,
+        disk: String,
+        size: String,
+        digest: Option<String>,
+    },
+    Template {
+        vmid: u32,
+    },
+    Destroy {
+        vmid: u32,
+        purge: bool,
+    },
+    Start {
+        vmid: u32,
+        skip_lock: bool,
+    },
+    Stop {
+        vmid: u32,
+    },
+    Shutdown {
+        vmid: u32,
+    },
+    Reboot {
+        vmid: u32,
+    },
+    Reset {
+        vmid: u32,
+    },
+}
+
+impl Effect {
+    /// The first moment: checks, locks. Gives the milliseconds that the rest takes.
+    pub(crate) fn begin(
+        &self,
+        cluster: &mut Cluster,
+        node: &str,
+        now: u64,
+        log: &mut Vec<String>,
+    ) -> Result<u64, String> {
+        match self {
+            Effect::Nothing => Ok(5),
+            Effect::Create(order) => vm_create::begin(cluster, node, order),
+            Effect::Clone(order) => vm_clone::begin(cluster, node, order, log),
+            Effect::Migrate(order) => vm_migrate::begin(cluster, node, order, now, log),
+            Effect::Configure { .. } => Ok(20),
+            Effect::Resize { vmid, disk, digest, .. } => {
+                vm_disks::check_resize(cluster, node, *vmid, disk, digest.as_deref()).map(|()| 30)
+            }
+            Effect::Template { .. } => Ok(80),
+            Effect::Destroy { vmid, .. } => vm_disks::check_destroy(cluster, node, *vmid).map(|()| 40),
+            Effect::Start { vmid, skip_lock } => {
+                vm_power::check_start(cluster, node, *vmid, *skip_lock, log).map(|()| 80)
+            }
+            Effect::Stop { vmid } => vm_power::check_there(cluster, node, *vmid).map(|()| 30),
+            Effect::Shutdown { vmid } => vm_power::check_there(cluster, node, *vmid).map(|()| 100),
+            Effect::Reboot { .. } => Ok(120),
+            Effect::Reset { .. } => Ok(20),
+        }
+    }
+
+    /// The last moment: the change itself, at the time `at`. Gives the number of warnings.
+    pub(crate) fn finish(
+        self,
+        cluster: &mut Cluster,
+        node: &str,
+        at: u64,
+        log: &mut Vec<String>,
+    ) -> Result<usize, String> {
+        match self {
+            Effect::Nothing => Ok(0),
+            Effect::Create(order) => vm_create::finish(cluster, node, &order, at, log),
+            Effect::Clone(order) => vm_clone::finish(cluster, node, &order, at, log),
+            Effect::Migrate(order) => vm_migrate::finish(cluster, node, &order, at, log),
+            Effect::Configure { vmid, update } => vm_update::apply(cluster, node, vmid, update, at, log).map(|()| 0),
+            Effect::Resize { vmid, disk, size, .. } => vm_disks::resize(cluster, node, vmid, &disk, &size, log),
+            Effect::Template { vmid } => vm_disks::make_template(cluster, node, vmid),
+            Effect::Destroy { vmid, purge } => vm_disks::destroy(cluster, node, vmid, purge, log),
+            Effect::Start { vmid, .. } => vm_power::start(cluster, node, vmid, at, log),
+            Effect::Stop { vmid } | Effect::Shutdown { vmid } => vm_power::stop(cluster, node, vmid),
+            Effect::Reboot { vmid } => vm_power::reboot(cluster, node, vmid, at, log),
+            Effect::Reset { vmid } => vm_power::reset(cluster, node, vmid, at),
+        }
+    }
+
+    /// Takes back what the first moment did, when the task is stopped or fails for another reason.
+    pub(crate) fn undo(&self, cluster: &mut Cluster, node: &str) {
+        match self {
+            Effect::Create(order) => drop(cluster.vms.remove(&order.vmid)),
+            Effect::Clone(order) => drop(cluster.vms.remove(&order.newid)),
+            Effect::Migrate(order) => {
+                if let Ok(vm) = cluster.vm_mut(node, order.vmid) {
+                    vm.config.remove("lock");
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The HTTP side of the API: formatters, headers, bodies, reason phrases.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::ext::ReasonPhrase;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::answer::{Outcome, Refusal};
+use super::dispatch::{self, Request, is_mutating};
+use super::form::{Form, Given, decode, decode_json};
+use super::login::Proof;
+use crate::sim::chance::now;
+use crate::sim::faults::Fault;
+use crate::sim::frame::Frame;
+use crate::sim::log::{Entry, masked};
+
+/// The longest body; uploads are not simulated.
+const BODY_LIMIT: usize = 4 << 20;
+/// How long a slow answer takes.
+const SLOW: Duration = Duration::from_millis(1500);
+
+/// Serves the API of a node on one connection.
+pub(crate) async fn serve<S>(stream: S, frame: Arc<Frame>, node: String)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let (frame, node) = (Arc::clone(&frame), node.clone());
+        async move { respond(&frame, node, request).await }
+    });
+    // A connection that breaks is the client's to notice.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// A connection that ends without an answer, on purpose.
+#[derive(Debug)]
+struct Dropped;
+
+impl std::fmt::Display for Dropped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("dropped on purpose")
+    }
+}
+
+impl std::error::Error for Dropped {}
+
+impl From<Infallible> for Dropped {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// How answers are shaped.
+#[derive(Clone, Copy, PartialEq)]
+enum Formatter {
+    Json,
+    ExtJs,
+}
+
+async fn respond(
+    frame: &Arc<Frame>,
+    node: String,
+    request: hyper::Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Dropped> {
+    let (head, body) = request.into_parts();
+    let whole = head.uri.path().to_string();
+    let (formatter, path) = match split(&whole) {
+        Ok(found) => found,
+        Err(refusal) => return Ok(shape(Formatter::Json, &Err(refusal))),
+    };
+    let address = format!("{} {path}", head.method);
+    let fault = frame.faults.as_ref().and_then(|faults| faults.next(&address));
+    if fault == Some(Fault::DroppedBefore) {
+        return Err(Dropped);
+    }
+    if fault == Some(Fault::Slow) {
+        tokio::time::sleep(SLOW).await;
+    }
+    let query = head.uri.query().unwrap_or_default().to_string();
+    let read = Limited::new(body, BODY_LIMIT).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let form = parameters(&head.method, &head.headers, &query, &read);
+    let shown = form.clone().unwrap_or_default();
+    let outcome = match form {
+        Ok(form) => {
+            let method = head.method.to_string();
+            let request = Request {
+                node: node.clone(),
+                method,
+                path: path.clone(),
+                form,
+                proof: proof(&head.headers),
+                now: now(),
+            };
+            answer(frame, &request, fault)
+        }
+        Err(refusal) => Err(refusal),
+    };
+    record(frame, node, head.method.as_str(), path, shown, &outcome);
+    if fault == Some(Fault::DroppedAfter) {
+        return Err(Dropped);
+    }
+    Ok(shape(formatter, &outcome))
+}
+
+/// Takes the formatter off a path.
+fn split(path: &str) -> Result<(Formatter, String), Refusal> {
+    let Some(rest) = path.strip_prefix("/api2/") else {
+        return Err(Refusal::text(501, format!("not simulated: {path}")));
+    };
+    let (formatter, path) =
+        rest.split_once('/').map_or((rest, "/".to_string()), |(one, path)| (one, format!("/{path}")));
+    match formatter {
+        "json" => Ok((Formatter::Json, path)),
+        "extjs" => Ok((Formatter::ExtJs, path)),
+        other => Err(Refusal::text(501, format!("no formatter for uri {path}, {other}"))),
+    }
+}
+
+fn proof(headers: &HeaderMap) -> Proof {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_string);
+    let cookies = text(COOKIE.as_str()).unwrap_or_default();
+    let ticket = cookies.split(';').filter_map(|cookie| cookie.trim().strip_prefix("PVEAuthCookie="));
+    Proof {
+        authorization: text(AUTHORIZATION.as_str()),
+        ticket: ticket.map(str::to_string).next(),
+        csrf: text("CSRFPreventionToken"),
+    }
+}
+
+fn parameters(method: &Method, headers: &HeaderMap, query: &str, body: &[u8]) -> Result<Form, Refusal> {
+    if !matches!(method.as_str(), "GET" | "POST" | "PUT" | "DELETE") {
+        return Err(Refusal::silent(501, format!("method '{method}' not available")));
+    }
+    if matches!(method.as_str(), "GET" | "DELETE") {
+        return match body.is_empty() {
+            true => Ok(decode(query)),
+            false => Err(Refusal::text(501, format!("Unexpected content for method '{method}'"))),
+        };
+    }
+    let text = String::from_utf8_lossy(body);
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut form = match kind.split(';').next().unwrap_or_default().trim() {
+        _ if body.is_empty() => Form::new(),
+        "application/x-www-form-urlencoded" => decode(&text),
+        "application/json" => decode_json(&text)?,
+        _ => return Err(Refusal::text(506, format!("upload 'Content-Type '{kind}' not implemented"))),
+    };
+    form.extend(decode(query));
+    Ok(form)
+}
+
+fn answer(frame: &Frame, request: &Request, fault: Option<Fault>) -> Outcome {
+    let on_vm = request.path.split('/').skip_while(|part| *part != "qemu").nth(1).map(str::to_string);
+    match (fault, on_vm) {
+        (Some(Fault::LockTimeout), Some(vmid)) if request.method != "GET" => {
+            return Err(format!("can't lock file '/var/lock/qemu-server/lock-{vmid}.conf' - got timeout").into());
+        }
+        (Some(Fault::Refused | Fault::LockTimeout), _) => return Err(Refusal::silent(596, "Connection timed out")),
+        _ => {}
+    }
+    let mut world = frame.world();
+    let outcome = dispatch::answer(&mut world, request);
+    if fault == Some(Fault::FailingTask) && task_of(&outcome).is_some() {
+        let task = world.cluster_of(&request.node).and_then(|cluster| cluster.tasks.last_mut());
+        if let Some(task) = task {
+            task.fault = Some("interrupted by signal".into());
+        }
+    }
+    drop(world);
+    if request.method != "GET" {
+        frame.touch();
+    }
+    outcome
+}
+
+/// The task that an answer names.
+fn task_of(outcome: &Outcome) -> Option<&str> {
+    outcome.as_ref().ok()?.data.as_str().filter(|text| text.starts_with("UPID:"))
+}
+
+fn record(frame: &Frame, node: String, method: &str, path: String, form: Form, outcome: &Outcome) {
+    let params: BTreeMap<String, String> = form
+        .iter()
+        .map(|(name, value)| match value {
+            Given::One(value) => (name.clone(), masked(name, value)),
+            Given::Many(values) => (name.clone(), masked(name, &values.join(" "))),
+            Given::Odd(what) => (name.clone(), what.to_string()),
+        })
+        .collect();
+    frame.record(Entry {
+        kind: "proxmox".into(),
+        target: node,
+        method: method.into(),
+        status: i32::from(outcome.as_ref().map_or_else(|refusal| refusal.status, |_| 200)),
+        mutating: is_mutating(method, &path, &form),
+        task: task_of(outcome).map(str::to_string),
+        path,
+        params,
+        ..Entry::default()
+    });
+}
+
+const JSON: &str = "application/json;charset=UTF-8";
+
+fn shape(formatter: Formatter, outcome: &Outcome) -> Response<Full<Bytes>> {
+    let (status, reason, body, is_json) = match (outcome, formatter) {
+        (Ok(answer), _) => {
+            let mut body = json!({ "data": answer.data });
+            for (key, value) in &answer.beside {
+                body[key] = value.clone();
+            }
+            if formatter == Formatter::ExtJs {
+                body["success"] = Value::from(1);
+            }
+            (200, "OK".to_string(), body.to_string(), true)
+        }
+        (Err(refusal), Formatter::ExtJs) => (200, "OK".to_string(), refusal.extjs(), true),
+        (Err(refusal), Formatter::Json) => {
+            let (body, is_json) = refusal.body();
+            (refusal.status, refusal.reason.clone(), body, is_json)
+        }
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    // Every status here is between 200 and 596, which is a valid one.
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
+    // A reason phrase is one line; what it cannot hold becomes a blank.
+    let line: String = reason.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { ' ' }).collect();
+    if let Ok(phrase) = ReasonPhrase::try_from(line.into_bytes()) {
+        response.extensions_mut().insert(phrase);
+    }
+    if is_json {
+        response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(JSON));
+    }
+    response
+}

@@ -1,0 +1,44 @@
+//! The simulated Proxmox VE 9.2 API. It answers as the real one does: parameters are checked against its published
+//! definition, privileges are demanded, writes that take time are tasks, property strings read back normalised. What is
+//! not simulated says so.
+
+mod access;
+mod acl;
+mod agent;
+mod answer;
+mod call;
+mod cluster;
+mod cluster_reads;
+mod definition;
+mod dispatch;
+mod drive;
+mod effects;
+mod form;
+mod formats;
+mod found;
+pub(crate) mod http;
+mod login;
+mod mapping;
+mod nodes;
+mod option_rights;
+mod permission;
+mod property;
+mod roles;
+mod storage;
+mod tasks;
+mod users;
+mod verify;
+mod vm;
+mod vm_clone;
+mod vm_create;
+mod vm_disks;
+mod vm_migrate;
+mod vm_power;
+mod vm_read;
+mod vm_update;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use cluster::Cluster;
+pub(crate) use found::{TOKEN, USER, found};

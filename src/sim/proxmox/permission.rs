@@ -1,0 +1,260 @@
+//! Who may do what: rows of the access list, inherited along the path tree, and the checks of the definition.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::access::{Access, Row};
+use super::answer::Refusal;
+use super::form::{Form, Given};
+
+/// Privileges on a path. The value says whether the privilege reaches below it.
+pub(crate) type Privileges = BTreeMap<String, bool>;
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Caller {
+    /// `automation@pve`.
+    pub(crate) user: String,
+    /// `homelab`, when a token calls.
+    pub(crate) token: Option<String>,
+}
+
+impl Caller {
+    /// Reads `user@realm` or `user@realm!token`.
+    pub(crate) fn parse(id: &str) -> Self {
+        match id.split_once('!') {
+            Some((user, token)) => Caller { user: user.into(), token: Some(token.into()) },
+            None => Caller { user: id.into(), token: None },
+        }
+    }
+
+    /// The one name that needs no privilege. A token of root, whatever it may do, is another name.
+    pub(crate) fn is_root(&self) -> bool {
+        self.user == "root@pam" && self.token.is_none()
+    }
+
+    /// `automation@pve!homelab`.
+    pub(crate) fn id(&self) -> String {
+        self.token.as_ref().map_or_else(|| self.user.clone(), |token| format!("{}!{token}", self.user))
+    }
+}
+
+impl Access {
+    /// The effective privileges of a caller on a path.
+    pub(crate) fn privileges(&self, caller: &Caller, path: &str) -> Privileges {
+        let of_user = || self.privileges_of("user", &caller.user, path);
+        let Some(token) = &caller.token else { return of_user() };
+        let separated = self.users.get(&caller.user).and_then(|user| user.tokens.get(token)).is_none_or(|t| t.privsep);
+        if !separated {
+            return of_user();
+        }
+        let user = of_user();
+        let mut token = self.privileges_of("token", &caller.id(), path);
+        token.retain(|privilege, _| user.contains_key(privilege));
+        token
+    }
+
+    /// The privileges by the rows of one user or token alone.
+    fn privileges_of(&self, kind: &str, id: &str, path: &str) -> Privileges {
+        if kind == "user" && id == "root@pam" {
+            return super::roles::privileges().map(|privilege| (privilege.to_string(), true)).collect();
+        }
+        let mut roles: Vec<&Row> = Vec::new();
+        for level in levels(path) {
+            let at_level = self.rows.iter().filter(|row| row.kind == kind && row.id == id && row.path == level);
+            let here: Vec<&Row> = at_level.filter(|row| row.propagate || level == path).collect();
+            if !here.is_empty() {
+                // A deeper row replaces what is inherited, it does not add.
+                roles = here;
+            }
+        }
+        if roles.iter().any(|row| row.role == "NoAccess") {
+            return Privileges::new();
+        }
+        let mut privileges = Privileges::new();
+        for row in roles {
+            for privilege in self.privileges_of_role(&row.role).unwrap_or_default() {
+                *privileges.entry(privilege).or_insert(false) |= row.propagate;
+            }
+        }
+        privileges
+    }
+
+    /// Whether a caller has any of some privileges on a path.
+    pub(crate) fn has_any(&self, caller: &Caller, path: &str, privileges: &[&str]) -> bool {
+        let have = self.privileges(caller, path);
+        privileges.iter().any(|privilege| have.contains_key(*privilege))
+    }
+
+    /// Demands all of some privileges on a path.
+    pub(crate) fn demand(&self, caller: &Caller, path: &str, privileges: &[&str]) -> Result<(), Refusal> {
+        let have = self.privileges(caller, path);
+        match privileges.iter().find(|privilege| !have.contains_key(**privilege)) {
+            Some(missing) => Err(Refusal::forbidden(&format!("{path}, {missing}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Demands any of some privileges on a path.
+    pub(crate) fn demand_any(&self, caller: &Caller, path: &str, privileges: &[&str]) -> Result<(), Refusal> {
+        if self.has_any(caller, path, privileges) {
+            return Ok(());
+        }
+        Err(Refusal::forbidden(&format!("{path}, {}", privileges.join("|"))))
+    }
+
+    /// Runs a check of the definition, such as `["perm", "/vms/{vmid}", ["VM.Audit"]]`.
+    pub(crate) fn check(&self, caller: &Caller, check: &Value, form: &Form) -> Result<(), Refusal> {
+        let part = |index: usize| check.get(index).unwrap_or(&Value::Null);
+        match part(0).as_str() {
+            Some("and") => parts(check).try_for_each(|part| self.check(caller, part, form)),
+            Some("or") if parts(check).any(|part| self.check(caller, part, form).is_ok()) => Ok(()),
+            Some("perm") => self.check_path(caller, check, form),
+            Some("perm-modify") => {
+                let path = fill(part(1).as_str().unwrap_or_default(), form);
+                self.demand(caller, &normal_path(&path), &["Permissions.Modify"])
+            }
+            Some("userid-param") => self.check_user(caller, part(1).as_str().unwrap_or_default(), form),
+            Some("userid-group") => {
+                let wanted = texts(part(1));
+                self.demand_any(caller, "/access/groups", &wanted)
+            }
+            _ => Err(Refusal::forbidden("")),
+        }
+    }
+
+    fn check_path(&self, caller: &Caller, check: &Value, form: &Form) -> Result<(), Refusal> {
+        let path = fill(check.get(1).and_then(Value::as_str).unwrap_or_default(), form);
+        let wanted = texts(check.get(2).unwrap_or(&Value::Null));
+        let option = check.get(3).and_then(Value::as_str);
+        if option == Some("require_param") {
+            let needed = check.get(4).and_then(Value::as_str).unwrap_or_default();
+            if !form.contains_key(needed) {
+                return Err(Refusal::forbidden(""));
+            }
+        }
+        if option == Some("any") {
+            self.demand_any(caller, &path, &wanted)
+        } else {
+            self.demand(caller, &path, &wanted)
+        }
+    }
+
+    fn check_user(&self, caller: &Caller, what: &str, form: &Form) -> Result<(), Refusal> {
+        let user = given(form, "userid");
+        if what == "self" {
+            let own = caller.token.is_none() && caller.user == user;
+            return if own { Ok(()) } else { Err(Refusal::forbidden("")) };
+        }
+        let realm = user.rsplit('@').next().unwrap_or_default();
+        self.demand(caller, &format!("/access/realm/{realm}"), &[what])
+    }
+}
+
+fn parts(check: &Value) -> impl Iterator<Item = &Value> {
+    check.as_array().into_iter().flatten().skip(1)
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn given<'f>(form: &'f Form, name: &str) -> &'f str {
+    match form.get(name) {
+        Some(Given::One(value)) => value,
+        _ => "",
+    }
+}
+
+/// Puts parameters into the placeholders of a path.
+fn fill(template: &str, form: &Form) -> String {
+    let filled = template.split('/').map(|part| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+        Some(name) => given(form, name).trim_matches('/'),
+        None => part,
+    });
+    filled.collect::<Vec<_>>().join("/")
+}
+
+/// A path with one leading slash and none at its end.
+pub(crate) fn normal_path(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    format!("/{}", parts.join("/"))
+}
+
+/// A path and what is above it, from the root down.
+fn levels(path: &str) -> Vec<String> {
+    let mut levels = vec!["/".to_string()];
+    let mut so_far = String::new();
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        so_far = format!("{so_far}/{part}");
+        levels.push(so_far.clone());
+    }
+    levels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(rows: &[(&str, &str, &str, &str, bool)]) -> Access {
+        let mut access = Access::with_root("secret-key", "password");
+        access.add_user("a@pve", "");
+        access.add_token("a@pve", "t", true, "value");
+        for (path, kind, id, role, propagate) in rows {
+            access.rows.push(Row {
+                path: path.to_string(),
+                kind: kind.to_string(),
+                id: id.to_string(),
+                role: role.to_string(),
+                propagate: *propagate,
+            });
+        }
+        access
+    }
+
+    #[test]
+    fn a_separated_token_has_only_what_its_user_has_too() {
+        let user_only = access(&[("/vms", "user", "a@pve", "PVEVMUser", true)]);
+        assert!(user_only.privileges(&Caller::parse("a@pve!t"), "/vms/100").is_empty());
+        let token_only = access(&[("/vms", "token", "a@pve!t", "PVEVMUser", true)]);
+        assert!(token_only.privileges(&Caller::parse("a@pve!t"), "/vms/100").is_empty());
+        let both =
+            access(&[("/vms", "user", "a@pve", "PVEVMUser", true), ("/vms", "token", "a@pve!t", "PVEAuditor", true)]);
+        let have = both.privileges(&Caller::parse("a@pve!t"), "/vms/100");
+        assert_eq!(have.keys().collect::<Vec<_>>(), ["VM.Audit", "VM.GuestAgent.Audit"]);
+    }
+
+    #[test]
+    fn a_deeper_row_replaces_what_is_inherited() {
+        let rows = access(&[
+            ("/vms", "user", "a@pve", "PVEVMAdmin", true),
+            ("/vms/9000", "user", "a@pve", "PVEAuditor", true),
+            ("/vms/9001", "user", "a@pve", "NoAccess", true),
+        ]);
+        let user = Caller::parse("a@pve");
+        assert!(rows.has_any(&user, "/vms/100", &["VM.Config.CPU"]));
+        assert!(!rows.has_any(&user, "/vms/9000", &["VM.Config.CPU"]));
+        assert!(rows.privileges(&user, "/vms/9001").is_empty());
+    }
+
+    #[test]
+    fn a_row_that_does_not_propagate_counts_only_exactly_there() {
+        let rows = access(&[("/", "user", "a@pve", "PVEAuditor", false)]);
+        let user = Caller::parse("a@pve");
+        assert_eq!(rows.privileges(&user, "/").get("Sys.Audit"), Some(&false));
+        assert!(rows.privileges(&user, "/nodes").is_empty());
+    }
+
+    #[test]
+    fn the_text_of_a_refusal_names_path_and_privilege() {
+        let rows = access(&[]);
+        let form = Form::from([("vmid".to_string(), Given::One("240".into()))]);
+        let check = serde_json::json!(["perm", "/vms/{vmid}", ["VM.Audit"]]);
+        let refusal = rows.check(&Caller::parse("a@pve"), &check, &form).unwrap_err();
+        assert_eq!(refusal.reason, "Permission check failed (/vms/240, VM.Audit)");
+        let check = serde_json::json!(["perm", "/", ["Sys.Audit", "Sys.Modify"], "any", 1]);
+        let refusal = rows.check(&Caller::parse("a@pve"), &check, &form).unwrap_err();
+        assert_eq!(refusal.reason, "Permission check failed (/, Sys.Audit|Sys.Modify)");
+    }
+}

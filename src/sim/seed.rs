@@ -1,0 +1,183 @@
+//! What a simulated world is made from: plain data that the caller takes from its own tables.
+
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Class, Error, Result};
+
+/// The homelab to simulate.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Seed {
+    /// What exists at the start.
+    pub scenario: Scenario,
+    /// The name of the cluster.
+    pub cluster_name: String,
+    /// The Proxmox nodes, in order.
+    pub nodes: Vec<NodeSeed>,
+    /// The router of the nodes' network.
+    pub gateway: String,
+    /// The domain of all names.
+    pub search_domain: String,
+    /// The bridges of every node; the first carries its address.
+    pub bridges: Vec<String>,
+    /// The storages besides the built-in `local`, which is added when it is not listed.
+    pub storages: Vec<StorageSeed>,
+    /// The template that virtual machines are cloned from.
+    pub template: Option<TemplateSeed>,
+    /// Graphics cards and their mappings.
+    pub gpus: Vec<GpuSeed>,
+    /// Other machines of the network. They are there, and every port of theirs is closed.
+    pub network_hosts: Vec<HostSeed>,
+}
+
+/// One Proxmox node.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct NodeSeed {
+    /// Its name, without the domain.
+    pub name: String,
+    /// Its address, without a prefix length.
+    pub ip: String,
+    /// Its memory in MiB.
+    pub memory_mb: u64,
+    /// Its processor threads.
+    pub cores: u32,
+}
+
+/// One storage.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct StorageSeed {
+    /// Its id, such as `local-zfs`.
+    pub id: String,
+    /// `dir`, `zfspool` or `nfs`.
+    pub kind: String,
+    /// What may lie on it, comma-separated: `images,rootdir`.
+    pub content: String,
+    /// Whether every node sees the same volumes.
+    pub shared: bool,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
+/// The template.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct TemplateSeed {
+    /// Its number.
+    pub vmid: u32,
+    /// Its name.
+    pub name: String,
+    /// The node it is on.
+    pub node: String,
+    /// The storage of its disks.
+    pub storage: String,
+    /// The user its image makes when cloud-init names none.
+    pub ci_user: String,
+}
+
+/// A graphics card with its audio function.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct GpuSeed {
+    /// The name of the mapping.
+    pub mapping: String,
+    /// The node it is in.
+    pub node: String,
+    /// Its address, such as `0000:2f:00.0`. The audio function is `.1` of the same.
+    pub address: String,
+    /// Vendor and device, such as `10de:27b2`.
+    pub pci_id: String,
+    /// Vendor and device of the audio function; empty when there is none.
+    pub audio_id: String,
+    /// Vendor and device of the subsystem.
+    pub subsystem_id: String,
+    /// The IOMMU group of both.
+    pub iommu_group: u32,
+}
+
+/// Another machine of the network.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct HostSeed {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub ip: String,
+}
+
+/// What exists when a world begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenario {
+    /// The cluster is formed; storages, GPU mapping, template, roles, the user and its token are there.
+    #[default]
+    Plan,
+    /// Fresh nodes without a cluster, and only `root@pam`.
+    Bare,
+}
+
+impl Scenario {
+    /// All scenarios by name.
+    pub const KNOWN: [(&'static str, Scenario); 2] = [("plan", Scenario::Plan), ("bare", Scenario::Bare)];
+}
+
+impl FromStr for Scenario {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Scenario::KNOWN.iter().find(|(known, _)| *known == name);
+        found.map(|(_, scenario)| *scenario).ok_or_else(|| {
+            let names: Vec<&str> = Scenario::KNOWN.iter().map(|(name, _)| *name).collect();
+            Error::new(Class::Usage, format!("simulator: unknown scenario `{name}`"))
+                .help(format!("choose one of: {}", names.join(", ")))
+        })
+    }
+}
+
+impl Seed {
+    /// Refuses a seed that no world can be made of.
+    pub(crate) fn check(&self) -> Result<()> {
+        let wrong = |text: String| Err(Error::new(Class::InputMissing, format!("simulator: {text}")));
+        if self.nodes.is_empty() {
+            return wrong("no node to simulate".into());
+        }
+        for node in &self.nodes {
+            if node.ip.parse::<Ipv4Addr>().is_err() {
+                return wrong(format!("node {} has the address `{}`, which is no IPv4 address", node.name, node.ip));
+            }
+        }
+        let known = |name: &str| self.nodes.iter().any(|node| node.name == name);
+        if let Some(template) = self.template.as_ref().filter(|template| !known(&template.node)) {
+            return wrong(format!("template {} is on node `{}`, which is not listed", template.name, template.node));
+        }
+        if let Some(gpu) = self.gpus.iter().find(|gpu| !known(&gpu.node)) {
+            return wrong(format!("mapping {} is on node `{}`, which is not listed", gpu.mapping, gpu.node));
+        }
+        if let Some(storage) = self.storages.iter().find(|one| !["dir", "zfspool", "nfs"].contains(&one.kind.as_str()))
+        {
+            return wrong(format!(
+                "storage {} is of kind `{}`; dir, zfspool and nfs are simulated",
+                storage.id, storage.kind
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_scenario_is_an_error_that_lists_the_known_ones() {
+        let error = Scenario::from_str("nosuch").unwrap_err();
+        assert_eq!(error.class(), Class::Usage);
+        assert_eq!(error.help_text(), Some("choose one of: plan, bare"));
+    }
+
+    #[test]
+    fn a_template_on_an_unlisted_node_is_refused() {
+        let node = NodeSeed { name: "pve1".into(), ip: "10.0.0.1".into(), ..NodeSeed::default() };
+        let template = TemplateSeed { name: "t".into(), node: "pve9".into(), ..TemplateSeed::default() };
+        let seed = Seed { nodes: vec![node], template: Some(template), ..Seed::default() };
+        assert!(seed.check().unwrap_err().message().contains("pve9"));
+    }
+}

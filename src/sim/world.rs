@@ -1,0 +1,195 @@
+//! The whole simulated world, as it lies on disk.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::guests::{NodeSpec, SharedMachine, Workshop};
+use super::proxmox::Cluster;
+use super::seed::{HostSeed, NodeSeed, Seed};
+use crate::error::{Class, Error, Result};
+
+/// The form of the file. A world of another form cannot be read.
+const VERSION: u32 = 1;
+
+/// The file's name in the simulator's folder.
+const FILE: &str = "world.json";
+
+/// The world: clusters, or nodes alone, and the other machines of the network.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct World {
+    version: u32,
+    /// The nodes in the order of the seed.
+    pub(crate) nodes: Vec<NodeSeed>,
+    pub(crate) search_domain: String,
+    pub(crate) gateway: String,
+    pub(crate) hosts: Vec<HostSeed>,
+    pub(crate) clusters: Vec<Cluster>,
+    pub(crate) secrets: Secrets,
+}
+
+/// What the simulator knows and the caller must prove to know.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Secrets {
+    pub(crate) root_password: String,
+    pub(crate) token: String,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets(..)")
+    }
+}
+
+/// What is at an address.
+pub(crate) enum Target {
+    /// The API of a node.
+    Api(String),
+    /// The SSH server of a machine.
+    Ssh(SharedMachine),
+    /// A machine that has this port closed, or is not up yet.
+    Closed,
+    /// Nobody.
+    Nobody,
+}
+
+impl World {
+    /// Makes the world of a seed.
+    pub(crate) fn found(seed: &Seed, fingerprints: &BTreeMap<String, String>, secrets: Secrets) -> Result<Self> {
+        Ok(World {
+            version: VERSION,
+            nodes: seed.nodes.clone(),
+            search_domain: seed.search_domain.clone(),
+            gateway: seed.gateway.clone(),
+            hosts: seed.network_hosts.clone(),
+            clusters: super::proxmox::found(seed, fingerprints, &secrets)?,
+            secrets,
+        })
+    }
+
+    /// Reads the world from its folder; `None` when there is none yet.
+    pub(crate) fn load(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unusable(&path, error)),
+        };
+        let world: World = serde_json::from_str(&text).map_err(|error| unusable(&path, error))?;
+        if world.version != VERSION {
+            return Err(unusable(&path, format!("it has the form {}, not {VERSION}", world.version)));
+        }
+        Ok(Some(world))
+    }
+
+    /// The text of its file.
+    pub(crate) fn text(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .map_err(|error| Error::new(Class::Bug, "simulator: the world cannot be written").cause(error))
+    }
+
+    /// Brings all machines to life.
+    pub(crate) fn attach(&mut self, workshop: Option<Arc<dyn Workshop>>, authorized_keys: &[String]) -> Result<()> {
+        let specs: Vec<NodeSpec> = self.nodes.iter().map(|node| self.spec(node, authorized_keys)).collect();
+        for cluster in &mut self.clusters {
+            let own: Vec<NodeSpec> =
+                specs.iter().filter(|spec| cluster.nodes.contains_key(&spec.name)).cloned().collect();
+            cluster.machines.attach(workshop.clone(), &own)?;
+        }
+        Ok(())
+    }
+
+    fn spec(&self, node: &NodeSeed, authorized_keys: &[String]) -> NodeSpec {
+        NodeSpec {
+            name: node.name.clone(),
+            fqdn: format!("{}.{}", node.name, self.search_domain),
+            address_cidr: format!("{}/24", node.ip),
+            gateway: self.gateway.clone(),
+            authorized_keys: authorized_keys.to_vec(),
+        }
+    }
+
+    /// The cluster that a node is in.
+    pub(crate) fn cluster_of(&mut self, node: &str) -> Option<&mut Cluster> {
+        self.clusters.iter_mut().find(|cluster| cluster.nodes.contains_key(node))
+    }
+
+    /// Lets everything happen whose time has come. Tells whether anything did.
+    pub(crate) fn settle(&mut self, now: u64) -> bool {
+        let mut any = false;
+        for cluster in &mut self.clusters {
+            any |= cluster.settle(now);
+        }
+        any
+    }
+
+    /// What answers at a host (an address or a node's name) and port.
+    pub(crate) fn dial(&self, host: &str, port: u16, now: u64) -> Target {
+        let short = host.split('.').next().unwrap_or(host);
+        let named = |node: &&NodeSeed| {
+            node.ip == host || node.name == host || (node.name == short && host.ends_with(&self.search_domain))
+        };
+        if let Some(node) = self.nodes.iter().find(named) {
+            return self.dial_node(&node.name, port);
+        }
+        if self.hosts.iter().any(|known| known.ip == host || known.name == host) || self.gateway == host {
+            return Target::Closed;
+        }
+        let Ok(address) = host.parse::<Ipv4Addr>() else { return Target::Nobody };
+        for cluster in &self.clusters {
+            for vmid in cluster.machines.guests_at(address) {
+                let Some(vm) = cluster.vms.get(&vmid) else { continue };
+                if vm.running.is_none() {
+                    continue;
+                }
+                let up = port == 22 && cluster.guest_answers(vmid, now);
+                return match cluster.machines.guest(vmid) {
+                    Some(machine) if up => Target::Ssh(machine),
+                    _ => Target::Closed,
+                };
+            }
+        }
+        Target::Nobody
+    }
+
+    fn dial_node(&self, name: &str, port: u16) -> Target {
+        let Some(cluster) = self.clusters.iter().find(|cluster| cluster.nodes.contains_key(name)) else {
+            return Target::Nobody;
+        };
+        match (port, cluster.machines.node(name)) {
+            (8006, _) => Target::Api(name.to_string()),
+            (22, Some(machine)) => Target::Ssh(machine),
+            _ => Target::Closed,
+        }
+    }
+}
+
+fn unusable(path: &Path, cause: impl std::fmt::Display) -> Error {
+    Error::new(Class::Failed, format!("simulator: {}: cannot be read", path.display()))
+        .cause(cause)
+        .help("start over with `homelab sim reset`")
+}
+
+/// Writes a world's text, whole or not at all.
+pub(crate) fn save(dir: &Path, text: &str) -> Result<()> {
+    write_private(&dir.join(FILE), text.as_bytes())
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        Error::new(Class::Failed, format!("{}: cannot be written", path.display())).cause(error)
+    };
+    let fresh = path.with_extension("new");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(failed)?;
+    file.write_all(content).map_err(failed)?;
+    drop(file);
+    fs::rename(&fresh, path).map_err(failed)
+}

@@ -1,0 +1,168 @@
+//! Running again whenever a file that the last run read is saved.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use notify::RecursiveMode;
+use notify_debouncer_full::{DebounceEventResult, new_debouncer};
+
+use crate::cli::complain;
+use crate::cli::run::Session;
+use crate::error::{Class, Error, Result};
+use crate::playbook::play::Played;
+use crate::run::interrupt::Interrupt;
+
+/// Editors write a file in several steps; what comes within this time is one save.
+const DEBOUNCE: Duration = Duration::from_millis(80);
+
+/// What wakes the watch.
+enum Nudge {
+    /// These files changed.
+    Saved(Vec<PathBuf>),
+    /// Ctrl-C.
+    Ended,
+}
+
+/// Runs, and runs again on every save of a file that the run read, until Ctrl-C. An edit in the middle of a run lets the
+/// change in flight finish and starts over.
+pub fn watch(session: &Session) -> Result<Played> {
+    let (sender, nudges) = mpsc::channel();
+    let saved = sender.clone();
+    let unwatchable = |error| Error::new(Class::Failed, "watch: cannot watch files").cause(error);
+    let mut watcher = new_debouncer(DEBOUNCE, None, move |events: DebounceEventResult| {
+        let Ok(events) = events else { return };
+        let changing = events.into_iter().filter(|event| !event.kind.is_access());
+        let files: Vec<PathBuf> = changing.flat_map(|event| event.event.paths).collect();
+        if !files.is_empty() {
+            // Nobody listens any more once the watch has ended.
+            let _ = saved.send(Nudge::Saved(files));
+        }
+    })
+    .map_err(unwatchable)?;
+    session.runtime().spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if sender.send(Nudge::Ended).is_err() {
+                return;
+            }
+        }
+    });
+    let mut folders = BTreeSet::new();
+    let mut files = first_files(session);
+    loop {
+        for folder in files.iter().filter_map(|file| nearest_folder(file)) {
+            if folders.insert(folder.clone()) {
+                watcher.watch(&folder, RecursiveMode::NonRecursive).map_err(unwatchable)?;
+            }
+        }
+        let (ended, reason) = run_until_nudged(session, &nudges, &files);
+        let played = match ended {
+            Ok(played) => {
+                files = played.files.iter().cloned().chain(first_files(session)).collect();
+                Some(played)
+            }
+            Err(error) => {
+                complain(&error, session.color());
+                None
+            }
+        };
+        for folder in files.iter().filter_map(|file| nearest_folder(file)) {
+            if folders.insert(folder.clone()) {
+                watcher.watch(&folder, RecursiveMode::NonRecursive).map_err(unwatchable)?;
+            }
+        }
+        match reason {
+            Some(Nudge::Saved(_)) => continue,
+            Some(Nudge::Ended) => return finish(played),
+            None => eprintln!("watching {} files; Ctrl-C ends", files.len()),
+        }
+        match wait(&nudges, &files) {
+            Nudge::Saved(saved) => tell(session, &saved),
+            Nudge::Ended => return finish(played),
+        }
+    }
+}
+
+fn finish(played: Option<Played>) -> Result<Played> {
+    played.ok_or_else(|| Error::new(Class::Interrupted, "watch: ended before a run could begin"))
+}
+
+fn tell(session: &Session, saved: &[PathBuf]) {
+    let root = &session.project().root;
+    let names: Vec<String> =
+        saved.iter().map(|file| file.strip_prefix(root).unwrap_or(file).display().to_string()).collect();
+    eprintln!("\n{} saved: running again", names.join(", "));
+}
+
+/// What is watched however little of a run could be read.
+fn first_files(session: &Session) -> BTreeSet<PathBuf> {
+    let envrc = session.project().root.join(".envrc");
+    session.playbooks().iter().cloned().chain([envrc]).collect()
+}
+
+/// Runs in a thread of its own, so that a save in the middle is noticed. Gives back why it was cut short, if it was.
+fn run_until_nudged(
+    session: &Session,
+    nudges: &Receiver<Nudge>,
+    files: &BTreeSet<PathBuf>,
+) -> (Result<Played>, Option<Nudge>) {
+    let interrupt = Interrupt::default();
+    std::thread::scope(|threads| {
+        let run = threads.spawn(|| session.once(&interrupt, false));
+        let mut reason: Option<Nudge> = None;
+        while !run.is_finished() {
+            let Ok(nudge) = nudges.recv_timeout(Duration::from_millis(20)) else { continue };
+            let nudge = match nudge {
+                Nudge::Saved(saved) => {
+                    let saved = relevant(saved, files);
+                    if saved.is_empty() {
+                        continue;
+                    }
+                    if reason.is_none() {
+                        tell(session, &saved);
+                        interrupt.press();
+                    }
+                    Nudge::Saved(saved)
+                }
+                // Each Ctrl-C is more urgent than the one before.
+                Nudge::Ended => {
+                    interrupt.press();
+                    Nudge::Ended
+                }
+            };
+            if !matches!(reason, Some(Nudge::Ended)) {
+                reason = Some(nudge);
+            }
+        }
+        let ended = run.join().unwrap_or_else(|_| Err(Error::new(Class::Bug, "watch: the run's thread was lost")));
+        (ended, reason)
+    })
+}
+
+/// Waits for a save of a file that matters, or for the end.
+fn wait(nudges: &Receiver<Nudge>, files: &BTreeSet<PathBuf>) -> Nudge {
+    loop {
+        match nudges.recv() {
+            Ok(Nudge::Saved(saved)) => {
+                let saved = relevant(saved, files);
+                if !saved.is_empty() {
+                    return Nudge::Saved(saved);
+                }
+            }
+            Ok(Nudge::Ended) | Err(_) => return Nudge::Ended,
+        }
+    }
+}
+
+fn relevant(saved: Vec<PathBuf>, files: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let mut saved: Vec<PathBuf> = saved.into_iter().filter(|file| files.contains(file)).collect();
+    saved.sort();
+    saved.dedup();
+    saved
+}
+
+/// The folder to watch for a file that may not be there yet.
+fn nearest_folder(file: &Path) -> Option<PathBuf> {
+    file.ancestors().skip(1).find(|folder| folder.is_dir()).map(Path::to_owned)
+}
