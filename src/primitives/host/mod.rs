@@ -27,6 +27,8 @@ mod command_tests;
 mod file_tests;
 #[cfg(all(test, unix))]
 mod plan_tests;
+#[cfg(test)]
+mod sim_tests;
 
 pub use connect::{BecomeOption, HostOptions};
 pub use directory::DirectoryOptions;
