@@ -23,7 +23,7 @@ mod live_command_tests;
 #[cfg(all(test, unix))]
 mod live_tests;
 #[cfg(all(test, unix))]
-mod sshd;
+pub(crate) mod sshd;
 
 pub use command::{Become, Command, Exit, OnOutput, Output, Stream};
 pub use connection::{Connection, PROBE_TIMEOUT};
