@@ -16,8 +16,9 @@ fn read(file: &str) -> String {
 
 /// The contents of the fenced blocks of a language.
 fn blocks(text: &str, language: &str) -> Vec<String> {
-    let fences = text.split(&format!("\n```{language}\n")).skip(1);
-    fences.filter_map(|rest| rest.split_once("\n```").map(|(block, _)| block.to_owned() + "\n")).collect()
+    let fence = format!("\n```{language}\n");
+    let blocks = text.split(&fence).skip(1);
+    blocks.filter_map(|rest| rest.split_once("\n```").map(|(block, _)| block.to_owned() + "\n")).collect()
 }
 
 fn pages() -> Vec<PathBuf> {
