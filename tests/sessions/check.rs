@@ -128,7 +128,7 @@ fn a_playbook_that_does_not_compile_hides_no_other() {
     [exit 1]
     $ homelab status
     Phase 0: First steps  playbooks/first.rhai  0/1 green
-      never     0.1  this playbook runs
+      never     0.1.${node.node}  ${node.node} has memory
     script
 
       × playbooks/second.rhai: unexpected ';'

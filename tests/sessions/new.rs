@@ -6,10 +6,11 @@ fn a_new_project_runs_and_is_never_overwritten() {
     insta::assert_snapshot!(project.session(&["run --sim playbooks/first.rhai", "new ."]), @"
     $ homelab run --sim playbooks/first.rhai
     homelab 0.1.0, run 1: playbooks/first.rhai, simulated
+          note: docs/HARDWARE.md nodes.pve-01.ram_gb: 32 is a proposal
 
     Phase 0: First steps
-      ok        0.1  this playbook runs
-          note: edit playbooks/first.rhai, and run it again
+      ok        0.1.pve-01  pve-01 has memory
+          note: docs/HARDWARE.md gives it 32 GiB
 
     ok, 1 step: 1 ok
     0 changes
