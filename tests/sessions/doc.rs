@@ -2,7 +2,25 @@ use super::project::Project;
 
 #[test]
 fn a_function_is_explained_and_a_typing_error_gets_a_suggestion() {
-    insta::assert_snapshot!(Project::new().session(&["doc wait_until", "doc wait_untill"]));
+    insta::assert_snapshot!(Project::new().session(&["doc wait_until", "doc wait_untill"]), @r#"
+    $ homelab doc wait_until
+    wait_until(options: map, closure: closure) -> any value
+
+    Calls a closure until it answers something else than `false` or `()`, and gives that back.
+
+        wait_until(#{ what: "the sun is up", timeout: "5s", every: "1s" }, || true);
+
+    Options
+      what     text, required      What is waited for, in words: `"k3s-cp-01 answers"`.
+      timeout  time, default "5m"  How long at the most. Default: 5 minutes.
+      every    time, default "2s"  The pause between two looks. Default: 2 seconds.
+    $ homelab doc wait_untill
+    usage
+
+      × wait_untill: nothing of that name can be called
+      help: did you mean `wait_until`? `homelab doc` lists everything
+    [exit 64]
+    "#);
 }
 
 #[test]

@@ -16,7 +16,22 @@ step("1.4", "comes after", || ());
 #[test]
 fn before_the_first_run_there_is_a_plan_and_no_past() {
     let project = Project::with(PLAYBOOK);
-    insta::assert_snapshot!(project.session(&["status", "history", "show"]));
+    insta::assert_snapshot!(project.session(&["status", "history", "show"]), @"
+    $ homelab status
+    Phase 1: First  playbooks/first.rhai  0/4 green
+      never     1.1  is done
+      never     1.2.${name}  ${name} is done
+      never     1.3  breaks
+      never     1.4  comes after
+    $ homelab history
+    no run yet; the first one: homelab run PLAYBOOK
+    $ homelab show
+    usage
+
+      × <folder>/lab: there was no run yet
+      help: the first one: `homelab plan PLAYBOOK`, which changes nothing
+    [exit 64]
+    ");
     assert!(!project.root().join(".homelab").exists(), "looking leaves no trace");
 }
 
@@ -24,7 +39,50 @@ fn before_the_first_run_there_is_a_plan_and_no_past() {
 fn after_a_run_each_step_shows_what_became_of_it_and_the_run_can_be_told_again() {
     let project = Project::with(PLAYBOOK);
     project.session(&["run --sim playbooks/first.rhai"]);
-    insta::assert_snapshot!(project.session(&["status --sim", "history", "show", "show 7"]));
+    insta::assert_snapshot!(project.session(&["status --sim", "history", "show", "show 7"]), @r#"
+    $ homelab status --sim
+    in the simulated world
+
+    Phase 1: First  playbooks/first.rhai  3/5 green
+      ok        1.1  is done  <age>
+      ok        1.2.a  a is done  <age>
+      ok        1.2.b  b is done  <age>
+      failed    1.3  breaks  <age>
+      never     1.4  comes after
+    $ homelab history
+      run  began                result        changes      took  what
+        1  <time>  failed              0 <seconds>  playbooks/first.rhai, simulated
+    $ homelab show
+    run 1: failed, playbooks/first.rhai, simulated
+    began <time>, took <seconds>, homelab 0.1.0
+    homelab run --sim playbooks/first.rhai
+
+    Phase 1: First
+      ok        1.1  is done
+      ok        1.2.a  a is done
+      ok        1.2.b  b is done
+      failed    1.3  breaks
+          failed
+
+            × the disk is full
+             ╭─[playbooks/first.rhai:6:26]
+           5 │ }
+           6 │ step("1.3", "breaks", || fail("the disk is full"));
+             · ──┬─                     ──┬─
+             ·   │                        ╰── failed here
+             ·   ╰── in step 1.3: breaks
+           7 │ step("1.4", "comes after", || ());
+             ╰────
+
+    0 changes
+    next: homelab run --sim --resume playbooks/first.rhai
+    $ homelab show 7
+    usage
+
+      × run 7: there was no such run
+      help: `homelab history` lists the newest ones
+    [exit 64]
+    "#);
 }
 
 #[test]

@@ -10,11 +10,12 @@ use tempfile::TempDir;
 pub const HOMELAB: &str = env!("CARGO_BIN_EXE_homelab");
 
 /// What differs from run to run, and what stands in its place here.
-const FILTERS: [(&str, &str); 6] = [
+const FILTERS: [(&str, &str); 7] = [
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<time>"),
     (r"\bpid \d+", "pid <pid>"),
     (r"kill -INT \d+", "kill -INT <pid>"),
-    (r"\b\d+\.\ds\b", "<seconds>"),
+    (r" +\d+\.\ds\b", " <seconds>"),
+    (r"just now|\d+ minutes? ago", "<age>"),
     (r"127\.0\.0\.1:[1-9]\d{4}", "127.0.0.1:<port>"),
     (r"SHA256:[A-Za-z0-9+/]+", "SHA256:<fingerprint>"),
 ];

@@ -12,7 +12,18 @@ fn a_log_without_requests_is_empty_and_no_failure() {
         "sim log",
         "plan --sim playbooks/first.rhai -q",
         "sim log --mutating --last"
-    ]));
+    ]), @"
+    $ homelab sim log
+    $ homelab plan --sim playbooks/first.rhai -q
+    DRY RUN: nothing is changed
+
+    ok, 1 step: 1 ok
+    0 changes
+    took <seconds>
+    next: homelab run --sim playbooks/first.rhai
+    DRY RUN: nothing is changed
+    $ homelab sim log --mutating --last
+    ");
 }
 
 #[test]

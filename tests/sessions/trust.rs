@@ -13,7 +13,26 @@ fn a_key_is_shown_and_trusted_only_once_somebody_compared_it() {
     let hesitant = project.session(&["trust box"]);
     assert!(hesitant.contains(&sshd.fingerprint_shown(&project)), "{hesitant}");
     assert!(!project.root().join(".homelab/known_hosts").exists(), "nothing is trusted yet");
-    insta::assert_snapshot!(hesitant + &*project.session(&["trust box --yes", "trust box --yes"]));
+    let decided = project.session(&["trust box --yes", "trust box --yes"]);
+    insta::assert_snapshot!([hesitant, decided].concat(), @"
+    $ homelab trust box
+    box (127.0.0.1:<port>)
+      ssh-ed25519 SHA256:<fingerprint>
+    blocked
+
+      × box: nobody is here to compare the fingerprint
+      help: compare it with the host's own, seen on its console: `ssh-keygen -lf /
+            etc/ssh/ssh_host_ed25519_key.pub`; then run: homelab trust box --yes
+    [exit 4]
+    $ homelab trust box --yes
+    box (127.0.0.1:<port>)
+      ssh-ed25519 SHA256:<fingerprint>
+    trusted from now on, in .homelab/known_hosts
+    $ homelab trust box --yes
+    box (127.0.0.1:<port>)
+      ssh-ed25519 SHA256:<fingerprint>
+    this key is trusted already
+    ");
     let known = project.read(".homelab/known_hosts");
     assert_eq!(known.lines().count(), 1, "{known}");
     assert!(known.starts_with(&format!("[127.0.0.1]:{} ssh-ed25519 ", sshd.port)), "{known}");
