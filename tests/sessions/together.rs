@@ -29,7 +29,10 @@ fn a_second_run_is_told_who_is_at_work_and_one_that_was_killed_is_in_nobodys_way
     first.kill().expect("it is killed");
     first.wait().expect("it is gone");
     let status = project.ends("status", 0);
-    assert!(status.contains("in flight when its run was cut short") && status.contains("step 1"), "what was in flight is named:\n{status}");
+    assert!(
+        status.contains("in flight when its run was cut short") && status.contains("step 1"),
+        "what was in flight is named:\n{status}"
+    );
     project.write("playbooks/first.rhai", "step(\"1\", \"takes its time\", || info(\"done\"));");
     project.ends("run playbooks/first.rhai", 0);
 }
