@@ -1,17 +1,28 @@
 //! The command line: one file a command.
 
+pub mod check;
+pub mod completions;
+pub mod doc;
+pub mod env;
+pub mod history;
+pub mod new;
+mod print;
 pub mod run;
 mod seed;
 mod services;
+pub mod sim;
 mod stage;
+pub mod status;
+pub mod trust;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::error::{Error, exit};
+use crate::error::{Error, Result, exit};
 use crate::playbook::report::render;
+use crate::project::Project;
 use crate::screen::paint::ColorChoice;
 
 /// Brings Proxmox nodes, SSH hosts, GPUs and a Kubernetes cluster to the state that playbooks describe.
@@ -41,6 +52,34 @@ enum Command {
     Run(Box<run::Args>),
     /// Shows what `run` would change, and changes nothing
     Plan(Box<run::PlanArgs>),
+    /// Says what is wrong with playbooks, before anything is touched
+    Check(check::Args),
+    /// Shows the whole plan, each step with what became of it last
+    Status(status::Args),
+    /// Lists the runs of the past
+    History(history::HistoryArgs),
+    /// Tells the story of one run
+    Show(history::ShowArgs),
+    /// Explains what playbooks can call
+    Doc(doc::Args),
+    /// Says which variables are set, and where; never a value
+    Env,
+    /// Accepts the SSH host key of a machine
+    Trust(trust::Args),
+    /// The simulated homelab, apart from any run
+    #[command(subcommand)]
+    Sim(sim::Command),
+    /// Begins a project
+    New(new::Args),
+    /// Prints what a shell needs to complete commands
+    Completions(completions::Args),
+}
+
+impl Global {
+    /// The project that is named, or that this folder lies in.
+    fn project(&self) -> Result<Project> {
+        Project::of(self.project.as_deref().unwrap_or(Path::new(".")))
+    }
 }
 
 /// Runs the program.
@@ -63,11 +102,21 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> crate::error::Result<u8> {
+fn dispatch(cli: Cli) -> Result<u8> {
     let global = cli.global;
     match cli.command {
         Command::Run(args) => run::run(&args, &global),
         Command::Plan(args) => run::plan(&args, &global),
+        Command::Check(args) => check::run(&args, &global),
+        Command::Status(args) => status::run(&args, &global),
+        Command::History(args) => history::list(&args, &global),
+        Command::Show(args) => history::show(&args, &global),
+        Command::Doc(args) => doc::run(&args),
+        Command::Env => env::run(&global),
+        Command::Trust(args) => trust::run(&args, &global),
+        Command::Sim(command) => sim::run(&command, &global),
+        Command::New(args) => new::run(&args),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 
@@ -80,7 +129,7 @@ pub(crate) fn complain(error: &Error, color: ColorChoice) {
         ColorChoice::Auto => terminal.is_term() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     };
     let width = usize::from(terminal.size().1).clamp(60, 120);
-    eprint!("{}", render::render(error, width, colored, true));
+    eprintln!("{}", render::render(error, width, colored, true));
 }
 
 /// The definition of the command line, for completions and the reference.

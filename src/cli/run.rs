@@ -285,7 +285,8 @@ impl Session {
     }
 }
 
-fn ask_on_terminal(question: &str) -> bool {
+/// Asks a person. Everything but a clear yes is a no.
+pub(super) fn ask_on_terminal(question: &str) -> bool {
     eprint!("{question} [y/N] ");
     let mut answer = String::new();
     // Whoever closed the terminal did not say yes.

@@ -53,7 +53,7 @@ impl Stage {
     /// Opens the project and, where asked to, the simulated world.
     pub fn open(project: Project, args: &SimArgs) -> Result<Stage> {
         let runtime = runtime()?;
-        let sim = if args.sim { Some(runtime.block_on(start(&project, args))?) } else { None };
+        let sim = if args.sim { Some(runtime.block_on(start(&project, args, Ports::Any))?) } else { None };
         let dialler = sim.as_ref().map_or(Dialler::Direct, |sim| Dialler::Through(sim.gateway()));
         Ok(Stage {
             project,
@@ -97,7 +97,17 @@ pub(super) fn runtime() -> Result<Runtime> {
         .map_err(|error| Error::new(Class::Failed, "homelab: cannot start its threads").cause(error))
 }
 
-async fn start(project: &Project, args: &SimArgs) -> Result<Sim> {
+/// Where the simulated world listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ports {
+    /// Behind its gateway alone.
+    Any,
+    /// On a well-known port for each node's API and SSH, too.
+    Fixed,
+}
+
+/// Starts the simulated world of a project.
+pub(super) async fn start(project: &Project, args: &SimArgs, ports: Ports) -> Result<Sim> {
     let scenario = args.sim_scenario.as_deref().map(str::parse::<Scenario>).transpose()?.unwrap_or_default();
     let faults = args.sim_faults.as_deref().map(Faults::parse).transpose()?;
     Sim::start(SimConfig {
@@ -105,7 +115,7 @@ async fn start(project: &Project, args: &SimArgs) -> Result<Sim> {
         seed: seed::read(&project.root, scenario)?,
         session: format!("{}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id()),
         faults,
-        fixed_ports: false,
+        fixed_ports: ports == Ports::Fixed,
         pace: 1.0,
     })
     .await

@@ -2,7 +2,7 @@
 
 pub mod catalog;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use rhai::Engine;
@@ -89,14 +89,17 @@ impl<'a> Reference<'a> {
 
     /// Definitions for editors (`.d.rhai`).
     pub fn definitions(&self) -> String {
-        let lines = self.definitions.lines().map(|line| match line.rsplit_once(" -> ") {
-            Some((head, kind)) if !line.trim_start().starts_with("//") => {
-                let kind = catalog::clean_return(kind.trim_end_matches(';'));
-                if kind.is_empty() { format!("{head};") } else { format!("{head} -> {kind};") }
+        let mut text = String::new();
+        // Operators are written as ever; what they do with values of ours is nothing to complete.
+        for line in self.definitions.lines().filter(|line| !line.trim_start().starts_with("op ")) {
+            let line = definition(line);
+            // Nor are the empty lines around them.
+            if !(line.is_empty() && text.ends_with("\n\n")) {
+                text.push_str(&line);
+                text.push('\n');
             }
-            _ => line.to_owned(),
-        });
-        lines.collect::<Vec<_>>().join("\n") + "\n"
+        }
+        text
     }
 
     fn write_markdown(&self, text: &mut String, group: &[&Function]) {
@@ -114,8 +117,12 @@ impl<'a> Reference<'a> {
         }
     }
 
-    fn documented(&self) -> impl Iterator<Item = &Function> {
-        self.catalog.functions().iter().filter(|function| function.ours && function.is_callable())
+    /// What homelab brings and explains. What it brings without a word is a function of Rhai's that it made stricter.
+    pub fn documented(&self) -> impl Iterator<Item = &Function> {
+        let ours = || self.catalog.functions().iter().filter(|function| function.ours && function.is_callable());
+        let explained: BTreeSet<String> =
+            ours().filter(|function| !function.doc.is_empty()).map(Function::written).collect();
+        ours().filter(move |function| explained.contains(&function.written()))
     }
 
     /// The options of a function.
@@ -132,6 +139,21 @@ pub fn options_of<'a>(schemas: &'a Schemas, function: &Function) -> Option<&'a S
         return schemas.get(typed.as_str()).or_else(|| schemas.get(function.name.as_str()));
     }
     schemas.get(function.written().as_str())
+}
+
+/// A line of the definitions without the result around what comes back.
+fn definition(line: &str) -> String {
+    match line.rsplit_once(" -> ") {
+        Some((head, kind)) if !line.trim_start().starts_with("//") => {
+            match catalog::clean_return(kind.trim_end_matches(';')).as_str() {
+                "" => format!("{head};"),
+                // Rhai shortens a result of anything to this.
+                "EvalAltResult>>" => format!("{head} -> ?;"),
+                kind => format!("{head} -> {kind};"),
+            }
+        }
+        _ => line.to_owned(),
+    }
 }
 
 fn answers_to(function: &Function, name: &str) -> bool {

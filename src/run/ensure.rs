@@ -62,7 +62,10 @@ pub fn ensure_as(resource: &dyn Resource, wish: Wish) -> Result<Outcome> {
 
 /// Reads a fact on behalf of a script. What a dry run cannot see any more is unknown to it.
 pub fn read(fact: &dyn Fact) -> Result<State> {
-    scope::require(&[Phase::Script, Phase::Read, Phase::Change], &format!("reading {}", fact.address()))?;
+    scope::require(
+        &[Phase::Script, Phase::Read, Phase::Change, Phase::Rehearse],
+        &format!("reading {}", fact.address()),
+    )?;
     let run = scope::run()?;
     let cell = fact.cell();
     let fog = scope::with(|branch| {

@@ -203,6 +203,16 @@ fn is_hash_of_any(hashed: &str, names: &[String]) -> Option<bool> {
     Some(names.iter().any(|name| hmac.clone().chain_update(name).verify_slice(&hash).is_ok()))
 }
 
+/// Whether a key is trusted already. One that contradicts what is known, or that is revoked, is an error.
+pub fn is_trusted(target: &Target, shown: &PublicKey) -> Result<bool> {
+    let known = KnownHosts::of(target)?;
+    match known.judge(shown) {
+        Verdict::Trusted => Ok(true),
+        Verdict::Unknown | Verdict::OnlyAuthority(_) => Ok(false),
+        Verdict::Changed(_) | Verdict::Revoked(_) => known.verify(target, shown).map(|()| true),
+    }
+}
+
 /// How people compare keys: the kind and the SHA-256 fingerprint, as `ssh-keygen -l` prints it.
 pub fn fingerprint(key: &PublicKey) -> String {
     format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))

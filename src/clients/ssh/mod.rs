@@ -23,12 +23,12 @@ mod live_command_tests;
 #[cfg(all(test, unix))]
 mod live_tests;
 #[cfg(all(test, unix))]
-mod sshd;
+pub(crate) mod sshd;
 
 pub use command::{Become, Command, Exit, OnOutput, Output, Stream};
 pub use connection::{Connection, PROBE_TIMEOUT};
 pub use files::Upload;
-pub use known_hosts::{append_known_host, fingerprint};
+pub use known_hosts::{append_known_host, fingerprint, is_trusted};
 pub use pool::Pool;
 pub use quote::{quote, quote_all};
 pub use target::{Environment, Options, Passphrase, Target};

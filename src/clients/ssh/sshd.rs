@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{Environment, Options, Passphrase, PublicKey, Target, append_known_host};
 
 /// A server on a free port of the loopback, which ends with the value.
-pub(super) struct Sshd {
+pub(crate) struct Sshd {
     process: Child,
     folder: TempDir,
     pub port: u16,
@@ -120,7 +120,7 @@ fn public_half(key: &Path) -> PathBuf {
 }
 
 /// The public half of a generated key.
-pub(super) fn public_key(key: &Path) -> PublicKey {
+pub(crate) fn public_key(key: &Path) -> PublicKey {
     PublicKey::from_openssh(read(&public_half(key)).trim()).expect("ssh-keygen writes sound keys")
 }
 
@@ -131,13 +131,13 @@ fn generate_key(path: &Path, kind: &str, passphrase: &str) {
 }
 
 /// Who runs the tests: the only user a server of theirs can let in.
-pub(super) fn user() -> String {
+pub(crate) fn user() -> String {
     let output = Command::new("id").arg("-un").output().expect("id is there");
     String::from_utf8_lossy(&output.stdout).trim().to_string()
 }
 
 /// A home folder with an empty `.ssh`.
-pub(super) struct Home {
+pub(crate) struct Home {
     folder: TempDir,
     agent: Option<Agent>,
 }
@@ -202,7 +202,7 @@ impl Home {
 }
 
 /// Calls a server `vm`.
-pub(super) fn options(server: &Sshd) -> Options {
+pub(crate) fn options(server: &Sshd) -> Options {
     let address = Some("127.0.0.1".to_string());
     Options { name: "vm".to_string(), address, port: Some(server.port), ..Options::default() }
 }

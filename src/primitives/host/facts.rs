@@ -15,7 +15,7 @@ use crate::script::failure::fail;
 
 /// How long it is up is not among them: that is another each time, and a plan notes what it read to tell later whether
 /// the world has changed. When it was booted is.
-const SCRIPT: &str = r#"say() { printf '%s %s\n' "$1" "$2"; }
+pub(super) const SCRIPT: &str = r#"say() { printf '%s %s\n' "$1" "$2"; }
 say hostname "$(uname -n)"
 say kernel "$(uname -r)"
 say arch "$(uname -m)"
@@ -76,7 +76,7 @@ impl Fact for Facts {
 }
 
 /// Every fact is there; `()` where the host does not tell.
-fn parse(text: &str) -> Map {
+pub(super) fn parse(text: &str) -> Map {
     let (facts, os_release) = text.split_once("\n\n").unwrap_or((text, ""));
     let told = |name: &str| {
         let line = facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -19,6 +19,17 @@ pub mod run;
 pub mod trust;
 pub mod wait;
 
+#[cfg(all(test, unix))]
+mod bench;
+#[cfg(all(test, unix))]
+mod command_tests;
+#[cfg(all(test, unix))]
+mod file_tests;
+#[cfg(all(test, unix))]
+mod plan_tests;
+#[cfg(test)]
+mod sim_tests;
+
 pub use connect::{BecomeOption, HostOptions};
 pub use directory::DirectoryOptions;
 pub use file::FileOptions;

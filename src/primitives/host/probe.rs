@@ -99,7 +99,7 @@ impl Look {
         format!(
             r#"p={path}
 s=$(stat {follow}-c 'stat %a %u %g %s %U %G' -- "$p" 2>&1) || s=$(ls -ld {follow}-- "$p" 2>&1) || case $s in
-*': No such file or directory') if [ -d "$(dirname -- "$p")" ]; then echo absent; else echo nofolder; fi; exit 0;;
+*': No such file or directory') if [ -d "${{p%/*}}/" ]; then echo absent; else echo nofolder; fi; exit 0;;
 *) printf '%s\n' "$s" >&2; exit 1;;
 esac
 printf '%s\n' "$s" | head -n 1

@@ -1,0 +1,161 @@
+//! `homelab sim`: the simulated homelab, apart from any run.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::run::Output;
+use super::stage::{self, Ports, SimArgs};
+use super::{Global, print};
+use crate::error::{Class, Error, Result, exit};
+use crate::project::Project;
+use crate::run::lock::{Holder, Lock};
+use crate::sim::{self, Entry, FixedPort, Sim};
+
+/// What is done with the simulated homelab.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Command {
+    /// Keeps it up for other clients (curl, ssh, proxmoxer) until Ctrl-C
+    Serve(ServeArgs),
+    /// Forgets it: the next run begins with a new one
+    Reset,
+    /// Shows the requests that it was asked
+    Log(LogArgs),
+}
+
+/// How it is served.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServeArgs {
+    /// What a simulated world that does not exist yet begins with: `plan` (what comes before the playbook is there) or
+    /// `bare` (three fresh nodes)
+    #[arg(long, value_name = "NAME")]
+    pub sim_scenario: Option<String>,
+    /// Injects faults, as in `seed=7,rate=0.05`
+    #[arg(long, value_name = "FAULTS")]
+    pub sim_faults: Option<String>,
+}
+
+/// Which requests are shown.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LogArgs {
+    /// Only those that change something
+    #[arg(long)]
+    pub mutating: bool,
+    /// Only those of the last run
+    #[arg(long)]
+    pub last: bool,
+    /// `human` for people, `json` for programs: one request a line
+    #[arg(long, value_enum, default_value = "human")]
+    pub output: Output,
+}
+
+/// Runs `homelab sim`.
+pub fn run(command: &Command, global: &Global) -> Result<u8> {
+    let project = global.project()?;
+    match command {
+        Command::Serve(args) => serve(&project, args),
+        Command::Reset => reset(&project),
+        Command::Log(args) => log(&project, args),
+    }
+}
+
+fn serve(project: &Project, args: &ServeArgs) -> Result<u8> {
+    let _lock = lock(project, "sim serve")?;
+    let runtime = stage::runtime()?;
+    runtime.block_on(async {
+        let args = SimArgs {
+            sim: true,
+            sim_scenario: args.sim_scenario.clone(),
+            sim_faults: args.sim_faults.clone(),
+            sim_answer_manual: false,
+        };
+        let sim = stage::start(project, &args, Ports::Fixed).await?;
+        print::text(&served(&sim, project))?;
+        let ended = end_asked_for().await;
+        // What the world holds is kept, however the waiting ended.
+        sim.stop().await.and(ended)
+    })?;
+    print::text("stopped; the simulated world is kept\n")?;
+    Ok(exit::DONE)
+}
+
+/// Waits for Ctrl-C, or for a service manager that wants it to end.
+async fn end_asked_for() -> Result<()> {
+    let deaf = |error| Error::new(Class::Failed, "homelab: cannot listen for signals").cause(error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(deaf)?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed.map_err(deaf),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+fn served(sim: &Sim, project: &Project) -> String {
+    let mut nodes: BTreeMap<&str, Vec<&FixedPort>> = BTreeMap::new();
+    for port in sim.fixed_ports() {
+        nodes.entry(&port.node).or_default().push(port);
+    }
+    let mut text = "the simulated homelab is up, until Ctrl-C\n".to_owned();
+    for (node, ports) in nodes {
+        let places = ports.iter().map(|port| match port.service {
+            "api" => format!("https://{}", port.address),
+            service => format!("{service} {}", port.address),
+        });
+        let _ = writeln!(text, "  {node}  {}", places.collect::<Vec<_>>().join("  "));
+    }
+    let _ = writeln!(text, "  everything, by its own address: HTTP CONNECT through {}", sim.gateway());
+    let _ = writeln!(text, "  credentials: {}", project.simulator().join("envrc").display());
+    let _ = writeln!(text, "  certificate authority: {}", sim.authority().display());
+    text
+}
+
+fn reset(project: &Project) -> Result<u8> {
+    let _lock = lock(project, "sim reset")?;
+    sim::reset(&project.simulator())?;
+    print::text("the simulated world is forgotten; the next run with --sim begins a new one\n")?;
+    Ok(exit::DONE)
+}
+
+fn lock(project: &Project, doing: &str) -> Result<Lock> {
+    Lock::acquire(&project.lock(), &Holder::this_process(doing))
+}
+
+fn log(project: &Project, args: &LogArgs) -> Result<u8> {
+    let entries = sim::read_log(&project.simulator(), args.last, args.mutating)?;
+    let zone = TimeZone::system();
+    let mut text = String::new();
+    for entry in &entries {
+        text.push_str(&match args.output {
+            Output::Human => line(entry, &zone),
+            // Every part of an entry has text keys, which is all that could go wrong.
+            Output::Json => serde_json::to_string(entry).unwrap_or_default(),
+        });
+        text.push('\n');
+    }
+    print::text(&text)?;
+    Ok(exit::DONE)
+}
+
+fn line(entry: &Entry, zone: &TimeZone) -> String {
+    let at = i64::try_from(entry.at).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+    let at = at.map(|at| at.to_zoned(zone.clone()).strftime("%F %T").to_string()).unwrap_or_default();
+    let mark = if entry.mutating { "*" } else { " " };
+    let Entry { kind, target, method, path, status, .. } = entry;
+    let mut line = format!("{at} {mark} {kind:<7}  {target}  {method} {path}");
+    for (name, value) in &entry.params {
+        let _ = write!(line, " {name}={value}");
+    }
+    let _ = write!(line, "  {status}");
+    visible(&line)
+}
+
+/// A request may hold anything; on a terminal it is one line of plain text.
+fn visible(text: &str) -> String {
+    let show = |character: char| match character {
+        character if character.is_control() => character.escape_default().collect::<String>(),
+        character => character.to_string(),
+    };
+    text.chars().map(show).collect()
+}

@@ -1,0 +1,14 @@
+//! What people see: the program is run in a project of its own, and what it says is kept here, word for word.
+
+mod check;
+mod doc;
+mod env;
+mod house;
+mod look_back;
+mod new;
+mod phase3;
+mod project;
+mod sim;
+mod together;
+mod trust;
+mod watch;
