@@ -9,12 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rhai::{AST, Dynamic, Engine, Position, Scope};
 
 use super::modules::Resolver;
+use super::reference::catalog::Catalog;
+use super::report;
 use super::rewrite::rewrite;
-use super::sources::{Source, Sources, span};
+use super::sources::{Source, Sources};
 use super::{language, rewrite_nodes, rewrite_top, strict, strict_lift, strict_text};
-use crate::error::{Class, Error, Label, Result};
+use crate::error::{Class, Error, Result};
 use crate::run::deferral::Deferral;
 use crate::script::failure::fail;
+use crate::script::places::Places;
 use crate::script::{self, RhaiResult};
 
 pub use super::rewrite_top::OnDeferred;
@@ -86,13 +89,9 @@ fn interrupted() -> Error {
 /// Compiles a script. `name` is what positions and reports call it.
 pub fn compile(engine: &Engine, name: &str, text: &str) -> Result<Compiled> {
     let mut original = engine.compile(without_shebang(text)).map_err(|error| {
-        let label = Label {
-            file: name.to_owned(),
-            text: text.into(),
-            span: span(text, error.position()),
-            note: "here".to_owned(),
-        };
-        Error::new(Class::Script, format!("{name}: {}", lower_first(&error.err_type().to_string()))).at(label)
+        let places = Places::default();
+        places.insert_text(name, text);
+        report::syntax(&error, name, &places, &Catalog::from_engine(engine).unwrap_or_default())
     })?;
     original.set_source(name);
     let rewritten = rewrite(&original);
@@ -106,11 +105,6 @@ fn without_shebang(text: &str) -> String {
     }
     let end = text.find('\n').unwrap_or(text.len());
     format!("{}{}", " ".repeat(end), &text[end..])
-}
-
-fn lower_first(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
 
 /// Reads, compiles and records a playbook. `path` is its file; its name is the path within the project.

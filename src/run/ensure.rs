@@ -233,7 +233,7 @@ fn rehearse(resource: &dyn Resource, difference: &Difference) -> Result<()> {
 
 /// A created object is open: what the other system fills in is unknown, not missing.
 fn with_fills(resource: &dyn Resource, difference: &Difference, address: &str) -> State {
-    let mut after = difference.want.clone();
+    let mut after = resource.expect(difference);
     if difference.have != State::Absent {
         return after;
     }
