@@ -18,7 +18,8 @@ use crate::error::{Class, Error, Result};
 use crate::primitives;
 use crate::run::deferral::Deferral;
 use crate::run::event::{ErrorReport, Level};
-use crate::run::scope;
+use crate::run::overlay::Spread;
+use crate::run::{scope, steps};
 use crate::script::context::{Context, RealmHook, Services};
 use crate::script::places::Places;
 
@@ -186,6 +187,8 @@ fn build(root: &Path, services: &Services, sources: &Sources, cancel: &Arc<Atomi
 fn say_deferred(deferral: &Deferral, source: Option<&str>, position: Position) {
     let place = format!("{}:{}", source.unwrap_or("playbook"), position.line().unwrap_or_default());
     let text = format!("deferred: {place} needs {}", deferral.needs.origin());
+    // Nobody can tell what the line reaches.
+    let _ = steps::defer_here(&format!("the deferred line {place}"), &Spread::Everywhere);
     let _ = scope::say(Level::Warn, text);
 }
 

@@ -1,11 +1,11 @@
 //! One run: how it works, what it has seen and done so far, and whom it tells.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::event::{Change, Event, Mode, SCHEMA_VERSION, Subscriber, What};
+use super::event::{Event, Mode, SCHEMA_VERSION, Subscriber, What};
 use super::interrupt::Interrupt;
 use super::resource::{Cell, Wish};
 use super::secret::Redactor;
@@ -74,6 +74,8 @@ pub struct Run {
     busy_cells: (Mutex<HashSet<Cell>>, Condvar),
 }
 
+pub use super::fidelity::Done;
+
 /// What a run remembers for its end.
 #[derive(Default)]
 pub struct Record {
@@ -81,8 +83,16 @@ pub struct Record {
     pub wishes: Vec<Wish>,
     /// The last proven state of each cell (in a real run).
     pub proven: HashMap<Cell, (State, String)>,
-    /// The changes made or planned, each with its step.
-    pub changes: Vec<(Change, Option<String>)>,
+    /// The changes made or planned.
+    pub changes: Vec<Done>,
+    /// The things whose change failed.
+    pub failed: BTreeSet<String>,
+    /// The things that a plan found as they should be, through fog.
+    pub in_fog: BTreeSet<String>,
+    /// How often something was notified of the same changes in the same step.
+    pub notified: HashMap<String, usize>,
+    /// The API paths that scripted resources read, each with the address of the first.
+    pub scripted_reads: BTreeMap<String, String>,
     /// Digest of the first read of each cell.
     pub digests: BTreeMap<String, String>,
     /// Errors that a step has shown already.

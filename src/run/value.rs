@@ -115,6 +115,17 @@ impl Value {
         })
     }
 
+    /// Whether a text or key somewhere inside contains these words; secrets are looked into.
+    pub fn mentions(&self, words: &str) -> bool {
+        match self {
+            Value::Text(text) => text.contains(words),
+            Value::Secret(secret) => secret.expose().contains(words),
+            Value::List(items) => items.iter().any(|item| item.mentions(words)),
+            Value::Map(map) => map.iter().any(|(key, item)| key.contains(words) || item.mentions(words)),
+            _ => false,
+        }
+    }
+
     /// Whether a secret is somewhere inside.
     pub fn holds_secret(&self) -> bool {
         match self {
@@ -192,12 +203,12 @@ impl State {
         }
     }
 
-    /// As a script sees it: `()` when absent.
+    /// As a script sees it: `()` when absent, and where that is not known, an unknown that may be `()`.
     pub fn into_value(self) -> Value {
         match self {
             State::Absent => Value::Null,
             State::Here(value) => value,
-            State::Unknown(unknown) => Value::Unknown(unknown),
+            State::Unknown(unknown) => Value::Unknown(unknown.maybe_absent()),
         }
     }
 }

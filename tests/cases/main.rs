@@ -5,3 +5,17 @@
 mod common;
 
 mod basics;
+mod commands;
+mod consent;
+mod fidelity;
+mod fights;
+mod fog;
+mod machines;
+mod notify;
+mod parallel;
+mod scripted;
+mod secrets;
+mod steps;
+mod stops;
+mod unknowns;
+mod waiting;
