@@ -44,6 +44,9 @@ pub fn join(branches: Vec<Branch>) -> Result<()> {
                 base_frame.pending = base_frame.pending.take().or_else(|| frame.pending.clone());
                 base_frame.after_failure = base_frame.after_failure.take().or_else(|| frame.after_failure.clone());
             }
+            if let (true, Some(failure)) = (base.frames.is_empty(), branch.after_failure()) {
+                base.note_failure(failure);
+            }
             base.seen.extend(branch.seen);
             base.overlay.absorb(&start, branch.overlay, branch.written.keys().cloned());
             base.written.extend(branch.written);

@@ -101,7 +101,7 @@ fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> 
     let view = look(run, resource, &cell)?;
     let wanted = want(resource, &view.state)?;
     let Some(difference) = Difference::between(&view.state, &wanted) else {
-        return unchanged(run, resource, wish, view.state, view.fog);
+        return unchanged(run, resource, wish, view.state.with_secrets_of(&wanted), view.fog);
     };
     let action = resource.action(&difference);
     let destroys = consent::check_destruction(resource, &difference)?;
@@ -121,8 +121,9 @@ fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> 
         destroys: destroys.is_some(),
     };
     let diff = change.diff.clone();
-    run.record().changes.push(Done { change: change.clone(), steps: scope::with(|branch| branch.steps())? });
-    run.emit(What::ChangePlanned { change, step: scope::step() })?;
+    if note_planned(run, resource, &change)? {
+        run.emit(What::ChangePlanned { change, step: scope::step() })?;
+    }
     let after = with_fills(resource, &difference, &address);
     believe(resource, &difference, cell, &after, view.touched)?;
     remember(run, resource, wish, &after);
@@ -131,6 +132,21 @@ fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> 
         Mark::Maybe | Mark::Fog => Changed::Maybe(Unknown::from_origin(&address)),
     };
     Ok(Outcome { address, changed, action: Some(action), before: view.state, after, diff })
+}
+
+/// Notes a planned change, unless another branch of `parallel` has planned the very same: the run will make it once.
+fn note_planned(run: &Run, resource: &dyn Resource, change: &Change) -> Result<bool> {
+    let done = Done { change: change.clone(), steps: scope::with(|branch| branch.steps())? };
+    let same = |known: &Done| {
+        let known = &known.change;
+        known.address == change.address && known.action == change.action && known.diff == change.diff
+    };
+    let mut record = run.record();
+    if resource.owns_cell() && record.changes.iter().any(same) {
+        return Ok(false);
+    }
+    record.changes.push(done);
+    Ok(true)
 }
 
 /// How sure a planned change is, and why not surer.
@@ -230,7 +246,7 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
     let before = look(run, resource, &cell)?.state;
     let wanted = want(resource, &before)?;
     let Some(difference) = Difference::between(&before, &wanted) else {
-        return unchanged(run, resource, wish, before, None);
+        return unchanged(run, resource, wish, before.with_secrets_of(&wanted), None);
     };
     consent::refuse_unknowns(&address, &difference)?;
     consent::refuse_destruction(run, resource, &difference)?;
@@ -257,9 +273,7 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
         Ok(done) => done,
         Err(error) => {
             run.record().failed.insert(address.clone());
-            scope::with(|branch| {
-                branch.frames.iter_mut().for_each(|frame| frame.after_failure = Some(address.clone()))
-            })?;
+            scope::with(|branch| branch.note_failure(&address))?;
             return Err(error);
         }
     };
@@ -270,18 +284,22 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
     Ok(Outcome { address, changed: Changed::Yes, action: Some(action), before, after, diff })
 }
 
-/// Makes the change and reads again to prove it.
+/// Makes the change and reads again to prove it. Both belong to the change in flight.
 fn carry_out(run: &Run, resource: &dyn Resource, difference: &Difference, id: u64) -> Result<(State, Map)> {
     let outer = scope::with(|branch| branch.change.replace(id))?;
-    let done = scope::in_phase(Phase::Change, || resource.change(difference, &Writer::new()));
+    let done = change_and_prove(run, resource, difference);
     scope::with(|branch| branch.change = outer)?;
-    let revealed = done?;
+    done
+}
+
+fn change_and_prove(run: &Run, resource: &dyn Resource, difference: &Difference) -> Result<(State, Map)> {
+    let revealed = scope::in_phase(Phase::Change, || resource.change(difference, &Writer::new()))?;
     if !resource.owns_cell() {
         return Ok((difference.want.clone(), revealed));
     }
     let (after, _) = read_world(run, resource, &resource.cell())?;
     prove(resource, &after)?;
-    Ok((after, revealed))
+    Ok((after.with_secrets_of(&difference.want), revealed))
 }
 
 /// The other system's OK is not taken for the truth: what is there now must be what is wanted.

@@ -83,6 +83,7 @@ pub struct Branch {
     pub doubt: Option<Unknown>,
     /// Whether a handle was made here.
     pub made_handle: bool,
+    after_failure: Option<String>,
 }
 
 /// What a read met on its way.
@@ -117,6 +118,7 @@ impl Branch {
             rehearsed: None,
             doubt: None,
             made_handle: false,
+            after_failure: None,
         }
     }
 
@@ -126,8 +128,10 @@ impl Branch {
             overlay: self.overlay.clone(),
             frames: self.frames.clone(),
             phase: self.phase,
+            change: self.change,
             rehearsed: self.rehearsed.clone(),
             doubt: self.doubt.clone(),
+            after_failure: self.after_failure.clone(),
             ..Branch::root(Arc::clone(&self.run))
         }
     }
@@ -137,9 +141,17 @@ impl Branch {
         self.frames.iter().map(|frame| frame.id.clone()).collect()
     }
 
-    /// The change that failed and was caught in this step, after which no plan foretells anything.
+    /// Notes that a change failed. Should the script catch that, no plan can know what it does then.
+    pub fn note_failure(&mut self, address: &str) {
+        self.frames.iter_mut().for_each(|frame| frame.after_failure = Some(address.to_owned()));
+        if self.frames.is_empty() {
+            self.after_failure = Some(address.to_owned());
+        }
+    }
+
+    /// The change that failed and was caught in this step, or outside any.
     pub fn after_failure(&self) -> Option<&str> {
-        self.frames.iter().find_map(|frame| frame.after_failure.as_deref())
+        self.frames.iter().find_map(|frame| frame.after_failure.as_deref()).or(self.after_failure.as_deref())
     }
 
     /// Notes a change, made or planned.
@@ -253,7 +265,7 @@ pub fn recover() {
 /// Whether a script may be ended right here when the run is asked to end: a change in flight is finished first, unless
 /// that is asked twice.
 pub fn may_end_here() -> bool {
-    with(|branch| branch.phase != Phase::Change || branch.run.interrupt.urgency() == Urgency::Now).unwrap_or(true)
+    with(|branch| branch.change.is_none() || branch.run.interrupt.urgency() == Urgency::Now).unwrap_or(true)
 }
 
 /// Runs a part of the script that the real run may leave out. What it plans is believed inside, and unknown afterwards.
@@ -287,7 +299,7 @@ pub fn require(allowed: &[Phase], doing: &str) -> Result<()> {
 /// Waits for an answer. A read ends at the first Ctrl-C, a change in flight only at the second.
 pub fn wait<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
     let (run, least) = with(|branch| {
-        let least = if branch.phase == Phase::Change { Urgency::Now } else { Urgency::Finish };
+        let least = if branch.change.is_some() { Urgency::Now } else { Urgency::Finish };
         (Arc::clone(&branch.run), least)
     })?;
     run.runtime.block_on(async {
@@ -323,6 +335,7 @@ pub fn stale_path(path: &str) -> Result<Option<Unknown>> {
         branch.notes.fog = branch.notes.fog.take().or(fog);
         stale
     })
+    .map(|stale| stale.map(Unknown::maybe_absent))
 }
 
 /// The machine behind a name or address, where this dry run has only planned it. An error where it planned its end.

@@ -126,6 +126,24 @@ impl Value {
         }
     }
 
+    fn with_secrets_of(self, wanted: &Value) -> Self {
+        match (self, wanted) {
+            (Value::Text(text), Value::Secret(secret)) if secret.expose() == text => Value::Secret(secret.clone()),
+            (Value::List(items), Value::List(wanted)) if items.len() == wanted.len() => {
+                let pairs = items.into_iter().zip(wanted);
+                Value::List(pairs.map(|(item, wanted)| item.with_secrets_of(wanted)).collect())
+            }
+            (Value::Map(map), Value::Map(wanted)) => {
+                let keep = |(key, item): (String, Value)| match wanted.get(&key) {
+                    Some(wanted) => (key, item.with_secrets_of(wanted)),
+                    None => (key, item),
+                };
+                Value::Map(map.into_iter().map(keep).collect())
+            }
+            (value, _) => value,
+        }
+    }
+
     /// Whether a secret is somewhere inside.
     pub fn holds_secret(&self) -> bool {
         match self {
@@ -200,6 +218,15 @@ impl State {
         match self {
             State::Here(value) => Some(value),
             _ => None,
+        }
+    }
+
+    /// The same, where what was written as a secret is secret still, although it was read back as plain text.
+    #[must_use]
+    pub fn with_secrets_of(self, wanted: &State) -> Self {
+        match (self, wanted) {
+            (State::Here(found), State::Here(wanted)) => State::Here(found.with_secrets_of(wanted)),
+            (state, _) => state,
         }
     }
 

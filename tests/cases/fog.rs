@@ -8,9 +8,9 @@ const DECIDES_ON_WEB: &str = r#"
     let api = world::api();
     let web = world::host("web");
     let db = world::host("db");
-    let unk = api.token(#{ name: "ci" }).after.secret;
+    let unk = api.vm(#{ name: "n9" }).after.ip;
     step("decides", "a decision", || {
-        if unk.contains("tiger") { web.file(#{ path: "/etc/a", content: "new" }) }
+        if unk.contains("10.0") { web.file(#{ path: "/etc/a", content: "new" }) }
     });
 "#;
 
@@ -25,7 +25,7 @@ fn what_a_deferred_step_may_write_cannot_be_read_and_is_planned_in_fog() {
     );
     let planned = lab.plan(&playbook);
     assert_eq!(planned.statuses()["reads"], Status::Deferred);
-    assert_eq!(planned.planned(), ["create api:token:ci", "~ create web:file:/etc/b"]);
+    assert_eq!(planned.planned(), ["create api:vm:n9", "~ create web:file:/etc/b"]);
     let because = planned.changes()[1].because.clone();
     assert_eq!(because.as_deref(), Some("after the deferred step reads"));
     lab.run(&playbook).ended_well();
@@ -42,7 +42,7 @@ fn fog_is_as_wide_as_the_handles_that_the_deferred_step_captured() {
         "#
     );
     let planned = lab.plan(&playbook);
-    assert_eq!(planned.planned(), ["create api:token:ci", "create db:file:/a", "~ create web:file:/b"]);
+    assert_eq!(planned.planned(), ["create api:vm:n9", "create db:file:/a", "~ create web:file:/b"]);
     let done = lab.run(&playbook);
     let fidelity = done.fidelity();
     assert_eq!((fidelity.sure, fidelity.sure_met), (2, 2), "{fidelity:?}");
@@ -57,13 +57,13 @@ fn a_handle_in_a_captured_closure_counts_as_captured() {
         let api = world::api();
         let web = world::host("web");
         let db = world::host("db");
-        let unk = api.token(#{ name: "ci" }).after.secret;
+        let unk = api.vm(#{ name: "n9" }).after.ip;
         let write = || web.file(#{ path: "/a", content: "x" });
-        step("decides", "a decision", || { db.read("/x"); if unk.contains("tiger") { write.call() } });
+        step("decides", "a decision", || { db.read("/x"); if unk.contains("10.0") { write.call() } });
         step("web", "here", || web.file(#{ path: "/b", content: "x" }));
         "#,
     );
-    assert_eq!(planned.planned(), ["create api:token:ci", "~ create web:file:/b"]);
+    assert_eq!(planned.planned(), ["create api:vm:n9", "~ create web:file:/b"]);
 }
 
 #[test]
@@ -73,12 +73,12 @@ fn a_handle_made_inside_a_deferred_step_may_reach_anything() {
         let api = world::api();
         let web = world::host("web");
         let db = world::host("db");
-        let unk = api.token(#{ name: "ci" }).after.secret;
+        let unk = api.vm(#{ name: "n9" }).after.ip;
         step("decides", "a decision", || { web.read("/x"); let own = world::host("db"); if unk == "x" { own.read("/a") } });
         step("db", "there", || db.file(#{ path: "/b", content: "x" }));
         "#,
     );
-    assert_eq!(planned.planned(), ["create api:token:ci", "~ create db:file:/b"]);
+    assert_eq!(planned.planned(), ["create api:vm:n9", "~ create db:file:/b"]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_thing_found_unchanged_in_fog_is_no_promise() {
     );
     let lab = lab.with_file("web", "/etc/b", "b");
     let planned = lab.plan(&playbook);
-    assert_eq!(planned.planned(), ["create api:token:ci"]);
+    assert_eq!(planned.planned(), ["create api:vm:n9"]);
     assert_eq!(planned.statuses()["branch"], Status::Deferred, "what lies in the fog may undo it before");
     let done = lab.run(&playbook);
     assert!(done.fidelity().misses.is_empty(), "{:?}", done.fidelity());
@@ -104,11 +104,11 @@ fn what_comes_unplanned_where_the_plan_looked_through_fog_is_no_miss() {
     let playbook = r#"
         let api = world::api();
         let web = world::host("web");
-        let unk = api.token(#{ name: "ci" }).after.secret;
-        step("decides", "a decision", || if unk.contains("tiger") { web.run("set /etc/a other", #{ provides: [] }) });
+        let unk = api.vm(#{ name: "n9" }).after.ip;
+        step("decides", "a decision", || if unk.contains("10.0") { web.run("set /etc/a other", #{ provides: [] }) });
         web.file(#{ path: "/etc/a", content: "settled" });
     "#;
-    assert_eq!(lab.plan(playbook).planned(), ["create api:token:ci"]);
+    assert_eq!(lab.plan(playbook).planned(), ["create api:vm:n9"]);
     let done = lab.run(playbook);
     assert_eq!(done.done().last().map(String::as_str), Some("update web:file:/etc/a"));
     assert!(done.fidelity().misses.is_empty(), "{:?}", done.fidelity());
@@ -120,9 +120,9 @@ fn a_step_inside_a_deferred_step_belongs_to_it() {
     let playbook = r#"
         let api = world::api();
         let web = world::host("web");
-        let unk = api.token(#{ name: "ci" }).after.secret;
+        let unk = api.vm(#{ name: "n9" }).after.ip;
         step("outer", "a decision", || {
-            if unk.contains("tiger") { step("inner", "what comes of it", || web.file(#{ path: "/a", content: "x" })) }
+            if unk.contains("10.0") { step("inner", "what comes of it", || web.file(#{ path: "/a", content: "x" })) }
         });
     "#;
     let (_, done) = lab.converges(playbook);
@@ -134,7 +134,7 @@ fn a_raw_read_of_an_api_in_fog_is_unknown() {
     let planned = Lab::new().with_object("/vms/n1", serde_json::json!({ "name": "n1" })).plan(
         r#"
         let api = world::api();
-        let unk = api.token(#{ name: "ci" }).after.secret;
+        let unk = api.vm(#{ name: "n9" }).after.ip;
         step("decides", "a decision", || if unk == "x" { api.remove("/vms/n1") });
         step("reads", "it reads", || if api.get("/vms/n1") == () { info("gone") });
         "#,
@@ -154,5 +154,5 @@ fn a_scripted_resource_that_reads_through_fog_is_planned_in_fog() {
         }}));
         "#
     ));
-    assert_eq!(planned.planned(), ["create api:token:ci", "~ create both"]);
+    assert_eq!(planned.planned(), ["create api:vm:n9", "~ create both"]);
 }

@@ -38,9 +38,9 @@ fn a_branch_that_cannot_be_decided_defers_alone() {
     let playbook = r#"
         let api = world::api();
         let web = world::host("web");
-        let unk = api.token(#{ name: "ci" }).after.secret;
+        let unk = api.vm(#{ name: "n9" }).after.ip;
         let results = parallel([1, 2, 3], |n| {
-            if n == 2 && unk.contains("tiger") { web.file(#{ path: "/two", content: "x" }); return "two" }
+            if n == 2 && unk.contains("10.0") { web.file(#{ path: "/two", content: "x" }); return "two" }
             web.file(#{ path: `/f${n}`, content: "x" });
             "other"
         });
@@ -51,7 +51,7 @@ fn a_branch_that_cannot_be_decided_defers_alone() {
     planned.ended_well();
     assert_eq!(planned.statuses()["first"], Status::Ok);
     assert_eq!(planned.statuses()["second"], Status::Deferred);
-    assert_eq!(lab.parallel_plan(playbook), ["create api:token:ci", "create web:file:/f1", "create web:file:/f3"]);
+    assert_eq!(lab.parallel_plan(playbook), ["create api:vm:n9", "create web:file:/f1", "create web:file:/f3"]);
     let done = lab.run(playbook);
     done.ended_well();
     assert!(done.fidelity().misses.is_empty(), "{:?}", done.fidelity());
@@ -64,7 +64,7 @@ fn the_pending_flag_of_one_branch_is_not_anothers() {
     let planned = lab.plan(
         r#"
         let api = world::api();
-        let unk = api.token(#{ name: "ci" }).after.secret;
+        let unk = api.vm(#{ name: "n9" }).after.ip;
         let items = [];
         for n in 0..32 { items.push(n) }
         parallel(items, |n| step(`s${n}`, "odd ones decide", || if n % 2 == 1 && unk == "x" { 1 }));
@@ -84,13 +84,13 @@ fn the_host_that_a_deferred_branch_is_given_is_what_lies_in_fog() {
         let api = world::api();
         let web = world::host("web");
         let db = world::host("db");
-        let unk = api.token(#{ name: "ci" }).after.secret;
+        let unk = api.vm(#{ name: "n9" }).after.ip;
         parallel([web], |h| if unk == "x" { h.file(#{ path: "/x", content: "x" }) });
         web.file(#{ path: "/a", content: "x" });
         db.file(#{ path: "/a", content: "x" });
         "#,
     );
-    assert_eq!(planned.planned(), ["create api:token:ci", "~ create web:file:/a", "create db:file:/a"]);
+    assert_eq!(planned.planned(), ["create api:vm:n9", "~ create web:file:/a", "create db:file:/a"]);
 }
 
 #[test]

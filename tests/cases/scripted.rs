@@ -271,7 +271,7 @@ fn two_scripted_resources_over_one_path_are_warned_of_in_plan_and_run() {
     let lab = Lab::new();
     let playbook = r#"
         let api = world::api();
-        fn shared(api, name, size) {
+        fn both_want(api, name, size) {
             ensure(#{
                 address: name,
                 read: || api.get("/shared"),
@@ -280,8 +280,8 @@ fn two_scripted_resources_over_one_path_are_warned_of_in_plan_and_run() {
                 update: |have, want| api.put("/shared", want),
             })
         }
-        shared(api, "one", 1);
-        shared(api, "two", 2);
+        both_want(api, "one", 1);
+        both_want(api, "two", 2);
     "#;
     let warning = "two changes something, and one reads /shared as well: they may undo each other";
     assert_eq!(lab.plan(playbook).messages(), [warning]);

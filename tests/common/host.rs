@@ -258,7 +258,12 @@ pub fn register(engine: &mut Engine, module: &mut Module) {
             let state = ensure::read(&FileFact { host: host.clone(), path: path.to_owned() }).map_err(fail)?;
             Ok(to_dynamic(&match state {
                 State::Unknown(unknown) => Value::Unknown(unknown.part("content")),
-                state => state.into_value().get("content").cloned().unwrap_or(Value::Null),
+                // The host tells a text, also where a secret was written.
+                State::Here(value) => {
+                    let content = value.get("content");
+                    clear(content).map_or_else(|| content.cloned().unwrap_or(Value::Null), Value::Text)
+                }
+                State::Absent => Value::Null,
             }))
         })
         .register_fn("exists", |host: &mut Host, path: &str| -> RhaiResult<Dynamic> {
