@@ -1,6 +1,5 @@
 //! The engine: the language with its limits, our values in it, and what runs a script.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use super::sources::{Source, Sources};
 use super::{language, rewrite_nodes, rewrite_top, strict, strict_lift, strict_text};
 use crate::error::{Class, Error, Result};
 use crate::run::deferral::Deferral;
+use crate::run::{report::defect, scope};
 use crate::script::failure::fail;
 use crate::script::places::Places;
 use crate::script::{self, RhaiResult};
@@ -64,7 +64,10 @@ pub struct Compiled {
 pub fn build(options: EngineOptions) -> Engine {
     let mut engine = language::engine();
     let cancel = options.cancel;
-    engine.on_progress(move |_| cancel.load(Ordering::Relaxed).then(|| Dynamic::from(interrupted())));
+    engine.on_progress(move |_| {
+        let ends = cancel.load(Ordering::Relaxed) && scope::may_end_here();
+        ends.then(|| Dynamic::from(interrupted()))
+    });
     let on_print = options.on_print;
     let on_debug = on_print.clone();
     engine.on_print(move |text| on_print(text));
@@ -134,11 +137,4 @@ pub fn evaluate(engine: &Engine, scope: &mut Scope, script: &Compiled) -> RhaiRe
     // The language itself and natives of ours can panic; a run must still end in order.
     let outcome = catch_unwind(AssertUnwindSafe(|| engine.eval_ast_with_scope(scope, &script.rewritten)));
     outcome.unwrap_or_else(|panic| Err(fail(defect(&*panic))))
-}
-
-fn defect(panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::new(Class::Bug, "homelab: a defect ended the playbook")
-        .cause(text.unwrap_or("a panic without words"))
-        .help("report it with the playbook's line; what was under way is in `homelab status`")
 }

@@ -137,7 +137,10 @@ impl Vm {
                 }
                 None => {
                     let pause = Duration::from_millis(500);
-                    reader.wait(async { Ok(tokio::time::sleep(pause).await) })?;
+                    reader.wait(async {
+                        tokio::time::sleep(pause).await;
+                        Ok(())
+                    })?;
                     waited += pause;
                 }
             }

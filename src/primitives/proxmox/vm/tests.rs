@@ -105,7 +105,6 @@ impl Lab {
             Interrupt::default(),
             Redactor::default(),
             StepBook::default(),
-            None,
             vec![Box::new(heard.clone())],
         );
         let _entered = scope::enter(run);
