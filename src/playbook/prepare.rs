@@ -169,7 +169,7 @@ fn build(root: &Path, services: &Services, sources: &Sources, cancel: &Arc<Atomi
         root: root.to_owned(),
         sources: sources.clone(),
         cancel: Arc::clone(cancel),
-        on_deferred: Arc::new(|deferral, source, position| say_deferred(deferral, source, position)),
+        on_deferred: Arc::new(say_deferred),
         on_print: Arc::new(|text| {
             // Without a run there is nobody to hear it.
             let _ = scope::say(Level::Info, text);
