@@ -16,12 +16,14 @@ fn ctrl_c_ends_an_endless_loop_in_order_and_the_journal_resumes() {
             "#
         )
     };
-    let endless = playbook(r#"if !web.exists("/go") { let n = value; loop { n += 1; } }"#);
+    let endless = playbook(
+        r#"web.file(#{ path: "/b", content: "1" }); if !web.exists("/go") { let n = value; loop { n += 1; } }"#,
+    );
     let interrupt = lab.interrupt.clone();
     let world = lab.world.clone();
     let presser = std::thread::spawn(move || {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while world.file("web", "/a").unwrap().is_none() && std::time::Instant::now() < deadline {
+        while world.file("web", "/b").unwrap().is_none() && std::time::Instant::now() < deadline {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         interrupt.press();

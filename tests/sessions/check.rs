@@ -117,7 +117,7 @@ fn a_playbook_that_does_not_compile_hides_no_other() {
     $ homelab check
     script
 
-      × playbooks/second.rhai: unexpected ';'
+      × syntax: unexpected ';'
        ╭─[playbooks/second.rhai:1:9]
      1 │ let x = ;
        ·         ┬
@@ -131,7 +131,7 @@ fn a_playbook_that_does_not_compile_hides_no_other() {
       never     0.1.${node.node}  ${node.node} has memory
     script
 
-      × playbooks/second.rhai: unexpected ';'
+      × syntax: unexpected ';'
        ╭─[playbooks/second.rhai:1:9]
      1 │ let x = ;
        ·         ┬

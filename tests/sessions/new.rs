@@ -6,7 +6,7 @@ fn a_new_project_runs_and_is_never_overwritten() {
     insta::assert_snapshot!(project.session(&["run --sim playbooks/first.rhai", "new ."]), @"
     $ homelab run --sim playbooks/first.rhai
     homelab 0.1.0, run 1: playbooks/first.rhai, simulated
-          note: docs/HARDWARE.md nodes.pve-01.ram_gb: 32 is a proposal
+          note: taken as proposed, to be confirmed: docs/HARDWARE.md nodes.pve-01.ram_gb
 
     Phase 0: First steps
       ok        0.1.pve-01  pve-01 has memory

@@ -30,7 +30,7 @@ pub(super) fn fail(message: &str) -> Box<EvalAltResult> {
 }
 
 pub(super) fn block(reason: &str) -> Box<EvalAltResult> {
-    raise(Error::new(Class::Blocked, reason))
+    raise(Error::new(Class::Blocked, reason).help("put that right, then run the same command again"))
 }
 
 /// Asks for a yes. A dry run assumes nothing: it says that it would ask, and goes on as if the answer were yes.

@@ -187,7 +187,7 @@ fn what_needs_a_restart_waits_for_it_unless_it_may_restart() {
     assert_eq!(outcome.after.here().expect("there").to_display_json()["pending"], json!({ "cores": 4 }));
     more["reboot"] = json!(true);
     let outcome = lab.ensure(Mode::Run, more).expect("restarted");
-    assert_eq!(paths(&outcome), ["pending.cores"]);
+    assert_eq!(paths(&outcome), ["pending"]);
     assert!(outcome.after.here().expect("there").get("pending").is_none());
 }
 
