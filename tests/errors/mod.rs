@@ -52,7 +52,7 @@ fn a_value_of_the_wrong_type() {
 
 #[test]
 fn a_missing_variable() {
-    let project = Project::with("let mood = env(\"HOMELAB_PVE_CA_FILE\");\n");
+    let project = Project::with("let mood = env(\"HOMELAB_SSH_KEY_PASSPHRASE\");\n");
     insta::assert_snapshot!(told(&project, "run --sim playbooks/first.rhai", 1, "playbooks/first.rhai:1"));
 }
 
