@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The result of everything that can fail with an [`enum@Error`].
+/// The result of everything that can fail with an [`struct@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Exit codes of the program. Scripts and CI rely on them; they never change meaning.

@@ -39,6 +39,8 @@ pub fn run(args: &Args, global: &Global) -> Result<u8> {
         services: Services::default(),
         environment: environment(&project)?,
         facts: &*facts,
+        register: Vec::new(),
+        realms: Vec::new(),
     };
     let (_, findings) = bench.check(&playbooks)?;
     let tally = Tally::of(&findings);

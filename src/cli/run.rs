@@ -196,6 +196,8 @@ impl Session {
             services: services.all.clone(),
             environment: known,
             facts: &*facts,
+            register: Vec::new(),
+            realms: Vec::new(),
         };
         let (prepared, findings) = bench.check(&self.playbooks)?;
         if let Some(error) = first_fatal(findings) {

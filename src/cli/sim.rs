@@ -12,6 +12,7 @@ use super::stage::{self, Ports, SimArgs};
 use super::{Global, print};
 use crate::error::{Class, Error, Result, exit};
 use crate::project::Project;
+use crate::run::journal::Journal;
 use crate::run::lock::{Holder, Lock};
 use crate::sim::{self, Entry, FixedPort, Sim};
 
@@ -114,6 +115,9 @@ fn served(sim: &Sim, project: &Project) -> String {
 fn reset(project: &Project) -> Result<u8> {
     let _lock = lock(project, "sim reset")?;
     sim::reset(&project.simulator())?;
+    if project.journal().exists() {
+        Journal::open(&project.journal())?.forget_world("simulated")?;
+    }
     print::text("the simulated world is forgotten; the next run with --sim begins a new one\n")?;
     Ok(exit::DONE)
 }

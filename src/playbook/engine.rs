@@ -1,6 +1,5 @@
 //! The engine: the language with its limits, our values in it, and what runs a script.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,12 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rhai::{AST, Dynamic, Engine, Position, Scope};
 
 use super::modules::Resolver;
+use super::reference::catalog::Catalog;
+use super::report;
 use super::rewrite::rewrite;
-use super::sources::{Source, Sources, span};
+use super::sources::{Source, Sources};
 use super::{language, rewrite_nodes, rewrite_top, strict, strict_lift, strict_text};
-use crate::error::{Class, Error, Label, Result};
+use crate::error::{Class, Error, Result};
 use crate::run::deferral::Deferral;
+use crate::run::{report::defect, scope};
 use crate::script::failure::fail;
+use crate::script::places::Places;
 use crate::script::{self, RhaiResult};
 
 pub use super::rewrite_top::OnDeferred;
@@ -61,7 +64,10 @@ pub struct Compiled {
 pub fn build(options: EngineOptions) -> Engine {
     let mut engine = language::engine();
     let cancel = options.cancel;
-    engine.on_progress(move |_| cancel.load(Ordering::Relaxed).then(|| Dynamic::from(interrupted())));
+    engine.on_progress(move |_| {
+        let ends = cancel.load(Ordering::Relaxed) && scope::may_end_here();
+        ends.then(|| Dynamic::from(interrupted()))
+    });
     let on_print = options.on_print;
     let on_debug = on_print.clone();
     engine.on_print(move |text| on_print(text));
@@ -86,13 +92,9 @@ fn interrupted() -> Error {
 /// Compiles a script. `name` is what positions and reports call it.
 pub fn compile(engine: &Engine, name: &str, text: &str) -> Result<Compiled> {
     let mut original = engine.compile(without_shebang(text)).map_err(|error| {
-        let label = Label {
-            file: name.to_owned(),
-            text: text.into(),
-            span: span(text, error.position()),
-            note: "here".to_owned(),
-        };
-        Error::new(Class::Script, format!("{name}: {}", lower_first(&error.err_type().to_string()))).at(label)
+        let places = Places::default();
+        places.insert_text(name, text);
+        report::syntax(&error, name, &places, &Catalog::from_engine(engine).unwrap_or_default())
     })?;
     original.set_source(name);
     let rewritten = rewrite(&original);
@@ -106,11 +108,6 @@ fn without_shebang(text: &str) -> String {
     }
     let end = text.find('\n').unwrap_or(text.len());
     format!("{}{}", " ".repeat(end), &text[end..])
-}
-
-fn lower_first(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
 
 /// Reads, compiles and records a playbook. `path` is its file; its name is the path within the project.
@@ -140,11 +137,4 @@ pub fn evaluate(engine: &Engine, scope: &mut Scope, script: &Compiled) -> RhaiRe
     // The language itself and natives of ours can panic; a run must still end in order.
     let outcome = catch_unwind(AssertUnwindSafe(|| engine.eval_ast_with_scope(scope, &script.rewritten)));
     outcome.unwrap_or_else(|panic| Err(fail(defect(&*panic))))
-}
-
-fn defect(panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::new(Class::Bug, "homelab: a defect ended the playbook")
-        .cause(text.unwrap_or("a panic without words"))
-        .help("report it with the playbook's line; what was under way is in `homelab status`")
 }

@@ -10,14 +10,14 @@ use super::prepare::{self, Prepared};
 use super::report::render;
 use crate::error::{Class, Error, Result};
 use crate::run::event::{ErrorReport, Fidelity, Mode, Status, Subscriber, What};
-use crate::run::fidelity::{self, Foretold};
+use crate::run::fidelity::{self, Came, Foretold};
 use crate::run::interrupt::{Interrupt, Urgency};
 use crate::run::journal::{Journal, Ledger, Plan, PlanKey, RunInfo};
 use crate::run::replay;
 use crate::run::scope;
 use crate::run::secret::Redactor;
 use crate::run::session::{Run, Settings};
-use crate::run::steps::StepBook;
+use crate::run::steps::{self, StepBook};
 use crate::run::value::Value;
 use crate::script::stack;
 
@@ -94,7 +94,6 @@ pub fn play(
     let number = journal.begin_run(info.clone())?;
     let subscribers: Vec<Box<dyn Subscriber>> =
         std::iter::once(Box::new(journal.clone()) as Box<dyn Subscriber>).chain(screens).collect();
-    let ledger = Box::new(Ledger::new(journal.clone(), world));
     let run = Run::new(
         request.mode,
         request.settings,
@@ -102,7 +101,6 @@ pub fn play(
         request.interrupt.clone(),
         request.redactor,
         book,
-        Some(ledger),
         subscribers,
     );
     run.emit(What::RunStarted {
@@ -139,6 +137,7 @@ fn step_book(journal: &Journal, world: &'static str, request: &Request, sources_
         let recorded = memory.step_value(playbook, id, world)?;
         Ok(recorded.and_then(|recorded| recorded.value).map(Value::from))
     }));
+    book.notifications = Some(Box::new(Ledger::new(journal.clone(), world)));
     if !request.resume {
         return Ok(book);
     }
@@ -150,7 +149,9 @@ fn step_book(journal: &Journal, world: &'static str, request: &Request, sources_
         return Ok(book);
     }
     for step in journal.steps(last.run)? {
-        if matches!(step.status, Some(Status::Ok | Status::Changed | Status::Skipped))
+        // What was only left out, by a selection, is not done.
+        let resumed = step.status == Some(Status::Skipped) && step.reason.as_deref() == Some(steps::RESUMED);
+        if (resumed || matches!(step.status, Some(Status::Ok | Status::Changed)))
             && let Some(recorded) = journal.step_value(&step.playbook, &step.id, world)?
             && let Some(value) = recorded.value
         {
@@ -243,10 +244,18 @@ fn name_of(status: Status) -> String {
 /// Keeps what a plan foretold; scores a run against it.
 fn score(run: &Run, journal: &Journal, key: &PlanKey, sources_hash: &str, whole: bool) -> Result<Option<Fidelity>> {
     let record = run.record();
+    if run.mode == Mode::DryRun && !whole {
+        // What ended early foretells nothing, and neither does the plan that it was to replace.
+        journal.forget_plan(key)?;
+        return Ok(None);
+    }
     if run.mode == Mode::DryRun {
+        let book = run.step_book();
         let foretold = Foretold {
             changes: record.changes.clone(),
-            deferred: run.step_book().deferred.clone(),
+            steps: book.met(),
+            deferred: book.deferred.clone(),
+            in_fog: record.in_fog.clone(),
             digests: record.digests.clone(),
         };
         let at = jiff::Timestamp::now().as_millisecond();
@@ -256,7 +265,8 @@ fn score(run: &Run, journal: &Journal, key: &PlanKey, sources_hash: &str, whole:
     let plan = journal.last_plan(key)?;
     journal.forget_plan(key)?;
     let plan = plan.filter(|plan| whole && plan.sources_hash == sources_hash);
-    Ok(plan.map(|plan| fidelity::score(&plan.foretold, &record.changes, &record.digests)))
+    let came = Came { changes: &record.changes, failed: &record.failed, digests: &record.digests };
+    Ok(plan.map(|plan| fidelity::score(&plan.foretold, came)))
 }
 
 fn next(run: &Run, key: &PlanKey, result: &str) -> Option<String> {

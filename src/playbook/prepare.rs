@@ -18,8 +18,9 @@ use crate::error::{Class, Error, Result};
 use crate::primitives;
 use crate::run::deferral::Deferral;
 use crate::run::event::{ErrorReport, Level};
-use crate::run::scope;
-use crate::script::context::{Context, Services};
+use crate::run::overlay::Spread;
+use crate::run::{scope, steps};
+use crate::script::context::{Context, RealmHook, Services};
 use crate::script::places::Places;
 
 /// Findings with which a playbook cannot come to a good end. The others are matters of style and care, which only
@@ -59,6 +60,10 @@ pub struct Bench<'a> {
     pub environment: Environment,
     /// The tables, for the check.
     pub facts: &'a dyn Facts,
+    /// What registers further natives, after the primitives.
+    pub register: Vec<fn(&mut Engine)>,
+    /// How the handles of these natives tell what they reach.
+    pub realms: Vec<RealmHook>,
 }
 
 impl Bench<'_> {
@@ -66,7 +71,8 @@ impl Bench<'_> {
     pub fn read(&self, playbooks: &[PathBuf]) -> Result<(Prepared, Vec<Finding>)> {
         let sources = Sources::default();
         let cancel = Arc::new(AtomicBool::new(false));
-        let engine = build(self.root, &self.services, &sources, &cancel);
+        let more = More { register: &self.register, realms: &self.realms };
+        let engine = build(self.root, &self.services, &sources, &cancel, &more);
         let mut prepared = Prepared { engine, sources, playbooks: Vec::new(), cancel };
         let mut findings = Vec::new();
         for path in playbooks {
@@ -147,14 +153,23 @@ pub fn first_fatal(findings: Vec<Finding>) -> Option<Error> {
     Some(first.help(format!("{help}{more} more: `homelab check` shows them all")))
 }
 
-fn build(root: &Path, services: &Services, sources: &Sources, cancel: &Arc<AtomicBool>) -> Engine {
+/// What an engine knows beyond the primitives.
+#[derive(Default)]
+struct More<'a> {
+    register: &'a [fn(&mut Engine)],
+    realms: &'a [RealmHook],
+}
+
+fn build(root: &Path, services: &Services, sources: &Sources, cancel: &Arc<AtomicBool>, more: &More<'_>) -> Engine {
     let places = sources.places().clone();
+    let register: Vec<fn(&mut Engine)> =
+        std::iter::once(primitives::register as fn(&mut Engine)).chain(more.register.iter().copied()).collect();
     let mut engine = engine::build(EngineOptions {
-        register: &[primitives::register],
+        register: &register,
         root: root.to_owned(),
         sources: sources.clone(),
         cancel: Arc::clone(cancel),
-        on_deferred: Arc::new(|deferral, source, position| say_deferred(deferral, source, position)),
+        on_deferred: Arc::new(say_deferred),
         on_print: Arc::new(|text| {
             // Without a run there is nobody to hear it.
             let _ = scope::say(Level::Info, text);
@@ -163,7 +178,7 @@ fn build(root: &Path, services: &Services, sources: &Sources, cancel: &Arc<Atomi
     engine.set_default_tag(Dynamic::from(Context {
         services: services.clone(),
         places: places.clone(),
-        realms: primitives::realms(),
+        realms: primitives::realms().into_iter().chain(more.realms.iter().copied()).collect(),
         explain: Arc::new(move |error, source| explain(error, source.unwrap_or_default(), &places)),
     }));
     engine
@@ -172,6 +187,8 @@ fn build(root: &Path, services: &Services, sources: &Sources, cancel: &Arc<Atomi
 fn say_deferred(deferral: &Deferral, source: Option<&str>, position: Position) {
     let place = format!("{}:{}", source.unwrap_or("playbook"), position.line().unwrap_or_default());
     let text = format!("deferred: {place} needs {}", deferral.needs.origin());
+    // Nobody can tell what the line reaches.
+    let _ = steps::defer_here(&format!("the deferred line {place}"), &Spread::Everywhere);
     let _ = scope::say(Level::Warn, text);
 }
 
@@ -203,7 +220,7 @@ pub fn error_of(error: &EvalAltResult, entry: &str, places: &Places) -> Error {
 /// The text of a script, read for an outline: without running it.
 pub fn outline_of(root: &Path, playbook: &Path) -> Result<crate::screen::status::Phase> {
     let sources = Sources::default();
-    let engine = build(root, &Services::default(), &sources, &Arc::default());
+    let engine = build(root, &Services::default(), &sources, &Arc::default(), &More::default());
     let compiled = engine::load(&engine, root, &sources, playbook)?;
     let name = compiled.original.source().unwrap_or_default().to_owned();
     let source: Option<Source> = sources.get(&name);

@@ -108,7 +108,6 @@ impl Lab {
             Interrupt::default(),
             redactor,
             StepBook::default(),
-            None,
             vec![Box::new(Recorder(Arc::clone(&events)))],
         );
         let _entered = scope::enter(run);

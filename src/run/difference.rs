@@ -185,6 +185,11 @@ fn same(before: &Value, after: &Value) -> bool {
         (Value::List(old), Value::List(new)) => {
             old.len() == new.len() && old.iter().zip(new).all(|(before, after)| same(before, after))
         }
+        (Value::Map(old), Value::Map(new)) => {
+            old.len() == new.len()
+                && old.iter().all(|(key, before)| new.get(key).is_some_and(|after| same(before, after)))
+        }
+        (_, Value::Unknown(unknown)) if unknown.is_spent() => true,
         (Value::Int(whole), Value::Float(number)) | (Value::Float(number), Value::Int(whole)) => {
             *whole as f64 == *number
         }

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sha2::{Digest, Sha256};
-
 use super::capability::Writer;
+use super::consent;
 use super::deferral;
 use super::difference::Difference;
 use super::event::{Action, Change, FieldDiff, Mark, Mode, What};
-use super::resource::{Cell, Fact, Reach, Reader, Resource, Wish};
+use super::look::{look, read_world};
+use super::resource::{Cell, Reach, Resource, Wish};
 use super::scope::{self, Phase};
-use super::session::Run;
+use super::session::{Done, Run};
 use super::unknown::Unknown;
 use super::value::{Map, State, Value};
 use crate::error::{Class, Error, Result};
+
+pub use super::look::read;
 
 /// Whether something changed, or would.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,83 +62,6 @@ pub fn ensure_as(resource: &dyn Resource, wish: Wish) -> Result<Outcome> {
     }
 }
 
-/// Reads a fact on behalf of a script. What a dry run cannot see any more is unknown to it.
-pub fn read(fact: &dyn Fact) -> Result<State> {
-    scope::require(
-        &[Phase::Script, Phase::Read, Phase::Change, Phase::Rehearse],
-        &format!("reading {}", fact.address()),
-    )?;
-    let run = scope::run()?;
-    let cell = fact.cell();
-    let fog = scope::with(|branch| {
-        if branch.phase == Phase::Script {
-            let by = branch
-                .frames
-                .last()
-                .map_or_else(|| "outside any step".to_owned(), |frame| format!("step {}", frame.id));
-            branch.seen.entry(cell.clone()).or_insert(by);
-            branch.overlay.fog_over(&cell).cloned()
-        } else {
-            None
-        }
-    })?;
-    if let (Some(fog), Mode::DryRun) = (fog, run.mode) {
-        return Ok(State::Unknown(fog));
-    }
-    Ok(look(&run, fact, &cell)?.state)
-}
-
-struct View {
-    state: State,
-    fog: Option<Unknown>,
-    touched: Vec<String>,
-}
-
-/// What is there: as this dry run believes it, else as the world says it.
-fn look(run: &Run, fact: &dyn Fact, cell: &Cell) -> Result<View> {
-    if run.mode == Mode::DryRun {
-        let (planned, declared, fog) = scope::with(|branch| {
-            let overlay = &branch.overlay;
-            let planned = overlay.cell(cell).map(|planned| planned.state.clone());
-            (planned, overlay.declared_unknown(cell).cloned(), overlay.fog_over(cell).cloned())
-        })?;
-        let seen = |state| Ok(View { state, fog: fog.clone(), touched: Vec::new() });
-        if let Some(state) = planned {
-            return seen(state);
-        }
-        if let Some(unknown) = declared {
-            return seen(State::Unknown(unknown));
-        }
-        if let Some(name) = fact.stands_on()
-            && let Some((machine, cause)) = scope::planned_machine(name)?
-        {
-            let unseen = cause.part(&cell.path);
-            return seen(if machine.new { fact.imagined() } else { State::Unknown(unseen) });
-        }
-        let (state, touched) = read_world(run, fact, cell)?;
-        return Ok(View { state, fog, touched });
-    }
-    let (state, touched) = read_world(run, fact, cell)?;
-    Ok(View { state, fog: None, touched })
-}
-
-fn read_world(run: &Run, fact: &dyn Fact, cell: &Cell) -> Result<(State, Vec<String>)> {
-    let reader = Reader::default();
-    let state = scope::in_phase(Phase::Read, || fact.read(&reader))?;
-    // A scripted read that had to decide on an unknown cannot tell what is there.
-    let state = match deferral::take() {
-        Some(deferral) => State::Unknown(deferral.needs),
-        None => state,
-    };
-    run.record().digests.entry(cell.to_string()).or_insert_with(|| digest(&state));
-    Ok((state, reader.into_touched()))
-}
-
-fn digest(state: &State) -> String {
-    let hash = Sha256::digest(format!("{state:?}"));
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn want(resource: &dyn Resource, have: &State) -> Result<State> {
     let wanted = scope::in_phase(Phase::Want, || resource.want(have))?;
     match deferral::take() {
@@ -145,11 +70,19 @@ fn want(resource: &dyn Resource, have: &State) -> Result<State> {
     }
 }
 
-fn unchanged(run: &Run, resource: &dyn Resource, wish: Wish, state: State) -> Result<Outcome> {
+fn unchanged(run: &Run, resource: &dyn Resource, wish: Wish, state: State, fog: Option<Unknown>) -> Result<Outcome> {
     let address = resource.address();
     run.emit(What::Unchanged { address: address.clone(), step: scope::step() })?;
     remember(run, resource, wish, &state);
-    Ok(Outcome { address, changed: Changed::No, action: None, before: state.clone(), after: state, diff: Vec::new() })
+    let changed = match fog {
+        None => Changed::No,
+        // It is so now; what lies in the fog may undo it before the real run comes here.
+        Some(fog) => {
+            run.record().in_fog.insert(address.clone());
+            Changed::Maybe(Unknown::join([&Unknown::from_origin(&address), &fog]))
+        }
+    };
+    Ok(Outcome { address, changed, action: None, before: state.clone(), after: state, diff: Vec::new() })
 }
 
 fn remember(run: &Run, resource: &dyn Resource, wish: Wish, state: &State) {
@@ -168,10 +101,11 @@ fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> 
     let view = look(run, resource, &cell)?;
     let wanted = want(resource, &view.state)?;
     let Some(difference) = Difference::between(&view.state, &wanted) else {
-        return unchanged(run, resource, wish, view.state);
+        return unchanged(run, resource, wish, view.state.with_secrets_of(&wanted), view.fog);
     };
     let action = resource.action(&difference);
-    let destroys = check_destruction(run, resource, &difference)?;
+    let destroys = consent::check_destruction(resource, &difference)?;
+    consent::refuse_spent(&address, &difference)?;
     rehearse(resource, &difference)?;
     let (mark, because) = judge(&address, &difference, view.fog.as_ref())?;
     let change = Change {
@@ -180,13 +114,16 @@ fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> 
         action,
         mark,
         diff: difference.report(),
-        because: because
-            .or_else(|| destroys.clone().map(|why| format!("{why}; the run needs --allow-destroy {address}"))),
+        because: because.or_else(|| {
+            let why = destroys.clone().filter(|_| !consent::is_named(run, &address))?;
+            Some(format!("{why}; the run needs --allow-destroy {address}"))
+        }),
         destroys: destroys.is_some(),
     };
     let diff = change.diff.clone();
-    run.record().changes.push((change.clone(), scope::step()));
-    run.emit(What::ChangePlanned { change, step: scope::step() })?;
+    if note_planned(run, resource, &change)? {
+        run.emit(What::ChangePlanned { change, step: scope::step() })?;
+    }
     let after = with_fills(resource, &difference, &address);
     believe(resource, &difference, cell, &after, view.touched)?;
     remember(run, resource, wish, &after);
@@ -197,14 +134,28 @@ fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> 
     Ok(Outcome { address, changed, action: Some(action), before: view.state, after, diff })
 }
 
+/// Notes a planned change, unless another branch of `parallel` has planned the very same: the run will make it once.
+fn note_planned(run: &Run, resource: &dyn Resource, change: &Change) -> Result<bool> {
+    let done = Done { change: change.clone(), steps: scope::with(|branch| branch.steps())? };
+    let same = |known: &Done| {
+        let known = &known.change;
+        known.address == change.address && known.action == change.action && known.diff == change.diff
+    };
+    let mut record = run.record();
+    if resource.owns_cell() && record.changes.iter().any(same) {
+        return Ok(false);
+    }
+    record.changes.push(done);
+    Ok(true)
+}
+
 /// How sure a planned change is, and why not surer.
 fn judge(address: &str, difference: &Difference, fog: Option<&Unknown>) -> Result<(Mark, Option<String>)> {
-    let failure = scope::with(|branch| branch.frames.iter().find_map(|frame| frame.after_failure.clone()))?;
-    if let Some(failure) = failure {
-        return Ok((Mark::Fog, Some(format!("after failure of {failure}"))));
-    }
     if let Some(fog) = fog {
         return Ok((Mark::Fog, Some(format!("after {}", fog.origin()))));
+    }
+    if let Some(doubt) = scope::with(|branch| branch.doubt.clone())? {
+        return Ok((Mark::Maybe, Some(format!("only if {} changes", doubt.origin()))));
     }
     if difference.is_certain() {
         return Ok((Mark::Sure, None));
@@ -225,6 +176,7 @@ fn judge(address: &str, difference: &Difference, fog: Option<&Unknown>) -> Resul
 /// A dry run goes through the change, with nothing sent; having to wait for an unknown is fine there.
 fn rehearse(resource: &dyn Resource, difference: &Difference) -> Result<()> {
     let result = scope::in_phase(Phase::Rehearse, || resource.rehearse(difference));
+    scope::with(|branch| branch.rehearsed = None)?;
     match deferral::take() {
         Some(_) => Ok(()),
         None => result,
@@ -233,7 +185,7 @@ fn rehearse(resource: &dyn Resource, difference: &Difference) -> Result<()> {
 
 /// A created object is open: what the other system fills in is unknown, not missing.
 fn with_fills(resource: &dyn Resource, difference: &Difference, address: &str) -> State {
-    let mut after = difference.want.clone();
+    let mut after = resource.expect(difference);
     if difference.have != State::Absent {
         return after;
     }
@@ -270,8 +222,7 @@ fn believe(
     let address = resource.address();
     let machine = resource.brings(difference);
     scope::with(|branch| {
-        branch.written.insert(cell.clone(), address.clone());
-        branch.frames.iter_mut().for_each(|frame| frame.changed = true);
+        branch.note_written(&cell, &address, after);
         let overlay = &mut branch.overlay;
         let cause = Unknown::from_origin(&address);
         match resource.reach() {
@@ -295,23 +246,20 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
     let before = look(run, resource, &cell)?.state;
     let wanted = want(resource, &before)?;
     let Some(difference) = Difference::between(&before, &wanted) else {
-        return unchanged(run, resource, wish, before);
+        return unchanged(run, resource, wish, before.with_secrets_of(&wanted), None);
     };
-    refuse_unknowns(&address, &difference)?;
-    refuse_destruction(run, resource, &difference)?;
-    ask_approval(run, &address)?;
+    consent::refuse_unknowns(&address, &difference)?;
+    consent::refuse_destruction(run, resource, &difference)?;
+    consent::ask_approval(run, &address)?;
     run.check_interrupt()?;
+    let failure = scope::with(|branch| branch.after_failure().map(str::to_owned))?;
     let change = Change {
         id: run.next_change(),
         address: address.clone(),
         action: resource.action(&difference),
-        mark: if scope::with(|branch| branch.frames.iter().any(|frame| frame.after_failure.is_some()))? {
-            Mark::Fog
-        } else {
-            Mark::Sure
-        },
+        mark: if failure.is_some() { Mark::Fog } else { Mark::Sure },
         diff: difference.report(),
-        because: None,
+        because: failure.map(|failure| format!("after failure of {failure}")),
         destroys: resource.destroys(&difference).is_some(),
     };
     let (id, action, diff) = (change.id, change.action, change.diff.clone());
@@ -324,31 +272,34 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
     let (after, revealed) = match result {
         Ok(done) => done,
         Err(error) => {
-            scope::with(|branch| {
-                branch.frames.iter_mut().for_each(|frame| frame.after_failure = Some(address.clone()))
-            })?;
+            run.record().failed.insert(address.clone());
+            scope::with(|branch| branch.note_failure(&address))?;
             return Err(error);
         }
     };
-    run.record().changes.push((change, scope::step()));
-    scope::with(|branch| branch.frames.iter_mut().for_each(|frame| frame.changed = true))?;
+    run.record().changes.push(Done { change, steps: scope::with(|branch| branch.steps())? });
+    scope::with(|branch| branch.note_written(&cell, &address, &after))?;
     remember(run, resource, wish, &after);
     let after = reveal(after, revealed);
     Ok(Outcome { address, changed: Changed::Yes, action: Some(action), before, after, diff })
 }
 
-/// Makes the change and reads again to prove it.
+/// Makes the change and reads again to prove it. Both belong to the change in flight.
 fn carry_out(run: &Run, resource: &dyn Resource, difference: &Difference, id: u64) -> Result<(State, Map)> {
     let outer = scope::with(|branch| branch.change.replace(id))?;
-    let done = scope::in_phase(Phase::Change, || resource.change(difference, &Writer::new()));
+    let done = change_and_prove(run, resource, difference);
     scope::with(|branch| branch.change = outer)?;
-    let revealed = done?;
+    done
+}
+
+fn change_and_prove(run: &Run, resource: &dyn Resource, difference: &Difference) -> Result<(State, Map)> {
+    let revealed = scope::in_phase(Phase::Change, || resource.change(difference, &Writer::new()))?;
     if !resource.owns_cell() {
         return Ok((difference.want.clone(), revealed));
     }
     let (after, _) = read_world(run, resource, &resource.cell())?;
     prove(resource, &after)?;
-    Ok((after, revealed))
+    Ok((after.with_secrets_of(&difference.want), revealed))
 }
 
 /// The other system's OK is not taken for the truth: what is there now must be what is wanted.
@@ -361,12 +312,10 @@ fn prove(resource: &dyn Resource, after: &State) -> Result<()> {
         |side: &Option<serde_json::Value>| side.as_ref().map_or_else(|| "absent".to_owned(), ToString::to_string);
     let address = resource.address();
     let error = Error::new(Class::VerifyFailed, format!("{address}: the change was accepted but did not take"));
-    Ok(left.report().iter().fold(Err(error), |error: Result<(), Error>, field| {
-        error.map_err(|error| {
-            let name = if field.path.is_empty() { "it" } else { &field.path };
-            error.cause(format!("{name}: wanted {}, found {}", show(&field.after), show(&field.before)))
-        })
-    })?)
+    Err(left.report().iter().fold(error, |error, field| {
+        let name = if field.path.is_empty() { "it" } else { &field.path };
+        error.cause(format!("{name}: wanted {}, found {}", show(&field.after), show(&field.before)))
+    }))
 }
 
 fn reveal(after: State, revealed: Map) -> State {
@@ -377,65 +326,4 @@ fn reveal(after: State, revealed: Map) -> State {
         }
         other => other,
     }
-}
-
-/// Nothing unknown is ever written.
-fn refuse_unknowns(address: &str, difference: &Difference) -> Result<()> {
-    let unknowns = difference.unknowns_to_write();
-    let Some(first) = unknowns.first() else { return refuse_leaks(address, difference) };
-    Err(Error::new(Class::InputMissing, format!("{address}: needs {}, which is not known", first.origin()))
-        .cause("it was shown once and cannot be read again")
-        .help("remove the object that showed it, so that it is made anew, or keep the value where it can be read back"))
-}
-
-/// The last line against an unknown that became text on its way: the name of its Rust type gives it away.
-fn refuse_leaks(address: &str, difference: &Difference) -> Result<()> {
-    let wanted = format!("{:?}", difference.want);
-    if wanted.contains(std::any::type_name::<Unknown>()) {
-        return Err(Error::new(Class::Bug, format!("{address}: an unknown value turned into text on its way here"))
-            .help("please report this with the playbook's line"));
-    }
-    Ok(())
-}
-
-fn check_destruction(run: &Run, resource: &dyn Resource, difference: &Difference) -> Result<Option<String>> {
-    let Some(why) = resource.destroys(difference) else { return Ok(None) };
-    if !resource.may_destroy() {
-        let address = resource.address();
-        return Err(Error::new(Class::UnsafeDrift, format!("{address}: {why}, which the playbook does not allow"))
-            .help("if that is meant, say `allow_destroy: true` there"));
-    }
-    let named = run.settings.allow_destroy.contains(&resource.address());
-    Ok((!named).then_some(why))
-}
-
-fn refuse_destruction(run: &Run, resource: &dyn Resource, difference: &Difference) -> Result<()> {
-    let Some(why) = check_destruction(run, resource, difference)? else { return Ok(()) };
-    let address = resource.address();
-    Err(Error::new(Class::UnsafeDrift, format!("{address}: {why}, and this run does not name it"))
-        .help(format!("run again with --allow-destroy {address}")))
-}
-
-/// A step that can cut access or move things asks before its first change.
-fn ask_approval(run: &Run, address: &str) -> Result<()> {
-    let Some((id, what)) = scope::with(|branch| {
-        branch.frames.iter().find_map(|frame| frame.approve.clone().map(|what| (frame.id.clone(), what)))
-    })?
-    else {
-        return Ok(());
-    };
-    let given = run.settings.approve.iter().any(|glob| glob.matches(&id))
-        || (run.settings.simulated && run.settings.answer_manual)
-        || run
-            .settings
-            .ask
-            .as_ref()
-            .is_some_and(|ask| ask(&format!("Step {id} {what}; it wants to change {address}. Go on?")));
-    if !given {
-        return Err(Error::new(Class::Blocked, format!("step {id}: needs approval: {what}"))
-            .help(format!("run again with --approve {id}")));
-    }
-    scope::with(|branch| {
-        branch.frames.iter_mut().filter(|frame| frame.id == id).for_each(|frame| frame.approve = None);
-    })
 }

@@ -6,41 +6,78 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Change, Fidelity, FieldDiff, Mark};
 
+/// In [`Foretold::deferred`], a line outside any step.
+pub const OUTSIDE: &str = "";
+
+/// A change, made or planned, with the steps that it belongs to, outermost first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Done {
+    /// The change.
+    pub change: Change,
+    /// The ids of the steps.
+    pub steps: Vec<String>,
+}
+
 /// What a plan foretold, kept for the run that follows it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Foretold {
-    /// The planned changes, each with its step.
-    pub changes: Vec<(Change, Option<String>)>,
+    /// The planned changes.
+    pub changes: Vec<Done>,
+    /// The steps that the plan met.
+    pub steps: BTreeSet<String>,
     /// The steps that the plan could not decide.
     pub deferred: BTreeSet<String>,
+    /// What it found as it should be, through fog.
+    pub in_fog: BTreeSet<String>,
     /// Digest of the first read of each cell.
     pub digests: BTreeMap<String, String>,
 }
 
-/// Scores a run against its plan. `done` are the changes it made, each with its step.
-pub fn score(plan: &Foretold, done: &[(Change, Option<String>)], digests: &BTreeMap<String, String>) -> Fidelity {
-    let mut left: Vec<&(Change, Option<String>)> = done.iter().collect();
+/// What a run did.
+#[derive(Debug, Clone, Copy)]
+pub struct Came<'a> {
+    /// The changes it made.
+    pub changes: &'a [Done],
+    /// What it failed to change.
+    pub failed: &'a BTreeSet<String>,
+    /// Digest of the first read of each cell.
+    pub digests: &'a BTreeMap<String, String>,
+}
+
+impl Foretold {
+    /// Whether the plan said that it could not foretell such a change.
+    fn left_open(&self, done: &Done) -> bool {
+        if self.in_fog.contains(&done.change.address) || done.steps.iter().any(|step| self.deferred.contains(step)) {
+            return true;
+        }
+        // A deferred line outside any step may hold steps that the plan never met.
+        self.deferred.contains(OUTSIDE) && done.steps.first().is_none_or(|step| !self.steps.contains(step))
+    }
+}
+
+/// Scores a run against its plan.
+pub fn score(plan: &Foretold, came: Came<'_>) -> Fidelity {
+    let mut left: Vec<&Done> = came.changes.iter().collect();
     let mut fidelity = Fidelity::default();
-    for (planned, _) in &plan.changes {
-        let met = left.iter().position(|(change, _)| is_same(planned, change));
+    let cause = cause_of_misses(&plan.digests, came.digests);
+    for Done { change: planned, .. } in &plan.changes {
+        let met = left.iter().position(|done| is_same(planned, &done.change));
         if let Some(place) = met {
             left.remove(place);
         }
         count(&mut fidelity, planned, met.is_some());
-    }
-    let cause = cause_of_misses(&plan.digests, digests);
-    for (planned, _) in plan.changes.iter().filter(|(planned, _)| planned.mark == Mark::Sure) {
-        if !done.iter().any(|(change, _)| is_same(planned, change)) {
+        if met.is_none() && planned.mark == Mark::Sure {
+            let cause = if came.failed.contains(&planned.address) { "it failed" } else { &cause };
             fidelity.misses.push(format!("{} was planned and did not come so: {cause}", planned.address));
         }
     }
-    for (change, step) in left {
-        let undecided = change.mark == Mark::Fog || step.as_ref().is_some_and(|step| plan.deferred.contains(step));
-        if undecided {
+    // What follows a failure that the playbook caught is nothing that a plan could know of.
+    for done in left.into_iter().filter(|done| done.change.mark == Mark::Sure) {
+        if plan.left_open(done) {
             fidelity.fog += 1;
             fidelity.fog_met += 1;
         } else {
-            fidelity.misses.push(format!("{} came and was not planned so: {cause}", change.address));
+            fidelity.misses.push(format!("{} came and was not planned so: {cause}", done.change.address));
         }
     }
     fidelity
@@ -63,7 +100,6 @@ fn cause_of_misses(planned: &BTreeMap<String, String>, seen: &BTreeMap<String, S
         None => "nothing that was read had changed, so this is a defect of homelab: please report it".to_owned(),
     }
 }
-
 /// A sure change is matched on address, action and diff, where an unknown fits anything; any other on what it touches.
 fn is_same(planned: &Change, done: &Change) -> bool {
     if planned.address != done.address {

@@ -1,6 +1,8 @@
 //! What a run is, and the one gate through which every change goes.
 
+pub mod branches;
 pub mod capability;
+pub mod consent;
 pub mod deferral;
 pub mod difference;
 pub mod ensure;
@@ -9,6 +11,7 @@ pub mod fidelity;
 pub mod interrupt;
 pub mod journal;
 pub mod lock;
+pub mod look;
 pub mod overlay;
 pub mod private;
 pub mod raw;

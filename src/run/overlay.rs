@@ -132,9 +132,20 @@ impl Overlay {
         }
     }
 
-    /// The fog over a whole realm or everything.
+    /// The fog over the realm of a cell or everything.
     pub fn fog_over(&self, cell: &Cell) -> Option<&Unknown> {
-        self.fog.realms.get(&cell.realm).or(self.fog.everywhere.as_ref())
+        self.fog_over_realm(&cell.realm)
+    }
+
+    /// The fog over a realm or everything.
+    pub fn fog_over_realm(&self, realm: &str) -> Option<&Unknown> {
+        self.fog.realms.get(realm).or(self.fog.everywhere.as_ref())
+    }
+
+    /// The fog over what an API path may show. The path does not say whose it is, but it is no host's.
+    pub fn fog_over_paths(&self) -> Option<&Unknown> {
+        let realm = self.fog.realms.iter().find(|(realm, _)| !realm.starts_with("host:"));
+        realm.map(|(_, cause)| cause).or(self.fog.everywhere.as_ref())
     }
 
     /// What a command was declared to bring about in this very cell.
@@ -142,20 +153,44 @@ impl Overlay {
         self.fog.cells.get(cell)
     }
 
-    /// Takes over what a branch planned on top of a common start.
-    pub fn absorb(&mut self, branch: Overlay, written: impl IntoIterator<Item = Cell>) {
+    /// Takes over what a branch planned, which began with `start`.
+    pub fn absorb(&mut self, start: &Overlay, branch: Overlay, written: impl IntoIterator<Item = Cell>) {
+        for cell in branch.fog.cells.keys().filter(|cell| !start.fog.cells.contains_key(*cell)) {
+            self.cells.remove(cell);
+        }
         for cell in written {
             if let Some(planned) = branch.cells.get(&cell) {
+                self.fog.cells.remove(&cell);
                 self.cells.insert(cell, planned.clone());
+            }
+        }
+        for (cell, cause) in branch.fog.cells {
+            if !self.cells.contains_key(&cell) {
+                self.fog.cells.insert(cell, cause);
             }
         }
         self.stale_paths.extend(branch.stale_paths);
         self.changed_realms.extend(branch.changed_realms);
-        self.machines.extend(branch.machines);
-        self.gone.extend(branch.gone);
+        self.absorb_machines(start, branch.machines, branch.gone);
         self.fog.everywhere = branch.fog.everywhere.or(self.fog.everywhere.take());
         self.fog.realms.extend(branch.fog.realms);
-        self.fog.cells.extend(branch.fog.cells);
+    }
+
+    /// Only what the branch itself brought or took away: the rest may be older than what its siblings did.
+    fn absorb_machines(
+        &mut self,
+        start: &Overlay,
+        machines: BTreeMap<String, (Machine, Unknown)>,
+        gone: BTreeMap<String, String>,
+    ) {
+        for (name, machine) in machines.into_iter().filter(|(name, it)| start.machines.get(name) != Some(it)) {
+            self.gone.remove(&name);
+            self.machines.insert(name, machine);
+        }
+        for (name, by) in gone.into_iter().filter(|(name, _)| !start.gone.contains_key(name)) {
+            self.machines.remove(&name);
+            self.gone.insert(name, by);
+        }
     }
 }
 

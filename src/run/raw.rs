@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::capability::Writer;
+use super::consent;
 use super::difference::Difference;
 use super::ensure::{Changed, Outcome, ensure};
 use super::event::Action;
@@ -34,8 +35,15 @@ pub struct Raw {
 pub fn mutate(raw: Raw) -> Result<Value> {
     let phase = scope::with(|branch| branch.phase)?;
     match phase {
-        Phase::Change => (raw.send)(&Writer::new()),
-        Phase::Rehearse => Ok(Value::Unknown(Unknown::from_origin(&raw.address))),
+        Phase::Change => {
+            consent::refuse_unknown_value(&raw.address, &raw.details)?;
+            (raw.send)(&Writer::new())
+        }
+        Phase::Rehearse => {
+            let answer = Unknown::from_origin(&raw.address);
+            scope::with(|branch| branch.rehearsed = Some(answer.clone()))?;
+            Ok(Value::Unknown(answer))
+        }
         _ => {
             scope::require(&[Phase::Script], &raw.address)?;
             let address = raw.address.clone();

@@ -114,6 +114,11 @@ pub trait Resource: Fact {
         Vec::new()
     }
 
+    /// What will be there after the change, where that is more than what is wanted: a dry run believes it.
+    fn expect(&self, difference: &Difference) -> State {
+        difference.want.clone()
+    }
+
     /// What the change is called, where the difference alone does not tell (a command runs).
     fn action(&self, difference: &Difference) -> Action {
         difference.action

@@ -1,7 +1,7 @@
 //! Where a script is: its run, its branch of `parallel`, its step, and what it may do there. One thread is one branch.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -72,23 +72,97 @@ pub struct Branch {
     /// What the script of this branch saw since the fork, and in which step.
     pub seen: BTreeMap<Cell, String>,
     /// What this branch planned since the fork, by whom.
-    pub written: BTreeMap<Cell, String>,
+    pub written: BTreeMap<Cell, Written>,
     /// The change that is being carried out.
     pub change: Option<u64>,
+    /// What the read that is under way has met.
+    pub notes: Notes,
+    /// The mutation that a rehearsed change has made up so far: what it reads afterwards is not what is there now.
+    pub rehearsed: Option<Unknown>,
+    /// Why it is not certain that this part of the script runs at all.
+    pub doubt: Option<Unknown>,
+    /// Whether a handle was made here.
+    pub made_handle: bool,
+    after_failure: Option<String>,
+}
+
+/// What a read met on its way.
+#[derive(Debug, Clone, Default)]
+pub struct Notes {
+    /// The API paths that it asked for.
+    pub touched: Vec<String>,
+    /// The fog that it looked past.
+    pub fog: Option<Unknown>,
+}
+
+/// What a branch wrote.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// Who, by address.
+    pub by: String,
+    /// What is there now, or will be.
+    pub state: State,
 }
 
 impl Branch {
-    /// A new branch that starts from where this one stands.
-    pub fn fork(&self) -> Branch {
+    fn root(run: Arc<Run>) -> Branch {
         Branch {
-            run: Arc::clone(&self.run),
-            overlay: self.overlay.clone(),
-            frames: self.frames.clone(),
-            phase: self.phase,
+            run,
+            overlay: Overlay::default(),
+            frames: Vec::new(),
+            phase: Phase::Script,
             seen: BTreeMap::new(),
             written: BTreeMap::new(),
             change: None,
+            notes: Notes::default(),
+            rehearsed: None,
+            doubt: None,
+            made_handle: false,
+            after_failure: None,
         }
+    }
+
+    /// A new branch that starts from where this one stands.
+    pub fn fork(&self) -> Branch {
+        Branch {
+            overlay: self.overlay.clone(),
+            frames: self.frames.clone(),
+            phase: self.phase,
+            change: self.change,
+            rehearsed: self.rehearsed.clone(),
+            doubt: self.doubt.clone(),
+            after_failure: self.after_failure.clone(),
+            ..Branch::root(Arc::clone(&self.run))
+        }
+    }
+
+    /// The ids of the steps it is in, outermost first.
+    pub fn steps(&self) -> Vec<String> {
+        self.frames.iter().map(|frame| frame.id.clone()).collect()
+    }
+
+    /// Notes that a change failed. Should the script catch that, no plan can know what it does then.
+    pub fn note_failure(&mut self, address: &str) {
+        self.frames.iter_mut().for_each(|frame| frame.after_failure = Some(address.to_owned()));
+        if self.frames.is_empty() {
+            self.after_failure = Some(address.to_owned());
+        }
+    }
+
+    /// The change that failed and was caught in this step, or outside any.
+    pub fn after_failure(&self) -> Option<&str> {
+        self.frames.iter().find_map(|frame| frame.after_failure.as_deref()).or(self.after_failure.as_deref())
+    }
+
+    /// Notes a change, made or planned.
+    pub fn note_written(&mut self, cell: &Cell, by: &str, state: &State) {
+        self.written.insert(cell.clone(), Written { by: by.to_owned(), state: state.clone() });
+        self.frames.iter_mut().for_each(|frame| frame.changed = true);
+    }
+
+    /// Why what is read here is not what will be there: something made up by the rehearsal, or something planned.
+    fn rehearsed(&self) -> Option<Unknown> {
+        self.rehearsed.clone().filter(|_| self.phase == Phase::Rehearse)
     }
 }
 
@@ -111,20 +185,18 @@ impl Drop for Entered {
 /// Begins the root branch of a run on this thread.
 pub fn enter(run: Arc<Run>) -> Entered {
     deferral::set_mode(run.mode);
-    adopt(Branch {
-        run,
-        overlay: Overlay::default(),
-        frames: Vec::new(),
-        phase: Phase::Script,
-        seen: BTreeMap::new(),
-        written: BTreeMap::new(),
-        change: None,
-    })
+    adopt(Branch::root(run))
 }
 
-fn adopt(branch: Branch) -> Entered {
+/// Makes this thread work in a branch.
+pub(super) fn adopt(branch: Branch) -> Entered {
     deferral::take();
     Entered { outer: BRANCH.with_borrow_mut(|slot| slot.replace(branch)) }
+}
+
+/// Takes the branch away from this thread.
+pub(super) fn leave() -> Option<Branch> {
+    BRANCH.with_borrow_mut(Option::take)
 }
 
 /// Looks at or edits the current branch. No other function of this module may be called inside.
@@ -165,7 +237,10 @@ pub fn say(level: Level, text: impl Into<String>) -> Result<()> {
 
 /// Notes that a handle was made here: a step that makes its own may reach anything.
 pub fn note_handle() {
-    let _ = with(|branch| branch.frames.iter_mut().for_each(|frame| frame.made_handle = true));
+    let _ = with(|branch| {
+        branch.made_handle = true;
+        branch.frames.iter_mut().for_each(|frame| frame.made_handle = true);
+    });
 }
 
 /// Runs something in another phase.
@@ -174,6 +249,37 @@ pub fn in_phase<T>(phase: Phase, work: impl FnOnce() -> Result<T>) -> Result<T> 
     let result = work();
     with(|branch| branch.phase = before)?;
     result
+}
+
+/// Back to the script, after a panic left whatever was under way.
+pub fn recover() {
+    let _ = with(|branch| {
+        branch.phase = Phase::Script;
+        branch.change = None;
+        branch.notes = Notes::default();
+        branch.rehearsed = None;
+        branch.doubt = None;
+    });
+}
+
+/// Whether a script may be ended right here when the run is asked to end: a change in flight is finished first, unless
+/// that is asked twice.
+pub fn may_end_here() -> bool {
+    with(|branch| branch.change.is_none() || branch.run.interrupt.urgency() == Urgency::Now).unwrap_or(true)
+}
+
+/// Runs a part of the script that the real run may leave out. What it plans is believed inside, and unknown afterwards.
+pub fn in_doubt<T>(cause: &Unknown, work: impl FnOnce() -> T) -> Result<T> {
+    let (doubt, written) = with(|branch| (branch.doubt.replace(cause.clone()), std::mem::take(&mut branch.written)))?;
+    let value = work();
+    with(|branch| {
+        branch.doubt = doubt;
+        let inside = std::mem::replace(&mut branch.written, written);
+        let cells: Vec<Cell> = inside.keys().cloned().collect();
+        branch.overlay.spread_over_cells(&cells, cause);
+        branch.written.extend(inside);
+    })?;
+    Ok(value)
 }
 
 /// Refuses what does not belong into the current phase, by name.
@@ -193,7 +299,7 @@ pub fn require(allowed: &[Phase], doing: &str) -> Result<()> {
 /// Waits for an answer. A read ends at the first Ctrl-C, a change in flight only at the second.
 pub fn wait<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
     let (run, least) = with(|branch| {
-        let least = if branch.phase == Phase::Change { Urgency::Now } else { Urgency::Finish };
+        let least = if branch.change.is_some() { Urgency::Now } else { Urgency::Finish };
         (Arc::clone(&branch.run), least)
     })?;
     run.runtime.block_on(async {
@@ -207,12 +313,29 @@ pub fn wait<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
 
 /// Why what a command in this realm would see is not what it will see, in a dry run.
 pub fn stale_realm(realm: &str) -> Result<Option<Unknown>> {
-    with(|branch| branch.overlay.change_in(realm).cloned())
+    with(|branch| {
+        if branch.phase == Phase::Read {
+            branch.notes.fog = branch.notes.fog.take().or_else(|| branch.overlay.fog_over_realm(realm).cloned());
+        }
+        let planned = branch.overlay.change_in(realm).cloned();
+        branch.rehearsed().or(planned)
+    })
 }
 
-/// Why the answer to a raw API read is not what it will be, in a dry run.
+/// Why the answer to a raw API read is not what it will be, in a dry run. Every raw read asks this first, so this also
+/// notes what the read of a resource depends on. Such a read looks past fog, and its change is marked for it.
 pub fn stale_path(path: &str) -> Result<Option<Unknown>> {
-    with(|branch| branch.overlay.staleness_of(path).cloned())
+    with(|branch| {
+        let fog = branch.overlay.fog_over_paths().cloned();
+        let stale = branch.rehearsed().or_else(|| branch.overlay.staleness_of(path).cloned());
+        if branch.phase != Phase::Read {
+            return stale.or(fog);
+        }
+        branch.notes.touched.push(path.to_owned());
+        branch.notes.fog = branch.notes.fog.take().or(fog);
+        stale
+    })
+    .map(|stale| stale.map(Unknown::maybe_absent))
 }
 
 /// The machine behind a name or address, where this dry run has only planned it. An error where it planned its end.
@@ -222,66 +345,4 @@ pub fn planned_machine(name: &str) -> Result<Option<(super::resource::Machine, U
             .help("use it before the step that deletes it, or do not delete it")),
         None => Ok(branch.overlay.machine(name).cloned()),
     })?
-}
-
-/// Starts a branch of `parallel` from where this one stands.
-pub fn fork() -> Result<Branch> {
-    with(|branch| branch.fork())
-}
-
-/// Runs something on this thread as a branch, and gives the branch back.
-pub fn run_branch<T>(branch: Branch, work: impl FnOnce() -> T) -> Result<(T, Branch)> {
-    deferral::set_mode(branch.run.mode);
-    let entered = adopt(branch);
-    let value = work();
-    let branch = BRANCH.with_borrow_mut(Option::take);
-    drop(entered);
-    branch.map(|branch| (value, branch)).ok_or_else(|| Error::new(Class::Bug, "homelab: a branch of parallel was lost"))
-}
-
-/// Brings branches together again. Two that write different things to one cell, or one that saw what another writes,
-/// depend on their order: an error that names both.
-pub fn join(branches: Vec<Branch>) -> Result<()> {
-    let mut conflicts = BTreeSet::new();
-    for (index, branch) in branches.iter().enumerate() {
-        for (other_index, other) in branches.iter().enumerate().filter(|(other, _)| *other != index) {
-            conflicts.extend(conflicts_between(branch, other, other_index > index));
-        }
-    }
-    if let Some(conflict) = conflicts.into_iter().next() {
-        return Err(Error::new(Class::Script, conflict)
-            .help("branches of parallel run in any order: put what belongs together into one branch"));
-    }
-    with(|base| {
-        for branch in branches {
-            for (base_frame, frame) in base.frames.iter_mut().zip(&branch.frames) {
-                base_frame.changed |= frame.changed;
-                base_frame.made_handle |= frame.made_handle;
-                base_frame.pending = base_frame.pending.take().or_else(|| frame.pending.clone());
-            }
-            base.seen.extend(branch.seen);
-            base.overlay.absorb(branch.overlay, branch.written.keys().cloned());
-            base.written.extend(branch.written);
-        }
-    })
-}
-
-fn conflicts_between(branch: &Branch, other: &Branch, first_time: bool) -> Vec<String> {
-    let mut found = Vec::new();
-    for (cell, by) in &branch.written {
-        let state = |branch: &Branch| branch.overlay.cell(cell).map(|planned| planned.state.clone());
-        if let Some(other_by) = other.written.get(cell).filter(|_| first_time)
-            && !same_plan(state(branch), state(other))
-        {
-            found.push(format!("{cell}: two branches of parallel want different things of it: {by} and {other_by}"));
-        }
-        if let Some(reader) = other.seen.get(cell).filter(|_| !other.written.contains_key(cell)) {
-            found.push(format!("{cell}: one branch of parallel reads ({reader}) what another writes ({by})"));
-        }
-    }
-    found
-}
-
-fn same_plan(left: Option<State>, right: Option<State>) -> bool {
-    left == right
 }

@@ -1,11 +1,11 @@
 //! One run: how it works, what it has seen and done so far, and whom it tells.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::event::{Change, Event, Mode, SCHEMA_VERSION, Subscriber, What};
+use super::event::{Event, Mode, SCHEMA_VERSION, Subscriber, What};
 use super::interrupt::Interrupt;
 use super::resource::{Cell, Wish};
 use super::secret::Redactor;
@@ -41,14 +41,6 @@ pub struct Settings {
     pub ask: Option<Ask>,
 }
 
-/// Remembers across runs what was notified of which change.
-pub trait Notifications: Send + Sync {
-    /// Whether something at one of the addresses has changed since the notification was last paid.
-    fn owed(&self, key: &str, addresses: &[String]) -> Result<bool>;
-    /// Notes that all changes so far are paid for.
-    fn paid(&self, key: &str) -> Result<()>;
-}
-
 /// One run.
 pub struct Run {
     /// Whether it changes things.
@@ -65,14 +57,14 @@ pub struct Run {
     pub steps: Mutex<StepBook>,
     /// When it began.
     pub began: Instant,
-    /// What is owed to whom from earlier runs, where there is a journal.
-    pub notifications: Option<Box<dyn Notifications>>,
     subscribers: Mutex<Vec<Box<dyn Subscriber>>>,
     sequence: AtomicU64,
     change_ids: AtomicU64,
     record: Mutex<Record>,
     busy_cells: (Mutex<HashSet<Cell>>, Condvar),
 }
+
+pub use super::fidelity::Done;
 
 /// What a run remembers for its end.
 #[derive(Default)]
@@ -81,8 +73,16 @@ pub struct Record {
     pub wishes: Vec<Wish>,
     /// The last proven state of each cell (in a real run).
     pub proven: HashMap<Cell, (State, String)>,
-    /// The changes made or planned, each with its step.
-    pub changes: Vec<(Change, Option<String>)>,
+    /// The changes made or planned.
+    pub changes: Vec<Done>,
+    /// The things whose change failed.
+    pub failed: BTreeSet<String>,
+    /// The things that a plan found as they should be, through fog.
+    pub in_fog: BTreeSet<String>,
+    /// How often something was notified of the same changes in the same step.
+    pub notified: HashMap<String, usize>,
+    /// The API paths that scripted resources read, each with the address of the first.
+    pub scripted_reads: BTreeMap<String, String>,
     /// Digest of the first read of each cell.
     pub digests: BTreeMap<String, String>,
     /// Errors that a step has shown already.
@@ -98,7 +98,6 @@ impl Run {
         interrupt: Interrupt,
         redactor: Redactor,
         steps: StepBook,
-        notifications: Option<Box<dyn Notifications>>,
         subscribers: Vec<Box<dyn Subscriber>>,
     ) -> Arc<Self> {
         Arc::new(Run {
@@ -109,7 +108,6 @@ impl Run {
             redactor,
             steps: Mutex::new(steps),
             began: Instant::now(),
-            notifications,
             subscribers: Mutex::new(subscribers),
             sequence: AtomicU64::new(0),
             change_ids: AtomicU64::new(0),
@@ -163,12 +161,12 @@ impl Run {
 
     /// Whether a notification is owed from an earlier run.
     pub fn owed(&self, key: &str, addresses: &[String]) -> Result<bool> {
-        self.notifications.as_ref().map_or(Ok(false), |notifications| notifications.owed(key, addresses))
+        self.step_book().notifications.as_ref().map_or(Ok(false), |notifications| notifications.owed(key, addresses))
     }
 
     /// Notes that a notification was carried out.
     pub fn paid(&self, key: &str) -> Result<()> {
-        self.notifications.as_ref().map_or(Ok(()), |notifications| notifications.paid(key))
+        self.step_book().notifications.as_ref().map_or(Ok(()), |notifications| notifications.paid(key))
     }
 
     /// An error where the run was asked to end.

@@ -6,15 +6,27 @@ use std::time::Instant;
 
 use super::deferral::{self, Deferral};
 use super::event::{ErrorReport, Mode, Status, What};
+use super::fidelity::OUTSIDE;
 use super::overlay::Spread;
-use super::scope::{self, Frame};
+use super::scope::{self, Frame, Phase};
 use super::session::{Run, Settings};
 use super::unknown::Unknown;
 use super::value::Value;
 use crate::error::{Class, Error, Result};
 
+/// Why a step was skipped that an interrupted run had finished.
+pub const RESUMED: &str = "done before, resumed";
+
 /// Looks up what a step returned the last time it was done: playbook and id in, the value out.
 pub type Memory = Arc<dyn Fn(&str, &str) -> Result<Option<Value>> + Send + Sync>;
+
+/// Remembers across runs what was notified of which change.
+pub trait Notifications: Send + Sync {
+    /// Whether something at one of the addresses has changed since the notification was last paid.
+    fn owed(&self, key: &str, addresses: &[String]) -> Result<bool>;
+    /// Notes that all changes so far are paid for.
+    fn paid(&self, key: &str) -> Result<()>;
+}
 
 /// The steps of a run.
 #[derive(Default)]
@@ -23,11 +35,13 @@ pub struct StepBook {
     pub playbook: String,
     /// What steps returned in earlier runs.
     pub memory: Option<Memory>,
+    /// What is owed from earlier runs, where there is a journal.
+    pub notifications: Option<Box<dyn Notifications>>,
     /// The finished steps of the run that is being resumed, with what they returned.
     pub finished: BTreeMap<(String, String), Value>,
     /// How many steps ended in which way.
     pub counts: BTreeMap<Status, usize>,
-    /// Steps that this plan could not decide.
+    /// Steps that this plan could not decide, and [`OUTSIDE`] where that was a line outside any step.
     pub deferred: BTreeSet<String>,
     seen: BTreeSet<(String, String)>,
     reached_first: bool,
@@ -38,6 +52,16 @@ impl StepBook {
     /// The ids that were met, for a suggestion where a selection met none.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.seen.iter().map(|(_, id)| id.as_str())
+    }
+
+    /// The ids that were met in the playbook that is running, and in those before it.
+    pub fn met(&self) -> BTreeSet<String> {
+        self.ids().map(str::to_owned).collect()
+    }
+
+    /// A step that failed may be tried again under its id.
+    fn release(&mut self, id: &str) {
+        self.seen.remove(&(self.playbook.clone(), id.to_owned()));
     }
 
     /// An error where a selection was made and no step was in it.
@@ -76,16 +100,16 @@ impl StepBook {
         {
             return false;
         }
+        let surrounds = |inner: &str| inner.starts_with(&format!("{}.", spec.id));
         if let Some(from) = &settings.from {
             self.reached_first |= *from == spec.id;
             if !self.reached_first {
-                return false;
+                return surrounds(from);
             }
         }
-        let surrounds = |glob: &glob::Pattern| glob.as_str().starts_with(&format!("{}.", spec.id));
         let named = settings.steps.is_empty()
             || inside_selected
-            || settings.steps.iter().any(|glob| glob.matches(&spec.id) || surrounds(glob));
+            || settings.steps.iter().any(|glob| glob.matches(&spec.id) || surrounds(glob.as_str()));
         self.selected += usize::from(named);
         named
     }
@@ -130,6 +154,7 @@ pub enum End {
 
 /// Begins a step: checks its id, whether it is selected, and tells everybody.
 pub fn begin(spec: Spec) -> Result<Entry> {
+    scope::require(&[Phase::Script], &format!("step {}", spec.id))?;
     let run = scope::run()?;
     run.check_interrupt()?;
     let parent = scope::step();
@@ -146,7 +171,7 @@ pub fn begin(spec: Spec) -> Result<Entry> {
         return Ok(Entry::Run(Entered { spec, began: Instant::now() }));
     }
     let (reason, value) = match resumed {
-        Some(value) => ("done before, resumed".to_owned(), value),
+        Some(value) => (RESUMED.to_owned(), value),
         None => ("left out".to_owned(), left_out(&book, &spec.id)?),
     };
     *book.counts.entry(Status::Skipped).or_default() += 1;
@@ -191,30 +216,32 @@ pub fn finish(entered: Entered, end: End, captured: &Spread) -> Result<Option<Va
     let (status, reason, value, error) = match (deferral, end) {
         (Some(deferral), _) => {
             let value = defer(&run, &id, &frame, &deferral, captured)?;
-            (Status::Deferred, Some(format!("needs {}", deferral.needs.origin())), value, None)
+            (Status::Deferred, Some(format!("needs {}", deferral.needs.origin())), Some(value), None)
         }
         (None, End::Failed(error)) => {
             let status = if error.class == Class::Blocked { Status::Blocked } else { Status::Failed };
             let reason = (status == Status::Blocked).then(|| error.message.clone());
-            (status, reason, Value::Null, Some(error))
+            run.step_book().release(&id);
+            (status, reason, None, Some(error))
         }
-        (None, End::Manual(instructions)) => (Status::Manual, Some(instructions), Value::Null, None),
+        (None, End::Manual(instructions)) => (Status::Manual, Some(instructions), None, None),
         (None, End::Done(value)) => {
             let status = status_of(&run, &frame);
-            (status, frame.pending.clone(), value.unwrap_or(Value::Null), None)
+            (status, frame.pending.clone(), value, None)
         }
     };
     *run.step_book().counts.entry(status).or_default() += 1;
-    let recordable = !value.holds_secret() && value.unknowns().is_empty();
+    // A step whose value cannot be recorded runs again where the value is needed.
+    let recorded = value.as_ref().filter(|value| !value.holds_secret()).and_then(Value::to_json);
     run.emit(What::StepFinished {
         id,
         status,
         reason,
-        value: recordable.then(|| value.to_json()).flatten(),
+        value: recorded,
         milliseconds: u64::try_from(entered.began.elapsed().as_millis()).unwrap_or(u64::MAX),
         error: error.map(|error| *error),
     })?;
-    Ok((status == Status::Deferred).then_some(value))
+    Ok(value.filter(|_| status == Status::Deferred))
 }
 
 fn status_of(run: &Run, frame: &Frame) -> Status {
@@ -224,6 +251,14 @@ fn status_of(run: &Run, frame: &Frame) -> Status {
         (true, _, Mode::Run) => Status::Changed,
         (false, ..) => Status::Ok,
     }
+}
+
+/// Notes that something between steps could not be decided: a line of the playbook or a branch of `parallel`. Whatever
+/// it reaches lies in fog from here on.
+pub fn defer_here(cause: &str, spread: &Spread) -> Result<()> {
+    let run = scope::run()?;
+    run.step_book().deferred.insert(scope::step().unwrap_or_else(|| OUTSIDE.to_owned()));
+    scope::with(|branch| branch.overlay.spread(spread, &Unknown::from_origin(cause)))
 }
 
 /// A step that cannot be decided in a dry run: what its handles reach lies in fog from here on.

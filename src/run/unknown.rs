@@ -26,7 +26,8 @@ impl Unknown {
         Unknown(Arc::new(Inner { origins: BTreeSet::from([origin.into()]), ..Inner::default() }))
     }
 
-    /// An unknown made of others: their origins together; spent or possibly absent when one of them is.
+    /// An unknown made of others: their origins together; spent when one of them is. What is made of
+    /// something is there, even where that may be absent.
     pub fn join<'a>(parts: impl IntoIterator<Item = &'a Unknown>) -> Self {
         let mut inner = Inner::default();
         for part in parts {

@@ -115,6 +115,35 @@ impl Value {
         })
     }
 
+    /// Whether a text or key somewhere inside contains these words; secrets are looked into.
+    pub fn mentions(&self, words: &str) -> bool {
+        match self {
+            Value::Text(text) => text.contains(words),
+            Value::Secret(secret) => secret.expose().contains(words),
+            Value::List(items) => items.iter().any(|item| item.mentions(words)),
+            Value::Map(map) => map.iter().any(|(key, item)| key.contains(words) || item.mentions(words)),
+            _ => false,
+        }
+    }
+
+    fn with_secrets_of(self, wanted: &Value) -> Self {
+        match (self, wanted) {
+            (Value::Text(text), Value::Secret(secret)) if secret.expose() == text => Value::Secret(secret.clone()),
+            (Value::List(items), Value::List(wanted)) if items.len() == wanted.len() => {
+                let pairs = items.into_iter().zip(wanted);
+                Value::List(pairs.map(|(item, wanted)| item.with_secrets_of(wanted)).collect())
+            }
+            (Value::Map(map), Value::Map(wanted)) => {
+                let keep = |(key, item): (String, Value)| match wanted.get(&key) {
+                    Some(wanted) => (key, item.with_secrets_of(wanted)),
+                    None => (key, item),
+                };
+                Value::Map(map.into_iter().map(keep).collect())
+            }
+            (value, _) => value,
+        }
+    }
+
     /// Whether a secret is somewhere inside.
     pub fn holds_secret(&self) -> bool {
         match self {
@@ -192,12 +221,21 @@ impl State {
         }
     }
 
-    /// As a script sees it: `()` when absent.
+    /// The same, where what was written as a secret is secret still, although it was read back as plain text.
+    #[must_use]
+    pub fn with_secrets_of(self, wanted: &State) -> Self {
+        match (self, wanted) {
+            (State::Here(found), State::Here(wanted)) => State::Here(found.with_secrets_of(wanted)),
+            (state, _) => state,
+        }
+    }
+
+    /// As a script sees it: `()` when absent, and where that is not known, an unknown that may be `()`.
     pub fn into_value(self) -> Value {
         match self {
             State::Absent => Value::Null,
             State::Here(value) => value,
-            State::Unknown(unknown) => Value::Unknown(unknown),
+            State::Unknown(unknown) => Value::Unknown(unknown.maybe_absent()),
         }
     }
 }

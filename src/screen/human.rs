@@ -166,7 +166,7 @@ impl<W: Write + Send> Human<W> {
             reason: reason.as_deref(),
             milliseconds: *milliseconds,
             error: error.as_ref(),
-            failed: *status == Status::Failed,
+            failed: matches!(status, Status::Failed | Status::Blocked),
         };
         self.close(id, block, &end)
     }

@@ -72,10 +72,13 @@ impl Context {
     /// How far a closure can reach, judged by the handles that it captured: everywhere when it captured none, because
     /// it may make one inside.
     pub fn spread_of(&self, closure: &FnPtr) -> Spread {
+        self.spread_over(&[Dynamic::from(closure.clone())])
+    }
+
+    /// How far code can reach that is given these values and no other.
+    pub fn spread_over(&self, values: &[Dynamic]) -> Spread {
         let mut realms = Vec::new();
-        for captured in closure.iter_curry() {
-            self.collect_realms(&captured.clone().flatten(), &mut realms);
-        }
+        values.iter().for_each(|value| self.collect_realms(&value.clone().flatten(), &mut realms));
         realms.sort();
         realms.dedup();
         if realms.is_empty() { Spread::Everywhere } else { Spread::Realms(realms) }
@@ -88,6 +91,8 @@ impl Context {
             items.iter().for_each(|item| self.collect_realms(item, realms));
         } else if let Some(map) = value.read_lock::<Map>() {
             map.values().for_each(|item| self.collect_realms(item, realms));
+        } else if let Some(closure) = value.read_lock::<FnPtr>() {
+            closure.iter_curry().for_each(|captured| self.collect_realms(&captured.clone().flatten(), realms));
         }
     }
 }

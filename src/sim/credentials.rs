@@ -60,7 +60,7 @@ fn make(dir: &Path, world: &World, certificates: &Certificates) -> Result<Creden
         ("HOMELAB_PVE_TOKEN_ID", format!("{USER}!{TOKEN}")),
         ("HOMELAB_PVE_TOKEN_SECRET", world.secrets.token.clone()),
         ("HOMELAB_PVE_FINGERPRINT", fingerprint),
-        ("HOMELAB_PVE_CA", certificates.authority.display().to_string()),
+        ("HOMELAB_PVE_CA_FILE", certificates.authority.display().to_string()),
         ("HOMELAB_PVE_ROOT_PASSWORD", world.secrets.root_password.clone()),
         ("HOMELAB_SSH_KEY", key.display().to_string()),
         ("HOMELAB_SSH_PUBKEY", public),
@@ -71,6 +71,18 @@ fn make(dir: &Path, world: &World, certificates: &Certificates) -> Result<Creden
         credentials.insert(format!("HOMELAB_PVE_FINGERPRINT_{name}"), fingerprint.clone());
     }
     Ok(credentials)
+}
+
+/// The host keys of the nodes, so that a client knows them: those of guests are read through their agents.
+pub(crate) fn write_known_hosts(dir: &Path, world: &World) -> Result<()> {
+    let mut lines = String::new();
+    for node in &world.nodes {
+        let machine = world.clusters.iter().find_map(|cluster| cluster.machines.node(&node.name));
+        for key in machine.iter().flat_map(|machine| machine.host_keys()) {
+            lines.push_str(&format!("{},{} {key}\n", node.name, node.ip));
+        }
+    }
+    write_private(&dir.join("known_hosts"), lines.as_bytes())
 }
 
 fn text(credentials: &Credentials) -> String {

@@ -54,6 +54,8 @@ pub(crate) trait Machine: Send + Sync {
     fn agent_exec(&self, command: &[String]) -> Execution;
     /// Its network interfaces, in the guest agent's form.
     fn interfaces(&self) -> Value;
+    /// Its public SSH host keys, as lines of `*.pub` files.
+    fn host_keys(&self) -> Vec<String>;
     /// Itself, for the world's file.
     fn save(&self) -> Value;
     /// Serves one connection to port 22.

@@ -82,6 +82,11 @@ impl Machine for Inside {
         self.with(|machine| machine.interfaces())
     }
 
+    fn host_keys(&self) -> Vec<String> {
+        let keys = self.with(|machine| machine.host_keys());
+        keys.iter().filter_map(|key| key.public_key().to_openssh().ok()).collect()
+    }
+
     fn save(&self) -> Value {
         // Machines are plain data with text keys, which is all that could go wrong.
         self.with(|machine| serde_json::to_value(machine).unwrap_or_default())

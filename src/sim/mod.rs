@@ -117,6 +117,7 @@ impl Sim {
         let (_, public_key) = credentials::ssh_key(&dir)?;
         world.attach(Some(workshop), &[public_key])?;
         let credentials = credentials::open(&dir, &world, &certificates)?;
+        credentials::write_known_hosts(&dir, &world)?;
         let log = RequestLog::open(&dir, &session)?;
         let frame = Frame::new(&dir, world, log, faults, certificates);
         frame.settle_and_save()?;

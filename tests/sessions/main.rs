@@ -1,5 +1,8 @@
 //! What people see: the program is run in a project of its own, and what it says is kept here, word for word.
 
+#[path = "../errors/mod.rs"]
+mod errors;
+
 mod check;
 mod doc;
 mod env;

@@ -64,7 +64,7 @@ fn drift_by_hand_is_named_and_put_right() {
         r#"
         let pve = proxmox::connect();
         step("1", "somebody edits by hand", || {
-            pve.put("/nodes/pve-02/qemu/112/config", #{ tags: "mine", ciuser: "root" });
+            pve.put("/nodes/pve-02/qemu/112/config", #{ tags: "mine", ciuser: "root", cores: 1 });
             pve.post("/nodes/pve-03/qemu/113/status/stop", #{});
             pve.put("/nodes/pve-03/qemu/113/config", #{ cores: 1 });
         });
@@ -86,7 +86,7 @@ fn one_machine_is_made_by_its_step_alone_and_the_rest_later() {
     let project = Project::homelab_itself();
     let one = project.ends("run --sim --step 3.3.k3s-cp-01* playbooks/phase3.rhai", 0);
     assert_eq!(changes(&one), 1, "{one}");
-    let limited = project.ends("plan --sim --limit pve-02 playbooks/phase3.rhai", 0);
+    let limited = project.ends("plan --sim --limit k3s-cp-02 playbooks/phase3.rhai", 0);
     assert_eq!(changes(&limited), 1, "{limited}");
     let none = project.ends("run --sim --step 3.9.nobody playbooks/phase3.rhai", 64);
     assert!(none.contains("no step is selected by 3.9.nobody"), "{none}");

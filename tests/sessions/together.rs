@@ -25,7 +25,7 @@ fn a_second_run_is_told_who_is_at_work_and_one_that_was_killed_is_in_nobodys_way
     let mut first = project.homelab(&["run", "playbooks/first.rhai"]).spawn().expect("it starts");
     wait_for(&project, "started");
     let second = project.ends("run playbooks/first.rhai", 5);
-    assert!(second.contains("playbooks/first.rhai") && second.contains("pid <pid>"), "{second}");
+    assert!(second.contains("held by the run of") && second.contains("pid <pid>"), "{second}");
     first.kill().expect("it is killed");
     first.wait().expect("it is gone");
     let status = project.ends("status", 0);

@@ -11,7 +11,7 @@ use super::task::TaskFailure;
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// Why a call did not do what it should. Callers that can go on (the thing is missing, it exists already) look
-/// inside; all others turn it into an [`enum@Error`] with `?`.
+/// inside; all others turn it into an [`struct@Error`] with `?`.
 #[derive(Debug, Clone)]
 pub enum Failure {
     /// The API answered, and said no.

@@ -180,7 +180,7 @@ fn undefined(name: &str, scene: &Scene<'_>) -> Error {
 /// An import or a namespace that does not exist.
 pub fn unknown_module(name: &str, scene: &Scene<'_>) -> Error {
     let error = Error::new(Class::Script, format!("there is no module `{name}`"));
-    let sources = scene.places.names();
+    let sources: Vec<String> = scene.places.names().into_iter().chain(crate::playbook::modules::embedded()).collect();
     let imports = scene.place().map(|source| imported(&source.text)).unwrap_or_default();
     let known = sources.iter().map(String::as_str).filter(|source| *source != scene.source);
     let known =

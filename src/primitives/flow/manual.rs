@@ -5,14 +5,16 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::step::{Ended, run_step};
+use crate::error::{Class, Error};
 use crate::run::deferral;
 use crate::run::event::Level;
 use crate::run::scope;
 use crate::run::steps::Spec;
+use crate::run::unknown::Unknown;
 use crate::script::RhaiResult;
 use crate::script::args::Closure;
 use crate::script::context::options;
-use crate::script::failure::fail;
+use crate::script::failure::{defer, fail};
 
 /// Work for a person.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -47,8 +49,16 @@ pub(super) fn manual(call: &NativeCallContext<'_>, id: &str, title: &str, map: M
 
 fn is_done(call: &NativeCallContext<'_>, options: &ManualOptions) -> RhaiResult<bool> {
     match &options.verify {
-        Some(verify) => verify.0.call_within_context::<bool>(call, ()),
         None => Ok(false),
+        Some(verify) => {
+            let answer = verify.0.call_within_context::<Dynamic>(call, ())?;
+            if let Some(unknown) = answer.read_lock::<Unknown>() {
+                return Err(defer(&unknown, "verify"));
+            }
+            answer.as_bool().map_err(|given| {
+                fail(Error::new(Class::Script, format!("manual: `verify` answers {given}, not true or false")))
+            })
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
 
 use crate::error::{Class, Error};
-use crate::run::scope;
+use crate::run::event::Mode;
+use crate::run::scope::{self, Phase};
+use crate::run::session::Run;
 use crate::run::unknown::Unknown;
 use crate::script::RhaiResult;
 use crate::script::failure::fail;
@@ -12,27 +14,47 @@ use crate::script::failure::fail;
 /// here counts too.
 pub(super) fn on_change(call: &NativeCallContext<'_>, outcomes: Dynamic, closure: &FnPtr) -> RhaiResult<Dynamic> {
     let outcomes = if outcomes.is_array() { outcomes.cast::<Array>() } else { vec![outcomes] };
+    let run = scope::run().map_err(fail)?;
+    scope::require(&[Phase::Script], "on_change").map_err(fail)?;
     let mut addresses = Vec::with_capacity(outcomes.len());
-    let mut changed = false;
+    let (mut changed, mut maybe) = (false, Vec::new());
     for outcome in outcomes {
         let map = outcome.try_cast::<Map>().ok_or_else(not_an_outcome)?;
         let address =
             map.get("address").and_then(|address| address.clone().into_string().ok()).ok_or_else(not_an_outcome)?;
         let field = map.get("changed").ok_or_else(not_an_outcome)?;
-        changed |= field.is::<Unknown>() || field.as_bool().unwrap_or(false);
+        maybe.extend(field.read_lock::<Unknown>().map(|unknown| unknown.clone()));
+        // An outcome that a step recorded in an earlier run tells of that run: whether its notification is still owed
+        // is in the journal.
+        changed |= field.as_bool().unwrap_or(false) && is_of_this_run(&run, &address);
         addresses.push(address);
     }
-    let run = scope::run().map_err(fail)?;
-    let key = format!("{} {}", run.step_book().playbook, addresses.join(" "));
-    let owed = run.owed(&key, &addresses).map_err(fail)?;
-    if !changed && !owed {
+    let key = key(&run, &addresses);
+    if changed || run.owed(&key, &addresses).map_err(fail)? {
+        let answer = closure.call_within_context::<Dynamic>(call, ())?;
+        if run.mode == Mode::Run {
+            run.paid(&key).map_err(fail)?;
+        }
+        return Ok(answer);
+    }
+    if maybe.is_empty() {
         return Ok(Dynamic::UNIT);
     }
-    let answer = closure.call_within_context::<Dynamic>(call, ())?;
-    if !scope::is_planning().map_err(fail)? {
-        run.paid(&key).map_err(fail)?;
-    }
-    Ok(answer)
+    let cause = Unknown::join(&maybe);
+    scope::in_doubt(&cause, || closure.call_within_context::<Dynamic>(call, ())).map_err(fail)?
+}
+
+fn is_of_this_run(run: &Run, address: &str) -> bool {
+    run.record().changes.iter().any(|done| done.change.address == address)
+}
+
+/// The same changes may be told to several: which of them it is in its step belongs to the name.
+fn key(run: &Run, addresses: &[String]) -> String {
+    let place = format!("{} {} {}", run.step_book().playbook, scope::step().unwrap_or_default(), addresses.join(" "));
+    let mut record = run.record();
+    let count = record.notified.entry(place.clone()).or_default();
+    *count += 1;
+    format!("{place} #{count}")
 }
 
 fn not_an_outcome() -> Box<rhai::EvalAltResult> {

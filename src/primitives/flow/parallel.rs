@@ -1,5 +1,6 @@
 //! Doing the same for many items at once.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -7,11 +8,13 @@ use std::thread;
 use rhai::{Array, Dynamic, FnPtr, NativeCallContext};
 
 use crate::error::{Class, Error};
+use crate::run::branches;
 use crate::run::deferral;
 use crate::run::overlay::Spread;
+use crate::run::report::defect;
 use crate::run::scope::{self, Branch};
 use crate::run::session::lock;
-use crate::run::unknown::Unknown;
+use crate::run::steps;
 use crate::run::value::Value;
 use crate::script::RhaiResult;
 use crate::script::closure::detach;
@@ -26,11 +29,15 @@ type Slot = Mutex<Option<(RhaiResult<Dynamic>, Branch)>>;
 /// copy of what the closure captured. All branches run to their end; then the first error, if any, goes on.
 pub(super) fn parallel(call: &NativeCallContext<'_>, items: Array, body: &FnPtr) -> RhaiResult<Dynamic> {
     let jobs = scope::run().map_err(fail)?.settings.jobs.max(1).min(items.len().max(1));
-    let forks = items.iter().map(|_| scope::fork()).collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    let forks = items.iter().map(|_| branches::fork()).collect::<Result<Vec<_>, _>>().map_err(fail)?;
     let work: Vec<Mutex<Option<(Dynamic, Branch)>>> =
         items.into_iter().zip(forks).map(|(item, branch)| Mutex::new(Some((item, branch)))).collect();
     let slots: Vec<Slot> = work.iter().map(|_| Mutex::new(None)).collect();
-    let spread = Context::of(call).map_or(Spread::Everywhere, |context| context.spread_of(body));
+    let context = Context::of(call);
+    let spread = |item: &Dynamic| {
+        let given = [Dynamic::from(body.clone()), item.clone()];
+        context.as_ref().map_or(Spread::Everywhere, |context| context.spread_over(&given))
+    };
     let next = AtomicUsize::new(0);
     let worker = || {
         while let Some(place) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|place| *place < work.len()) {
@@ -54,16 +61,20 @@ fn run_one(
     body: &FnPtr,
     item: Dynamic,
     branch: Branch,
-    spread: &Spread,
+    spread: &dyn Fn(&Dynamic) -> Spread,
 ) -> (RhaiResult<Dynamic>, Branch) {
     let body = detach(body);
+    let spread = spread(&item);
     let spare = branch.fork();
-    let ran = scope::run_branch(branch, || {
-        let result = body.call_within_context::<Dynamic>(call, (item,));
+    let ran = branches::run_branch(branch, || {
+        // A panic must not take the other branches along.
+        let called = catch_unwind(AssertUnwindSafe(|| body.call_within_context::<Dynamic>(call, (item,))));
+        let result = called.unwrap_or_else(|panic| Err(fail(defect(&*panic))));
         match deferral::take() {
             Some(deferral) => {
-                let cause = Unknown::from_origin("a deferred branch of parallel");
-                let _ = scope::with(|branch| branch.overlay.spread(spread, &cause));
+                let made_handle = scope::with(|branch| branch.made_handle).unwrap_or(true);
+                let spread = if made_handle { &Spread::Everywhere } else { &spread };
+                steps::defer_here("a deferred branch of parallel", spread).map_err(fail)?;
                 Ok(to_dynamic(&Value::Unknown(deferral.needs)))
             }
             None => result,
@@ -90,7 +101,7 @@ fn gather(slots: Vec<Slot>) -> RhaiResult<Dynamic> {
             }
         }
     }
-    let joined = scope::join(branches).map_err(fail);
+    let joined = branches::join(branches).map_err(fail);
     match failure {
         Some(error) => Err(error),
         None => joined.map(|()| Dynamic::from(values)),

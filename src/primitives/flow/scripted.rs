@@ -1,5 +1,6 @@
 //! Resources written in Rhai: a map that says how to read, what is wanted and how to change it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
@@ -12,9 +13,10 @@ use crate::run::capability::Writer;
 use crate::run::deferral;
 use crate::run::difference::Difference;
 use crate::run::ensure::ensure_as;
-use crate::run::event::Action;
+use crate::run::event::{Action, Level};
 use crate::run::overlay::Spread;
 use crate::run::resource::{Cell, Fact, Reader, Resource, Wish};
+use crate::run::scope::{self, Phase};
 use crate::run::session::lock;
 use crate::run::unknown::Unknown;
 use crate::run::value::{self, State, Value};
@@ -62,8 +64,9 @@ pub struct Scripted {
 pub(super) fn ensure(call: &NativeCallContext<'_>, map: Map) -> RhaiResult<Map> {
     let scripted: Scripted = options(call, "ensure", map)?;
     let realm = realm_of(call, &scripted);
-    let resource = Running { call, realm, failure: Mutex::new(None), want: Mutex::new(None), scripted };
-    let want = resource.normal(State::from(resource.scripted.want.clone())).map_err(|error| resource.failure(error))?;
+    let resource = Running::new(call, realm, scripted);
+    let want = scope::in_phase(Phase::Want, || resource.normal(State::from(resource.scripted.want.clone())))
+        .map_err(|error| resource.failure(error))?;
     *lock(&resource.want) = Some(want.clone());
     let once = resource.scripted.once.clone();
     let wish = Wish {
@@ -72,10 +75,29 @@ pub(super) fn ensure(call: &NativeCallContext<'_>, map: Map) -> RhaiResult<Map> 
         want: Arc::new(move |have| Ok(merged(&want, have, &once))),
     };
     let outcome = ensure_as(&resource, wish).map_err(|error| resource.failure(error))?;
+    if outcome.action.is_some() {
+        warn_of_shared_reads(&resource).map_err(fail)?;
+    }
+    resource.note_reads().map_err(fail)?;
     let was_there = outcome.before != State::Absent;
     let mut map = outcome::to_map(outcome);
     add_shown_once(&resource.scripted, was_there, &mut map);
     Ok(map)
+}
+
+/// Two resources written in Rhai that read the same path may mean the same thing, which their cells do not show.
+fn warn_of_shared_reads(resource: &Running<'_>) -> Result<()> {
+    let own = &resource.scripted.address;
+    let shared = {
+        let run = scope::run()?;
+        let record = run.record();
+        let touched = lock(&resource.touched);
+        let of_another = |path: &&String| record.scripted_reads.get(*path).is_some_and(|first| first != own);
+        touched.iter().find(of_another).map(|path| (path.clone(), record.scripted_reads[path].clone()))
+    };
+    let Some((path, first)) = shared else { return Ok(()) };
+    let text = format!("{own} changes something, and {first} reads {path} as well: they may undo each other");
+    scope::say(Level::Warn, text)
 }
 
 /// The realm of the one system that its closures reach, so that fog over another does not touch it.
@@ -122,9 +144,25 @@ struct Running<'a> {
     want: Mutex<Option<State>>,
     /// The script's own error, with its place; the gate only sees what it says.
     failure: Mutex<Option<Box<rhai::EvalAltResult>>>,
+    /// The API paths that `read` asked for.
+    touched: Mutex<BTreeSet<String>>,
 }
 
-impl Running<'_> {
+impl<'a> Running<'a> {
+    fn new(call: &'a NativeCallContext<'a>, realm: String, scripted: Scripted) -> Self {
+        let (want, failure, touched) = (Mutex::new(None), Mutex::new(None), Mutex::default());
+        Running { call, scripted, realm, want, failure, touched }
+    }
+
+    fn note_reads(&self) -> Result<()> {
+        let run = scope::run()?;
+        let mut record = run.record();
+        for path in lock(&self.touched).iter() {
+            record.scripted_reads.entry(path.clone()).or_insert_with(|| self.scripted.address.clone());
+        }
+        Ok(())
+    }
+
     fn call(&self, closure: &FnPtr, arguments: Vec<Dynamic>) -> Result<Dynamic> {
         closure.call_within_context::<Dynamic>(self.call, arguments).map_err(|error| {
             let known = as_error(&error).unwrap_or_else(|| Error::new(Class::Script, error.to_string()));
@@ -177,16 +215,31 @@ impl Running<'_> {
     }
 
     fn carry_out(&self, difference: &Difference) -> Result<Dynamic> {
-        let (mut change, arguments) = self.step(difference)?;
+        let (change, arguments) = self.step(difference)?;
         match &self.scripted.around {
             None => self.call(&change, arguments),
-            Some(around) => {
-                for argument in arguments {
-                    change.add_curry(argument);
-                }
-                self.call(&around.0, vec![Dynamic::from(change)])
-            }
+            Some(around) => self.surround(&around.0, change, arguments),
         }
+    }
+
+    /// Calls `around` with the change as a closure. What the change answers counts, not what surrounds it.
+    #[allow(deprecated, reason = "it is not: Rhai marks what may still change this way, and its version is pinned")]
+    fn surround(&self, around: &FnPtr, change: FnPtr, arguments: Vec<Dynamic>) -> Result<Dynamic> {
+        let answer: Arc<Mutex<Option<Dynamic>>> = Arc::default();
+        let kept = Arc::clone(&answer);
+        let inner = FnPtr::from_fn("change", move |context, _| {
+            *lock(&kept) = Some(Dynamic::UNIT);
+            let answer = change.call_within_context::<Dynamic>(&context, arguments.clone())?;
+            *lock(&kept) = Some(answer.clone());
+            Ok(answer)
+        });
+        let inner = inner.map_err(|error| Error::new(Class::Bug, "homelab: `around` cannot be called").cause(error))?;
+        self.call(around, vec![Dynamic::from(inner)]).map(drop)?;
+        let answer = lock(&answer).take();
+        answer.ok_or_else(|| {
+            Error::new(Class::Script, format!("{}: its `around` does not make the change", self.scripted.address))
+                .help("call what it is given: `around: |change| { stop(); change.call(); start() }`")
+        })
     }
 }
 
@@ -201,6 +254,7 @@ impl Fact for Running<'_> {
 
     fn read(&self, _reader: &Reader) -> Result<State> {
         let answer = self.call(&self.scripted.read.0, Vec::new());
+        lock(&self.touched).extend(scope::with(|branch| branch.notes.touched.clone())?);
         // What had to be decided on an unknown is unknown; the gate takes note of the deferral.
         if deferral::pending().is_some() {
             lock(&self.failure).take();

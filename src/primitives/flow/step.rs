@@ -1,5 +1,7 @@
 //! Phases and steps.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use rhai::{Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -7,6 +9,7 @@ use serde::Deserialize;
 use crate::error::{Class, Error};
 use crate::run::event::What;
 use crate::run::overlay::Spread;
+use crate::run::report::{self, defect};
 use crate::run::scope;
 use crate::run::steps::{self, End, Entry, Spec};
 use crate::run::value::Value;
@@ -61,7 +64,11 @@ pub(super) fn run_step(
     };
     let context = Context::of(call);
     let captured = context.as_ref().map_or(Spread::Everywhere, |context| context.spread_of(body));
-    let result = work(call, body);
+    // A panic ends this step in order; what it was changing is left in flight.
+    let result = catch_unwind(AssertUnwindSafe(|| work(call, body))).unwrap_or_else(|panic| {
+        scope::recover();
+        Err(fail(defect(&*panic)))
+    });
     let end = match &result {
         Ok(Ended::Value(value)) => End::Done(from_dynamic(value).ok()),
         Ok(Ended::Manual(instructions)) => End::Manual(instructions.clone()),
@@ -80,7 +87,7 @@ pub(super) fn run_step(
 fn explain(context: Option<&Context>, error: &EvalAltResult, source: Option<&str>) -> crate::run::event::ErrorReport {
     let mut report = match context {
         Some(context) => (context.explain)(error, source),
-        None => crate::run::report::plain(&Error::new(Class::Script, error.to_string())),
+        None => report::plain(&Error::new(Class::Script, error.to_string())),
     };
     let new = scope::run().is_ok_and(|run| run.record().shown.insert(report.message.clone()));
     if !new {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
+use rhai::{Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -16,7 +16,7 @@ use crate::script::RhaiResult;
 use crate::script::args::Duration as Span;
 use crate::script::context::options;
 use crate::script::convert::to_dynamic;
-use crate::script::failure::{as_error, fail};
+use crate::script::failure::{as_error, defer, fail, origin_of};
 
 /// What is waited for.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -76,6 +76,9 @@ pub(super) fn wait_until(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr
             return plan_wait(answer, &options.what);
         }
         let answer = answer?;
+        if let Some(unknown) = answer.read_lock::<Unknown>() {
+            return Err(defer(&unknown, "wait_until"));
+        }
         if holds(&answer) {
             return Ok(answer);
         }
@@ -133,17 +136,22 @@ pub(super) fn retry(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr) -> 
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        let known = as_error(&error);
-        let hopeless = known
-            .as_ref()
-            .is_some_and(|error| matches!(error.class(), Class::Interrupted | Class::Blocked | Class::Script));
-        if tried >= times || hopeless || deferral::pending().is_some() {
+        if tried >= times || is_hopeless(&error) || deferral::pending().is_some() {
             return Err(error);
         }
-        let why = known.map_or_else(|| error.to_string(), |error| error.to_string());
+        let why = as_error(&error).map_or_else(|| error.to_string(), |error| error.to_string());
         scope::say(Level::Warn, format!("try {tried} of {times} failed: {why}")).map_err(fail)?;
         pause(delay)?;
         delay = delay.mul_f64(options.backoff.max(1.0));
         tried += 1;
+    }
+}
+
+/// Whether trying again cannot help: it was asked to end, or the script itself is wrong.
+fn is_hopeless(error: &EvalAltResult) -> bool {
+    match as_error(error) {
+        Some(error) => matches!(error.class(), Class::Interrupted | Class::Blocked | Class::Script | Class::Bug),
+        // What a script throws is a failure; all else is the language's word for a mistake.
+        None => !matches!(origin_of(error, None).error, EvalAltResult::ErrorRuntime(..)),
     }
 }

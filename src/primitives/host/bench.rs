@@ -157,7 +157,7 @@ impl Bench {
         let listeners: Vec<Box<dyn Subscriber>> = vec![Box::new(notes.clone())];
         let handle = self.runtime.handle().clone();
         let book = StepBook::default();
-        let run = Run::new(mode, settings, handle, Interrupt::default(), Redactor::default(), book, None, listeners);
+        let run = Run::new(mode, settings, handle, Interrupt::default(), Redactor::default(), book, listeners);
         let _branch = scope::enter(Arc::clone(&run));
         if let (Mode::DryRun, Some(machine)) = (mode, &self.planned) {
             scope::with(|branch| branch.overlay.bring(machine.clone(), "proxmox:vm:111 (vm)")).expect("in a run");

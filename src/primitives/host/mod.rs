@@ -16,7 +16,6 @@ mod ownership;
 pub mod probe;
 mod replace;
 pub mod run;
-pub mod trust;
 pub mod wait;
 
 #[cfg(all(test, unix))]

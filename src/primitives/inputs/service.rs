@@ -107,7 +107,9 @@ impl Inputs {
             *told = notes.len();
             new.to_vec()
         };
-        new.iter().try_for_each(|note| scope::say(Level::Info, note.to_string()))
+        let Some((first, more)) = new.split_first() else { return Ok(()) };
+        let places: Vec<String> = std::iter::once(first).chain(more).map(|note| note.place.clone()).collect();
+        scope::say(Level::Info, format!("taken as proposed, to be confirmed: {}", places.join(", ")))
     }
 }
 

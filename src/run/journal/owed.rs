@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::{Journal, Owed, now};
 use crate::error::Result;
-use crate::run::session::Notifications;
+use crate::run::steps::Notifications;
 
 impl Journal {
     /// Notes that something is owed. Owed twice it is still owed once, since the first time.

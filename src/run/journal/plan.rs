@@ -45,6 +45,16 @@ impl Journal {
         })
     }
 
+    /// Forgets all that happened in a world: it is gone, and a new one has no past.
+    pub fn forget_world(&self, world: &str) -> Result<()> {
+        self.with("cannot forget a world", |inner| {
+            for table in ["tasks", "changes", "steps", "notifications", "plans", "profile", "runs"] {
+                inner.db.execute(&format!("DELETE FROM {table} WHERE world = ?"), [world])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Drops a plan once a run was scored against it: it foretold that run, not the next.
     pub fn forget_plan(&self, key: &PlanKey) -> Result<()> {
         self.with("cannot drop the plan", |inner| {

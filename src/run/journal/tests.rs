@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::run::event::{Action, Change, Mark, SCHEMA_VERSION, Status, What};
-use crate::run::fidelity::Foretold;
+use crate::run::fidelity::{Done, Foretold};
 use crate::run::secret::DOTS;
 
 const PLAYBOOK: &str = "playbooks/phase3.rhai";
@@ -281,11 +281,11 @@ fn a_plan_replaces_the_last_one_of_its_subject_only() {
     let plan = |address: &str| Plan {
         sources_hash: "abc".into(),
         at: 5,
-        foretold: Foretold { changes: vec![(vm(1, address), None)], ..Foretold::default() },
+        foretold: Foretold { changes: vec![Done { change: vm(1, address), steps: Vec::new() }], ..Foretold::default() },
     };
     let address = |selection| {
         let plan = journal.last_plan(&key(selection)).expect("readable");
-        plan.map(|plan| plan.foretold.changes[0].0.address.clone())
+        plan.map(|plan| plan.foretold.changes[0].change.address.clone())
     };
     for (selection, name) in [("", "old"), ("step=3.1", "other"), ("", "new")] {
         journal.save_plan(&key(selection), &plan(name)).expect("kept");

@@ -73,6 +73,10 @@ impl Echo {
 }
 
 impl Machine for Echo {
+    fn host_keys(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn reboot(&self) {}
 
     fn apply(&self, settings: &CloudInit) {

@@ -124,7 +124,7 @@ fn config_params(difference: &Difference) -> (Params, bool) {
             }
             // A disk only grows, and that has a call of its own.
             (_, Some(_)) if is_disk(key) => {}
-            (_, Some(value)) => params.push(key, property(key, value)),
+            (_, Some(value)) => params.push(key, property(value)),
         }
     }
     if !delete.is_empty() {
@@ -163,7 +163,7 @@ fn cloud_init_params(have: &Map, want: &Map, params: &mut Params, delete: &mut V
 }
 
 /// A value as the config has it.
-fn property(key: &str, value: &Value) -> String {
+fn property(value: &Value) -> String {
     match value {
         Value::Bool(flag) => if *flag { "1" } else { "0" }.to_owned(),
         Value::List(items) => items.iter().filter_map(Value::as_text).collect::<Vec<_>>().join(";"),
@@ -177,7 +177,7 @@ fn property(key: &str, value: &Value) -> String {
             let rest = map.iter().filter(|(name, _)| *name != "model" && *name != "macaddr");
             parts.extend(
                 rest.filter(|(_, value)| **value != Value::Bool(false))
-                    .map(|(name, value)| format!("{name}={}", property(key, value))),
+                    .map(|(name, value)| format!("{name}={}", property(value))),
             );
             parts.join(",")
         }

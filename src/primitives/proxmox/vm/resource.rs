@@ -20,6 +20,10 @@ use crate::run::value::{Map, State, Value};
 /// How long a lock without a task is given to go away before it is called left behind.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Settings that a running machine takes up only when it restarts.
+const NOT_WHILE_RUNNING: [&str; 11] =
+    ["agent", "balloon", "bios", "cores", "cpu", "hostpci0", "machine", "memory", "numa", "sockets", "vga"];
+
 /// The cell of a VM.
 pub fn cell(vmid: i64) -> Cell {
     Cell::new(REALM, format!("vm:{vmid}"))
@@ -133,7 +137,10 @@ impl Vm {
                 }
                 None => {
                     let pause = Duration::from_millis(500);
-                    reader.wait(async { Ok(tokio::time::sleep(pause).await) })?;
+                    reader.wait(async {
+                        tokio::time::sleep(pause).await;
+                        Ok(())
+                    })?;
                     waited += pause;
                 }
             }
@@ -239,7 +246,8 @@ impl Vm {
         if config.pending.is_empty() || self.options.reboot {
             return Ok(());
         }
-        let reason = format!("{} take effect after {} is restarted", config.pending.join(", "), self.options.name);
+        let keys: Vec<&str> = config.pending.keys().map(String::as_str).collect();
+        let reason = format!("{} take effect after {} is restarted", keys.join(", "), self.options.name);
         scope::with(|branch| {
             branch.frames.iter_mut().for_each(|frame| frame.pending = Some(reason.clone()));
         })
@@ -295,6 +303,31 @@ impl Resource for Vm {
 
     fn fills(&self) -> Vec<String> {
         ["net0.macaddr", "smbios1", "vmgenid", "boot", "scsihw"].map(str::to_owned).to_vec()
+    }
+
+    /// A running machine takes up some settings only when it restarts: until then the old ones are in force.
+    fn expect(&self, difference: &Difference) -> State {
+        let runs =
+            |state: &State| state.here().and_then(|vm| vm.get("status")).and_then(Value::as_text) == Some("running");
+        let mut after = difference.want.clone();
+        if !runs(&difference.have) || !runs(&after) || self.options.reboot {
+            return after;
+        }
+        let State::Here(Value::Map(map)) = &mut after else { return after };
+        let mut pending = map.get("pending").and_then(Value::as_map).cloned().unwrap_or_default();
+        for key in NOT_WHILE_RUNNING.iter().filter(|key| difference.touches(key)) {
+            let in_force = pending.get(*key).or(difference.found(key)).cloned().unwrap_or(Value::Null);
+            if map.get(*key) == Some(&in_force) {
+                pending.remove(*key);
+            } else {
+                pending.insert((*key).to_owned(), in_force);
+            }
+        }
+        match pending.is_empty() {
+            true => map.remove("pending"),
+            false => map.insert("pending".to_owned(), Value::Map(pending)),
+        };
+        after
     }
 
     fn destroys(&self, difference: &Difference) -> Option<String> {

@@ -28,8 +28,8 @@ pub const CLOUD_INIT: [(&str, &str); 6] = [
 pub struct Config {
     /// What the config says, changes that wait for a restart included.
     pub future: BTreeMap<String, String>,
-    /// The keys that wait for a restart.
-    pub pending: Vec<String>,
+    /// The keys that wait for a restart, each with what is in force until then, if anything is.
+    pub pending: BTreeMap<String, Option<String>>,
 }
 
 impl Config {
@@ -41,13 +41,12 @@ impl Config {
             let goes = row.get("delete").and_then(integer).is_some_and(|how| how != 0);
             let pending = row.get("pending").map(plain);
             if goes || pending.is_some() {
-                config.pending.push(key.to_owned());
+                config.pending.insert(key.to_owned(), row.get("value").map(plain));
             }
             if let Some(value) = pending.or_else(|| row.get("value").map(plain)).filter(|_| !goes) {
                 config.future.insert(key.to_owned(), value);
             }
         }
-        config.pending.sort();
         config
     }
 
@@ -61,11 +60,27 @@ fn plain(value: &Json) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The normal form of a VM.
+/// The normal form of a VM. What waits for a restart reads as it will be; what is in force until then stands under
+/// `pending`.
 pub fn normal(config: &Config, node: &str, status: &str) -> Map {
+    let mut state = settings(&config.future);
+    if !config.pending.is_empty() {
+        let in_force = config.pending.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
+        let mut in_force = settings(&in_force);
+        for key in config.pending.keys() {
+            in_force.entry(key.clone()).or_insert(Value::Null);
+        }
+        state.insert("pending".to_owned(), Value::Map(in_force));
+    }
+    state.insert("node".to_owned(), Value::text(node));
+    state.insert("status".to_owned(), Value::text(status));
+    state
+}
+
+fn settings(config: &BTreeMap<String, String>) -> Map {
     let mut state = Map::new();
     let mut cloud_init = Map::new();
-    for (key, text) in &config.future {
+    for (key, text) in config {
         if let Some((_, field)) = CLOUD_INIT.iter().find(|(name, _)| name == key) {
             put_cloud_init(&mut cloud_init, field, text);
         } else if is_device(key, "net") {
@@ -96,12 +111,6 @@ pub fn normal(config: &Config, node: &str, status: &str) -> Map {
     if cloud_init.contains_key("drive") {
         state.insert("cloud_init".to_owned(), Value::Map(cloud_init));
     }
-    if !config.pending.is_empty() {
-        let keys = config.pending.iter().map(Value::text).collect();
-        state.insert("pending".to_owned(), Value::List(keys));
-    }
-    state.insert("node".to_owned(), Value::text(node));
-    state.insert("status".to_owned(), Value::text(status));
     state
 }
 
@@ -229,7 +238,7 @@ mod tests {
             { "key": "numa", "value": 1, "delete": 1 },
         ]));
         assert_eq!(state["cores"], 4);
-        assert_eq!(state["pending"], serde_json::json!(["cores", "numa"]));
+        assert_eq!(state["pending"], serde_json::json!({ "cores": 1, "numa": true }));
         assert!(state.get("numa").is_none());
     }
 

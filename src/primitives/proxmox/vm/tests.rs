@@ -105,7 +105,6 @@ impl Lab {
             Interrupt::default(),
             Redactor::default(),
             StepBook::default(),
-            None,
             vec![Box::new(heard.clone())],
         );
         let _entered = scope::enter(run);
@@ -185,10 +184,10 @@ fn what_needs_a_restart_waits_for_it_unless_it_may_restart() {
     let mut more = server("pve-01");
     more["cores"] = json!(8);
     let outcome = lab.ensure(Mode::Run, more.clone()).expect("written");
-    assert_eq!(outcome.after.here().expect("there").to_display_json()["pending"], json!(["cores"]));
+    assert_eq!(outcome.after.here().expect("there").to_display_json()["pending"], json!({ "cores": 4 }));
     more["reboot"] = json!(true);
     let outcome = lab.ensure(Mode::Run, more).expect("restarted");
-    assert_eq!(paths(&outcome), ["pending"]);
+    assert_eq!(paths(&outcome), ["pending.cores"]);
     assert!(outcome.after.here().expect("there").get("pending").is_none());
 }
 
