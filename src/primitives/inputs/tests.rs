@@ -97,7 +97,7 @@ fn a_proposal_counts_only_where_proposals_are_accepted_and_is_told_of_once() {
     lab.proposals = Proposals::accepted();
     let told = lab.run(script);
     assert_eq!(told.json(), "192.0.2.12");
-    assert_eq!(told.messages(), ["docs/NETWORK.md hosts.pve-02.ip: 192.0.2.12 is a proposal"]);
+    assert_eq!(told.messages(), ["taken as proposed, to be confirmed: docs/NETWORK.md hosts.pve-02.ip"]);
 }
 
 #[test]

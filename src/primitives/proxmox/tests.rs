@@ -104,8 +104,6 @@ fn a_cluster_tells_of_itself_and_nothing_is_written() {
             pve.get("/nodes/pve-01/network", #{{ type: "bridge" }}).len, pve.node("pve-01").contains("uptime"),
         ]"#
     ));
-    let quorum =
-        json!({ "quorate": true, "name": "homelab", "nodes": ["pve-01", "pve-02"], "online": ["pve-01", "pve-02"] });
     let expected = json!([true, 2, true, ["ubuntu-2404-k3s"], null, 100, 2, true, [], 1, false]);
     assert_eq!(told.json(), expected);
     assert_eq!(cluster.writes(), [""; 0]);
