@@ -49,6 +49,8 @@ pub struct Played {
     pub error: Option<Error>,
     /// Changes made or planned.
     pub changes: usize,
+    /// Whether a dry run met something that only the real run can decide.
+    pub deferred: bool,
     /// Whether a step waits for a person or is blocked.
     pub waits: bool,
     /// The scripts that were read, and those that were looked for.
@@ -64,7 +66,7 @@ impl Played {
             "blocked" => exit::WAITS,
             "failed" => self.error.as_ref().map_or(exit::FAILED, |error| error.class().exit_code()),
             _ if self.waits => exit::WAITS,
-            _ if detailed && mode == Mode::DryRun && self.changes > 0 => exit::CHANGES,
+            _ if detailed && mode == Mode::DryRun && (self.changes > 0 || self.deferred) => exit::CHANGES,
             _ => exit::DONE,
         }
     }
@@ -233,7 +235,9 @@ fn finish(
         next: next(run, plan_key, result),
         error: failure.as_ref().filter(|failure| !failure.shown).map(|failure| failure.report.clone()),
     })?;
-    Ok(Played { result, error: failure.map(|failure| failure.error), changes, waits, files: prepared.sources.files() })
+    let deferred = !run.step_book().deferred.is_empty();
+    let error = failure.map(|failure| failure.error);
+    Ok(Played { result, error, changes, deferred, waits, files: prepared.sources.files() })
 }
 
 fn name_of(status: Status) -> String {

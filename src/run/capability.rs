@@ -34,7 +34,8 @@
 //!
 //! impl Fact for Options {
 //!     fn read(&self, reader: &Reader) -> Result<State> {
-//!         let answer = self.client.get("/cluster/options", &Params::new());
+//!         let none = Params::new();
+//!         let answer = self.client.get("/cluster/options", &none);
 //!         reader.wait(async { Ok(State::Here(Value::from(answer.await?.data))) })
 //!     }
 //! #   fn address(&self) -> String { "proxmox:options".to_owned() }
@@ -53,7 +54,8 @@
 //!
 //! impl Fact for Options {
 //!     fn read(&self, reader: &Reader) -> Result<State> {
-//!         let answer = self.client.put("/cluster/options", &Params::new(), reader);
+//!         let none = Params::new();
+//!         let answer = self.client.put("/cluster/options", &none, reader);
 //!         reader.wait(async { Ok(State::Here(Value::from(answer.await?.data))) })
 //!     }
 //! #   fn address(&self) -> String { "proxmox:options".to_owned() }

@@ -267,8 +267,12 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
     run.emit(What::ChangeStarted { change: change.clone(), step: scope::step() })?;
     let result = carry_out(run, resource, &difference, id);
     let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let error = result.as_ref().err().map(super::report::plain);
-    run.emit(What::ChangeFinished { change: id, milliseconds, error })?;
+    // One that was stopped half-way is in doubt: it stays in flight until a later run has seen how far it came.
+    let in_doubt = matches!(&result, Err(error) if error.class() == Class::Interrupted);
+    if !in_doubt {
+        let error = result.as_ref().err().map(super::report::plain);
+        run.emit(What::ChangeFinished { change: id, milliseconds, error })?;
+    }
     let (after, revealed) = match result {
         Ok(done) => done,
         Err(error) => {

@@ -37,7 +37,7 @@ pub fn read(fact: &dyn Fact) -> Result<State> {
 }
 
 /// Why a script must not see a cell in a dry run: fog lies over it, or a rehearsed change has made something up before.
-/// The read of a resource may look past the fog; its change is marked for it.
+/// Only the read of a resource may look past the fog; its change is marked for it.
 fn hidden(run: &Run, cell: &Cell) -> Result<Option<Unknown>> {
     scope::with(|branch| {
         if branch.phase == Phase::Script {
@@ -48,7 +48,7 @@ fn hidden(run: &Run, cell: &Cell) -> Result<Option<Unknown>> {
         let fog = branch.overlay.fog_over(cell).filter(|_| run.mode == Mode::DryRun).cloned();
         match branch.phase {
             Phase::Script => fog,
-            Phase::Rehearse => branch.rehearsed.as_ref().map(|made_up| made_up.part(&cell.path)),
+            Phase::Rehearse => branch.rehearsed.as_ref().map(|made_up| made_up.part(&cell.path)).or(fog),
             _ => {
                 branch.notes.fog = branch.notes.fog.take().or(fog);
                 None

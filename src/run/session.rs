@@ -91,6 +91,7 @@ pub struct Record {
 
 impl Run {
     /// A run with its subscribers. The journal comes first among them, so that a change is on disk before it begins.
+    #[allow(clippy::too_many_arguments, reason = "called in one place, with a name for each")]
     pub fn new(
         mode: Mode,
         settings: Settings,

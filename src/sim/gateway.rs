@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,7 @@ use super::proxmox::http;
 use super::world::Target;
 
 /// The longest head of a CONNECT request.
-const HEAD_LIMIT: usize = 8 * 1024;
+const HEAD_LIMIT: u64 = 8 * 1024;
 
 /// Accepts connections until it is cancelled.
 pub(crate) async fn listen(listener: TcpListener, frame: Arc<Frame>, stop: CancellationToken) {
@@ -84,12 +84,12 @@ async fn connect(stream: TcpStream, frame: &Arc<Frame>) -> std::io::Result<()> {
 
 /// Reads the head of a request; gives the target of a CONNECT.
 async fn read_head(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<String>> {
-    let (mut wanted, mut length, mut first) = (None, 0, true);
+    // A head that goes on beyond the limit looks as if it ended there.
+    let mut stream = stream.take(HEAD_LIMIT);
+    let (mut wanted, mut first) = (None, true);
     loop {
         let mut line = String::new();
-        let read = stream.read_line(&mut line).await?;
-        length += read;
-        if read == 0 || length > HEAD_LIMIT {
+        if stream.read_line(&mut line).await? == 0 {
             return Ok(None);
         }
         if first {

@@ -194,6 +194,25 @@ fn a_rehearsed_change_that_waits_for_what_it_made_is_no_error() {
 }
 
 #[test]
+fn a_rehearsed_change_in_fog_does_not_take_the_old_state_for_the_new() {
+    let (planned, _) = Lab::new().converges(
+        r#"
+        let api = world::api();
+        let web = world::host("web");
+        let ip = api.vm(#{ name: "n1" }).after.ip;
+        step("decides", "a decision", || if ip == "10.0.0.1" { web.file(#{ path: "/key", content: "k" }) });
+        ensure(#{
+            address: "thing",
+            read: || web.read("/thing"),
+            want: "x",
+            create: |want| { if web.read("/key") == () { fail("there is no key") } web.run("set /thing x") },
+        });
+        "#,
+    );
+    assert_eq!(planned.planned(), ["create api:vm:n1", "~ create thing"]);
+}
+
+#[test]
 fn a_mutation_inside_a_read_is_refused_in_both_modes() {
     let lab = Lab::new();
     let playbook = r#"

@@ -81,6 +81,31 @@ fn ctrl_c_does_not_tear_a_scripted_change_in_two() {
 }
 
 #[test]
+fn ctrl_c_pressed_twice_ends_even_a_change_that_never_ends_and_leaves_it_in_doubt() {
+    let lab = Lab::new();
+    let interrupt = lab.interrupt.clone();
+    let world = lab.world.clone();
+    let presser = std::thread::spawn(move || {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while world.file("web", "/first").unwrap().is_none() && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        interrupt.press();
+        interrupt.press();
+    });
+    let done = lab.run(
+        r#"
+        let web = world::host("web");
+        ensure(#{ address: "endless", read: || (), want: 1, create: |want| { web.run("touch /first"); loop { } } });
+        "#,
+    );
+    presser.join().unwrap();
+    assert_eq!(done.result, "interrupted");
+    let in_flight = lab.journal.in_flight("live").unwrap();
+    assert_eq!(in_flight.iter().map(|change| change.address.as_str()).collect::<Vec<_>>(), ["endless"]);
+}
+
+#[test]
 fn a_panic_in_a_native_ends_the_run_in_order() {
     let lab = Lab::new();
     let done = lab.run(r#"step("1", "it panics", || world::panic());"#);

@@ -55,7 +55,7 @@ fn a_comparison_with_an_unknown_defers_its_step() {
         r#"if unk in ["a", "b"] { info("x") }"#,
         r#"if [unk] == ["x"] { info("x") }"#,
         r#"if ["a"].contains(unk) { info("x") }"#,
-        r#"let place = [1, 10].index_of(parse_int(unk.split(".")[0]))"#,
+        r#"let place = [1, 8].index_of(unk.len())"#,
         r#"if unk == unk { info("x") }"#,
         r#"if `a${unk}` == `b${unk}` { info("x") }"#,
     ] {
@@ -262,6 +262,26 @@ fn a_deferred_line_outside_any_step_leaves_its_variable_unknown_and_the_rest_is_
     let (_, done) = lab.converges(playbook);
     assert_eq!(lab.file("web", "/mode").as_deref(), Some("slow"));
     assert_eq!(done.fidelity().fog, 2, "the planned one and the one inside the deferred line");
+}
+
+#[test]
+fn what_a_deferred_line_declares_is_unknown_and_can_be_used_later() {
+    let lab =
+        Lab::new().with_module("slow", "export const PORT = 80;").with_module("fast", "export const PORT = 8080;");
+    let playbook = r#"
+        let api = world::api();
+        let ip = api.vm(#{ name: "n1" }).after.ip;
+        const IS_FIRST = ip == "10.0.0.1";
+        import (if ip == "10.0.0.1" { "slow" } else { "fast" }) as speed;
+        step("const", "a constant", || if IS_FIRST { info("the first") });
+        let port = speed::PORT;
+        step("import", "a module", || if port == 80 { info("slow") });
+    "#;
+    let planned = lab.plan(playbook);
+    planned.ended_well();
+    assert_eq!(planned.statuses()["const"], Status::Deferred);
+    assert_eq!(planned.statuses()["import"], Status::Deferred);
+    assert_eq!(lab.run(playbook).messages(), ["the first", "slow"]);
 }
 
 #[test]

@@ -227,6 +227,8 @@ impl<'a> Running<'a> {
     fn surround(&self, around: &FnPtr, change: FnPtr, arguments: Vec<Dynamic>) -> Result<Dynamic> {
         let answer: Arc<Mutex<Option<Dynamic>>> = Arc::default();
         let kept = Arc::clone(&answer);
+        // Not deprecated, only not promised to stay; the language's version is pinned.
+        #[allow(deprecated)]
         let inner = FnPtr::from_fn("change", move |context, _| {
             *lock(&kept) = Some(Dynamic::UNIT);
             let answer = change.call_within_context::<Dynamic>(&context, arguments.clone())?;

@@ -2,6 +2,7 @@
 
 use super::fs::{Cred, Errno};
 use super::machine::{ExecResult, Machine, SharedMachine};
+use super::memory;
 use super::process::{Exit, Process, Session, Stop};
 use super::shell;
 use super::stream::Stream;
@@ -29,6 +30,20 @@ pub fn search(process: &Process, name: &str, rights: u32) -> Option<String> {
     }
     let path = process.env.get("PATH").map_or(DEFAULT_PATH, String::as_str);
     path.split(':').map(|dir| format!("{dir}/{name}")).find(|candidate| fits(candidate))
+}
+
+/// Runs a whole command: as [`run`], and says when it was ended for wanting too much memory.
+pub fn run_whole(process: Process) -> i32 {
+    let (session, errors) = (process.session.clone(), process.fds.get(&2).cloned());
+    let status = run(process);
+    if !session.is_exhausted() {
+        return status;
+    }
+    if let Some(errors) = errors {
+        // Where nobody listens the status has to do.
+        let _unheard = errors.write(memory::COMPLAINT.as_bytes(), &session.afresh());
+    }
+    137
 }
 
 /// Runs the program that `args[0]` names.
@@ -149,7 +164,7 @@ pub fn run_shared(machine: &SharedMachine, user: &str, args: &[String], stdin: &
     let session = Session::new(machine.clone());
     let streams = [Stream::text(stdin), stdout, stderr];
     let exit = match login(session, user, args.to_vec(), streams) {
-        Some(process) => on_own_stack(move || run(process)),
+        Some(process) => on_own_stack(move || run_whole(process)),
         None => 1,
     };
     let take = |bytes: std::sync::Arc<std::sync::Mutex<Vec<u8>>>| {

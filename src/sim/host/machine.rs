@@ -129,7 +129,10 @@ impl Machine {
 
     /// Adds a line to the journal, which keeps the newest thousand.
     pub fn log(&mut self, line: impl Into<String>) {
-        self.journal.push_back(line.into());
+        let mut line: String = line.into();
+        // As journald does, which splits longer ones.
+        line.truncate(line.floor_char_boundary(48 << 10));
+        self.journal.push_back(line);
         if self.journal.len() > 1000 {
             self.journal.pop_front();
         }

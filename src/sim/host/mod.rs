@@ -5,6 +5,7 @@
 mod exec;
 mod fs;
 mod machine;
+mod memory;
 mod pipe;
 mod process;
 mod random;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::fs::{Errno, Sys};
+use super::memory;
 use super::process::Life;
 
 /// What a pipe holds before its writer waits, as on Linux.
@@ -145,16 +146,19 @@ impl WriteEnd {
         Ok(())
     }
 
-    /// Adds everything at once, however much is there already: for a task that must not wait for a slow reader.
-    /// False when nobody reads any more.
-    pub fn put(&self, data: &[u8]) -> bool {
+    /// Adds everything at once, more than a pipe holds: for a task that must not wait for a slow reader. Fails when
+    /// nobody reads any more, and when far too much is waiting already.
+    pub fn put(&self, data: &[u8]) -> Sys<()> {
         let pipe = &self.0.0;
         let mut state = pipe.state();
         if state.readers_gone {
-            return false;
+            return Err(Errno::BrokenPipe);
+        }
+        if state.bytes.len() + data.len() > memory::INPUT {
+            return Err(Errno::NoMemory);
         }
         state.bytes.extend(data);
         pipe.announce();
-        true
+        Ok(())
     }
 }

@@ -1,12 +1,13 @@
 //! A running program: who it is, where it stands, what it reads and writes, and whether it still lives.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::fs::{Access, Cred, Errno, Fs, MAX_FILE, Sys, join};
+use super::fs::{Access, Cred, Errno, Fs, Sys, join};
 use super::machine::{Machine, SharedMachine};
+use super::memory;
 use super::stream::Stream;
 
 /// Whether a group of processes still lives. A child group ends with its parent.
@@ -55,12 +56,20 @@ pub struct Session {
     /// Whether they still live.
     pub life: Arc<Life>,
     changes: Arc<AtomicU64>,
+    threads: Arc<AtomicUsize>,
+    exhausted: Arc<AtomicBool>,
 }
 
 impl Session {
     /// A session on a machine.
     pub fn new(machine: SharedMachine) -> Self {
-        Session { machine, life: Arc::default(), changes: Arc::default() }
+        Session {
+            machine,
+            life: Arc::default(),
+            changes: Arc::default(),
+            threads: Arc::default(),
+            exhausted: Arc::default(),
+        }
     }
 
     /// The same session with a life of its own that can be ended before the session's.
@@ -76,6 +85,33 @@ impl Session {
         let result = act(&mut machine);
         self.changes.fetch_add(machine.mutations().wrapping_sub(before), Ordering::SeqCst);
         result
+    }
+
+    /// Ends everything because it wants more memory than there is for it. Gives what whoever waits is told.
+    pub fn exhaust(&self) -> Errno {
+        self.exhausted.store(true, Ordering::SeqCst);
+        self.life.end();
+        Errno::Interrupted
+    }
+
+    /// Whether it was ended for that.
+    pub fn is_exhausted(&self) -> bool {
+        self.exhausted.load(Ordering::SeqCst)
+    }
+
+    /// Counts threads that are about to start; false when these would be too many.
+    pub fn start_threads(&self, count: usize) -> bool {
+        self.threads.fetch_add(count, Ordering::SeqCst) + count <= memory::THREADS
+    }
+
+    /// Counts threads that have ended.
+    pub fn end_threads(&self, count: usize) {
+        self.threads.fetch_sub(count, Ordering::SeqCst);
+    }
+
+    /// A session on the same machine that has nothing to do with this one's life.
+    pub fn afresh(&self) -> Session {
+        Session::new(Arc::clone(&self.machine))
     }
 
     /// How many lasting changes its processes made.
@@ -218,6 +254,9 @@ impl Process {
             if byte[0] == b'\n' {
                 break;
             }
+            if line.len() > memory::LINE {
+                return Err(self.session.exhaust());
+            }
         }
         Ok(line)
     }
@@ -234,7 +273,7 @@ impl Process {
         loop {
             match stream.read(&mut buffer, &self.session)? {
                 0 => return Ok(all),
-                length if all.len() as u64 + length as u64 > MAX_FILE => return Err(Errno::NoMemory),
+                length if all.len() + length > memory::INPUT => return Err(Errno::NoMemory),
                 length => all.extend_from_slice(&buffer[..length]),
             }
         }

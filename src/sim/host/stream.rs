@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::fs::{Access, Cred, Errno, Ino, Sys};
+use super::memory;
 use super::pipe::{ReadEnd, WriteEnd};
 use super::process::Session;
 
@@ -78,7 +79,11 @@ impl Stream {
         match self {
             Stream::Write(end) => end.write(data, &session.life),
             Stream::Sink(sink) => {
-                sink.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(data);
+                let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+                if sink.len() + data.len() > memory::OUTPUT {
+                    return Err(session.exhaust());
+                }
+                sink.extend_from_slice(data);
                 Ok(())
             }
             Stream::File(file) if file.access.write => {

@@ -7,6 +7,9 @@ use super::call::Call;
 use super::cluster::Cluster;
 use super::vm::Execution;
 
+/// How many ended commands an agent remembers.
+const EXECUTIONS: usize = 32;
+
 fn demand_agent(cluster: &Cluster, call: &Call) -> Result<(), Refusal> {
     let vmid = call.vmid();
     let vm = cluster.vm(&call.node, vmid)?;
@@ -74,6 +77,10 @@ pub(crate) fn execute(cluster: &mut Cluster, call: &Call) -> Outcome {
     let ended = cluster.machines.execute(call.vmid(), call.params.list("command"));
     let vm = cluster.vm_mut(&call.node, call.vmid())?;
     let pid = vm.executions.keys().next_back().map_or(1, |last| last + 1);
+    // The agent forgets too: what was asked for long ago is not there any more.
+    if vm.executions.len() >= EXECUTIONS {
+        vm.executions.pop_first();
+    }
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     vm.executions.insert(pid, Execution { exit: ended.exit, out: text(ended.stdout), err: text(ended.stderr) });
     Answer::of(json!({ "pid": pid }))

@@ -61,6 +61,7 @@ impl Access {
             return super::roles::privileges().map(|privilege| (privilege.to_string(), true)).collect();
         }
         let mut roles: Vec<&Row> = Vec::new();
+        let path = &normal_path(path);
         for level in levels(path) {
             let at_level = self.rows.iter().filter(|row| row.kind == kind && row.id == id && row.path == level);
             let here: Vec<&Row> = at_level.filter(|row| row.propagate || level == path).collect();
@@ -183,14 +184,10 @@ pub(crate) fn normal_path(path: &str) -> String {
 }
 
 /// A path and what is above it, from the root down.
-fn levels(path: &str) -> Vec<String> {
-    let mut levels = vec!["/".to_string()];
-    let mut so_far = String::new();
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        so_far = format!("{so_far}/{part}");
-        levels.push(so_far.clone());
-    }
-    levels
+fn levels(path: &str) -> impl Iterator<Item = &str> {
+    let ends = path.char_indices().skip(1).filter(|(_, next)| *next == '/').map(|(at, _)| at);
+    let below = ends.chain([path.len()]).map(|end| &path[..end]);
+    ["/"].into_iter().chain(below.filter(|level| *level != "/"))
 }
 
 #[cfg(test)]
@@ -211,6 +208,12 @@ mod tests {
             });
         }
         access
+    }
+
+    #[test]
+    fn a_path_is_under_every_path_that_begins_it() {
+        assert_eq!(levels("/").collect::<Vec<_>>(), ["/"]);
+        assert_eq!(levels("/vms/100").collect::<Vec<_>>(), ["/", "/vms", "/vms/100"]);
     }
 
     #[test]

@@ -10,6 +10,9 @@ use super::cluster::Cluster;
 use super::effects::Effect;
 use super::formats::list as items;
 
+/// How many tasks are remembered.
+const ARCHIVE: usize = 2000;
+
 /// A task, running or ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Task {
@@ -77,8 +80,8 @@ impl Task {
 impl Cluster {
     /// Starts a task and gives its UPID. What its beginning refuses is the task's failure, not the call's.
     pub(crate) fn fork(&mut self, call: &Call, kind: &str, id: &str, effect: Effect) -> Outcome {
-        let number = self.tasks.len() as u64 + 1;
-        let pid = 1000 + number * 7;
+        self.forget_old_tasks();
+        let pid = self.tasks.last().map_or(1000, |last| last.pid) + 7;
         let pstart = call.now / 10 % 0xFFFF_FFFF;
         let owner = call.caller.id();
         let upid = format!("UPID:{}:{pid:08X}:{pstart:08X}:{:08X}:{kind}:{id}:{owner}:", call.node, call.seconds());
@@ -106,6 +109,19 @@ impl Cluster {
         }
         self.tasks.push(task);
         Answer::of(upid)
+    }
+
+    /// Takes the oldest out of the archive when it is full. What still runs stays.
+    fn forget_old_tasks(&mut self) {
+        if self.tasks.len() < ARCHIVE {
+            return;
+        }
+        let mut surplus = self.tasks.len() - ARCHIVE / 2;
+        self.tasks.retain(|task| {
+            let goes = surplus > 0 && task.exit.is_some();
+            surplus -= usize::from(goes);
+            !goes
+        });
     }
 
     /// Lets every task end whose time has come, in the order of their ends. Tells whether any did.

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Bytes, Cred, Device, Errno, Fs, Ino, Inode, Kind, MAX_FILE, ROOT, Realm, Spot, Sys, now};
+use super::{Bytes, Cred, Device, Errno, Fs, Ino, Inode, Kind, ROOT, Realm, Spot, Sys, memory, now};
+
+/// How many names a file may have, as on ext4.
+const MAX_LINKS: u32 = 65_000;
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,6 +87,9 @@ impl Fs {
         if realm == Realm::Kernel {
             return Err(Errno::NotPermitted);
         }
+        if self.inodes.len() >= memory::INODES {
+            return Err(Errno::NoSpace);
+        }
         let ino = self.next;
         self.next += 1;
         let inode = Inode::new(kind, mode, (cred.uid, inherited.unwrap_or(cred.gid)), realm);
@@ -156,17 +162,28 @@ impl Fs {
             self.count(realm);
             return Ok(data.len() as u64);
         }
-        let from = offset.map_or(bytes.0.len(), |offset| offset as usize);
-        let to = from.saturating_add(data.len());
-        if to as u64 > MAX_FILE {
-            return Err(Errno::NoSpace);
-        }
-        if bytes.0.len() < to {
-            bytes.0.resize(to, 0);
-        }
-        bytes.0[from..to].copy_from_slice(data);
+        let length = bytes.0.len();
+        let from = offset.unwrap_or(length as u64);
+        let to = from.saturating_add(data.len() as u64);
+        self.grow(ino, length as u64, to)?;
+        let Kind::File(bytes) = &mut self.inode_mut(ino)?.kind else { return Ok(0) };
+        bytes.0[from as usize..to as usize].copy_from_slice(data);
         self.count(realm);
-        Ok(to as u64)
+        Ok(to)
+    }
+
+    /// Extends a file of this length with zeros up to `to`, when it is shorter and there is room.
+    fn grow(&mut self, ino: Ino, length: u64, to: u64) -> Sys<()> {
+        if to > memory::FILE {
+            return Err(Errno::TooLarge);
+        }
+        if to > length {
+            self.reserve(to - length)?;
+            if let Kind::File(bytes) = &mut self.inode_mut(ino)?.kind {
+                bytes.0.resize(to as usize, 0);
+            }
+        }
+        Ok(())
     }
 
     /// Cuts or extends an open file.
@@ -175,10 +192,9 @@ impl Fs {
         let realm = inode.realm;
         inode.mtime = now();
         let Kind::File(bytes) = &mut inode.kind else { return Err(Errno::Invalid) };
-        if length > MAX_FILE {
-            return Err(Errno::NoSpace);
-        }
-        bytes.0.resize(length as usize, 0);
+        let before = bytes.0.len() as u64;
+        bytes.0.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        self.grow(ino, before.min(length), length)?;
         self.count(realm);
         Ok(())
     }
@@ -233,6 +249,9 @@ impl Fs {
         let spot = self.locate(cred, path, false)?;
         if spot.ino.is_some() {
             return Err(Errno::Exists);
+        }
+        if self.inode(ino)?.links >= MAX_LINKS {
+            return Err(Errno::TooManyLinks);
         }
         let realm = self.writable_dir(cred, spot.dir)?.realm;
         self.entries(spot.dir)?.insert(spot.name, ino);

@@ -33,6 +33,10 @@ pub enum Errno {
     NoDevice,
     /// ENAMETOOLONG
     NameTooLong,
+    /// EFBIG
+    TooLarge,
+    /// EMLINK
+    TooManyLinks,
     /// ENOSPC
     NoSpace,
     /// ENOMEM
@@ -56,6 +60,8 @@ impl fmt::Display for Errno {
             Errno::Interrupted => "Interrupted system call",
             Errno::NoDevice => "No such device or address",
             Errno::NameTooLong => "File name too long",
+            Errno::TooLarge => "File too large",
+            Errno::TooManyLinks => "Too many links",
             Errno::NoSpace => "No space left on device",
             Errno::NoMemory => "Cannot allocate memory",
         })

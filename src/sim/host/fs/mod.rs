@@ -9,13 +9,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::memory;
+
 pub use change::{Access, Rename};
 pub use errno::{Errno, Sys};
 pub use inode::{Bytes, Computed, Cred, Device, Ino, Inode, Kind, Realm, now};
 pub use walk::{Spot, join};
-
-/// The largest file; everything is in memory, of which the simulator's own process must keep some.
-pub const MAX_FILE: u64 = 1 << 30;
 
 /// The root directory.
 const ROOT: Ino = 1;
@@ -30,13 +29,16 @@ pub struct Fs {
     orphans: Vec<Ino>,
     /// Changes outside the memory file systems, ever.
     changes: u64,
+    /// The bytes in files when they were last counted, and by how much files have grown since.
+    #[serde(skip)]
+    held: (u64, u64),
 }
 
 impl Default for Fs {
     fn default() -> Self {
         let kind = Kind::Dir { entries: BTreeMap::new(), parent: ROOT };
         let root = Inode::new(kind, 0o755, (0, 0), Realm::Disk);
-        Fs { inodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, orphans: Vec::new(), changes: 0 }
+        Fs { inodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, orphans: Vec::new(), changes: 0, held: (0, 0) }
     }
 }
 
@@ -67,6 +69,21 @@ impl Fs {
         if realm != Realm::Memory {
             self.changes += 1;
         }
+    }
+
+    /// Makes room for files to grow by so many bytes. Counting them all takes time and is done only when the limit may
+    /// be near.
+    fn reserve(&mut self, bytes: u64) -> Sys<()> {
+        let (counted, grown) = self.held;
+        if counted + grown + bytes > memory::DISK {
+            let all = self.inodes.values().filter(|inode| inode.is_file()).map(Inode::size).sum();
+            self.held = (all, 0);
+            if all + bytes > memory::DISK {
+                return Err(Errno::NoSpace);
+            }
+        }
+        self.held.1 += bytes;
+        Ok(())
     }
 
     /// Drops objects without a name that nobody holds open any more.

@@ -8,6 +8,13 @@ use super::lexer::{Lexer, Parse, push_quoted, push_text};
 impl Lexer {
     /// An expansion that starts with `$` or a backquote.
     pub fn dollar(&mut self, word: &mut Word, quoted: bool) -> Parse<()> {
+        self.deeper()?;
+        let read = self.expansion(word, quoted);
+        self.depth -= 1;
+        read
+    }
+
+    fn expansion(&mut self, word: &mut Word, quoted: bool) -> Parse<()> {
         if self.next_char() == Some('`') {
             let list = self.back_quoted(quoted)?;
             word.push(Part::Command(Arc::new(list), quoted));
@@ -56,6 +63,7 @@ impl Lexer {
             }
         }
         let mut lexer = Lexer::of(&text);
+        lexer.depth = self.depth;
         let list = lexer.list()?;
         match lexer.peek() {
             None => Ok(list),

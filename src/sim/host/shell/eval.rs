@@ -14,6 +14,8 @@ use crate::sim::host::stream::Stream;
 
 /// Programs and functions nest this deep at most.
 pub const MAX_DEPTH: u32 = 150;
+/// A shell knows so many functions at most.
+const MAX_FUNCTIONS: usize = 2000;
 /// What a thread that runs a shell needs at that depth.
 pub const STACK: usize = 96 * 1024 * 1024;
 
@@ -106,6 +108,12 @@ impl Shell {
 
     /// Every command of a pipeline is a subshell with a thread of its own.
     fn eval_pipe(&mut self, commands: &[Command], tested: bool) -> i32 {
+        let session = self.process.session.clone();
+        if !session.start_threads(commands.len()) {
+            session.end_threads(commands.len());
+            session.exhaust();
+            return 126;
+        }
         let mut stages = Vec::new();
         let mut input = None;
         for (index, command) in commands.iter().enumerate() {
@@ -134,6 +142,7 @@ impl Shell {
             };
             threads.into_iter().map(join).collect()
         });
+        session.end_threads(commands.len());
         let last = statuses.last().copied().unwrap_or(0);
         match self.options.pipefail {
             true => statuses.iter().rev().copied().find(|status| *status != 0).unwrap_or(0),
@@ -241,6 +250,9 @@ impl Shell {
             Body::Case(word, arms) => self.eval_case(word, arms, tested),
             Body::Function(name, body) => {
                 self.functions.insert(name.clone(), Arc::clone(body));
+                if self.functions.len() > MAX_FUNCTIONS {
+                    self.process.session.exhaust();
+                }
                 Ok(0)
             }
         }

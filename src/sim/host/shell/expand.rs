@@ -5,16 +5,29 @@ use super::arith;
 use super::ast::{ParamOp, Part, Word};
 use super::eval::Flow;
 use super::pattern::{self, Char};
+use crate::sim::host::memory;
 
 /// The fields that a word turns into.
 #[derive(Default)]
 struct Fields {
     done: Vec<Vec<Char>>,
     current: Option<Vec<Char>>,
+    /// The length of everything that was put in; what goes beyond the limit is not.
+    size: usize,
 }
 
 impl Fields {
+    /// Whether so much more has room.
+    fn admit(&mut self, text: &str) -> bool {
+        // Every piece takes some room beside its text.
+        self.size += text.len() + 16;
+        self.size <= memory::WORDS
+    }
+
     fn push(&mut self, text: &str, quoted: bool) {
+        if !self.admit(text) {
+            return;
+        }
         self.current.get_or_insert_default().extend(text.chars().map(|next| (next, quoted)));
     }
 
@@ -24,6 +37,9 @@ impl Fields {
 
     /// Unquoted text from an expansion, split at the characters of IFS.
     fn push_split(&mut self, text: &str, ifs: &str) {
+        if !self.admit(text) {
+            return;
+        }
         let mut after_blank = false;
         for next in text.chars() {
             match ifs.contains(next) {
@@ -75,14 +91,17 @@ impl Shell {
     /// The arguments that words turn into.
     pub fn expand_words(&mut self, words: &[Word]) -> Result<Vec<String>, Flow> {
         let mut arguments = Vec::new();
+        let mut size = 0;
         for word in words {
-            let mut fields = Fields::default();
+            let mut fields = Fields { size, ..Fields::default() };
             self.expand_into(word, &mut fields, true)?;
+            size = fields.size;
             for field in fields.finish() {
                 let found = match pattern::is_pattern(&field) && !self.options.noglob {
                     true => pattern::files(&self.process, &field),
                     false => Vec::new(),
                 };
+                size += found.iter().map(String::len).sum::<usize>();
                 if found.is_empty() { arguments.push(text_of(&field)) } else { arguments.extend(found) }
             }
         }
@@ -122,6 +141,10 @@ impl Shell {
                     let value = arith::evaluate(&text, self).map_err(|wrong| self.fatal(wrong))?;
                     self.insert(&value.to_string(), *quoted, fields, split);
                 }
+            }
+            if fields.size > memory::WORDS {
+                self.process.session.exhaust();
+                return Err(Flow::Exit(137));
             }
         }
         Ok(())

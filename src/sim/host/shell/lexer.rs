@@ -34,12 +34,14 @@ pub struct Lexer {
     source: Source,
     ended: bool,
     pending: Vec<Pending>,
+    /// How deeply what is being read is nested.
+    pub depth: u32,
 }
 
 impl Lexer {
     /// A reader of what `source` delivers.
     pub fn new(source: Source) -> Self {
-        Lexer { chars: Vec::new(), position: 0, line: 1, source, ended: false, pending: Vec::new() }
+        Lexer { chars: Vec::new(), position: 0, line: 1, source, ended: false, pending: Vec::new(), depth: 0 }
     }
 
     /// A reader of a whole text.

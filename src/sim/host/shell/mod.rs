@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::memory;
 use super::process::Process;
 use ast::Command;
 use eval::Flow;
@@ -122,7 +123,15 @@ impl Shell {
     }
 
     fn assign(&mut self, name: &str, value: String) {
+        let large = value.len() > 4096;
         self.variables.insert(name.to_owned(), value);
+        // Counting all takes time, and what few small ones hold does not matter.
+        if large || self.variables.len().is_multiple_of(64) {
+            let held: usize = self.variables.iter().map(|(name, value)| name.len() + value.len()).sum();
+            if held > memory::WORDS {
+                self.process.session.exhaust();
+            }
+        }
     }
 
     /// Runs commands until there are none left, then what `trap … EXIT` asked for.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::ast::{AndOr, Body, Command, Link, List, Part, Pipeline, Redirect, Target, Word};
 use super::lexer::{Lexer, Parse};
+use crate::sim::host::memory;
 
 /// Words that end a list of commands.
 const CLOSERS: &[&str] = &["then", "else", "elif", "fi", "do", "done", "esac", "}"];
@@ -39,8 +40,24 @@ impl Lexer {
         }
     }
 
+    /// Goes one level down, which costs stack.
+    pub fn deeper(&mut self) -> Parse<()> {
+        self.depth += 1;
+        match self.depth > memory::NESTING {
+            true => Err(self.syntax("homelab sim: not simulated: nesting this deep".to_owned())),
+            false => Ok(()),
+        }
+    }
+
     /// A list inside a compound command, up to a closing word, `)` or `;;`.
     pub fn list(&mut self) -> Parse<List> {
+        self.deeper()?;
+        let list = self.flat_list();
+        self.depth -= 1;
+        list
+    }
+
+    fn flat_list(&mut self) -> Parse<List> {
         let mut list = List::new();
         loop {
             self.skip_newlines()?;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Observer, look};
 use crate::sim::host::exec;
+use crate::sim::host::fs::Errno;
 use crate::sim::host::machine::{PowerRequest, SharedMachine};
 use crate::sim::host::pipe::{ReadEnd, WriteEnd, pipe};
 use crate::sim::host::process::Session;
@@ -89,7 +90,7 @@ fn start(task: &Task, session: Session, streams: [Stream; 3]) -> oneshot::Receiv
             process.err("This account is currently not available.\n");
             1
         } else {
-            exec::run(process)
+            exec::run_whole(process)
         };
         // Nobody waits any more when the connection is gone.
         let _waiting = tell.send(status);
@@ -110,11 +111,11 @@ async fn receive(
     let mut input = Some(input);
     loop {
         match reader.wait().await {
-            Some(ChannelMsg::Data { data }) => {
-                if input.as_ref().is_some_and(|input| !input.put(&data)) {
-                    input = None;
-                }
-            }
+            Some(ChannelMsg::Data { data }) => match input.as_ref().map(|input| input.put(&data)) {
+                None | Some(Ok(())) => {}
+                Some(Err(Errno::NoMemory)) => drop(session.exhaust()),
+                Some(Err(_)) => input = None,
+            },
             Some(ChannelMsg::Eof) => input = None,
             Some(ChannelMsg::Signal { signal: name }) => {
                 if matches!(name, Sig::INT | Sig::TERM | Sig::KILL | Sig::HUP | Sig::QUIT) {

@@ -16,6 +16,9 @@ use crate::sim::host::fs::{Access, Cred, Errno, Ino, Inode, Rename, join};
 use crate::sim::host::machine::SharedMachine;
 use crate::sim::host::process::Session;
 
+/// How many files and directories may be open at once.
+const MAX_OPEN: usize = 256;
+
 /// An open file or directory.
 enum Open {
     File { ino: Ino, path: String, append: bool, write: bool, _opened: Arc<()> },
@@ -190,6 +193,9 @@ impl Handler for Sftp {
         flags: OpenFlags,
         attrs: FileAttributes,
     ) -> Result<Handle, Self::Error> {
+        if self.open.len() >= MAX_OPEN {
+            return Err(refuse(Errno::NoMemory));
+        }
         let path = self.path(&filename);
         let access = Access {
             read: flags.contains(OpenFlags::READ),
@@ -271,6 +277,9 @@ impl Handler for Sftp {
     }
 
     async fn opendir(&mut self, id: u32, path: String) -> Result<Handle, Self::Error> {
+        if self.open.len() >= MAX_OPEN {
+            return Err(refuse(Errno::NoMemory));
+        }
         let path = self.path(&path);
         let files = self.session.with(|machine| {
             let mut names = vec![".".to_owned(), "..".to_owned()];

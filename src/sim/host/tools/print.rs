@@ -1,6 +1,7 @@
 //! printf, echo, seq.
 
-use crate::sim::host::process::{Exit, Process, Stop, fail};
+use crate::sim::host::memory;
+use crate::sim::host::process::{Exit, Process, Stop, fail, not_simulated};
 
 /// Interprets backslash escapes, and says whether `\c` ended the text. With `octal0`, as `echo` and `%b` do, an octal
 /// escape starts with a zero.
@@ -76,7 +77,10 @@ pub fn printf(p: &Process) -> Exit {
     let mut status = 0;
     loop {
         let before = left.len();
-        let stopped = format_once(p, format, &mut left, &mut out, &mut status);
+        let stopped = format_once(p, format, &mut left, &mut out, &mut status)?;
+        if out.len() > memory::OUTPUT {
+            return Err(p.session.exhaust().into());
+        }
         if stopped || left.is_empty() || left.len() == before {
             break;
         }
@@ -86,13 +90,19 @@ pub fn printf(p: &Process) -> Exit {
 }
 
 /// Uses the format once; true when `\c` ended the output.
-fn format_once(p: &Process, format: &str, left: &mut &[String], out: &mut Vec<u8>, status: &mut i32) -> bool {
+fn format_once(
+    p: &Process,
+    format: &str,
+    left: &mut &[String],
+    out: &mut Vec<u8>,
+    status: &mut i32,
+) -> Result<bool, Stop> {
     let mut rest = format;
     while let Some(percent) = rest.find('%') {
         let (bytes, stopped) = unescape(&rest[..percent], false);
         out.extend(bytes);
         if stopped {
-            return true;
+            return Ok(true);
         }
         rest = &rest[percent + 1..];
         if let Some(after) = rest.strip_prefix('%') {
@@ -108,8 +118,9 @@ fn format_once(p: &Process, format: &str, left: &mut &[String], out: &mut Vec<u8
         let Some(kind) = rest[length..].chars().next() else {
             p.complain("%: invalid directive");
             *status = 1;
-            return true;
+            return Ok(true);
         };
+        refuse_wide(&spec)?;
         rest = &rest[length + kind.len_utf8()..];
         let argument = take(left);
         let text = match kind {
@@ -117,7 +128,7 @@ fn format_once(p: &Process, format: &str, left: &mut &[String], out: &mut Vec<u8
                 let (bytes, stopped) = unescape(&argument, true);
                 out.extend(pad(&spec, bytes));
                 if stopped {
-                    return true;
+                    return Ok(true);
                 }
                 continue;
             }
@@ -151,14 +162,23 @@ fn format_once(p: &Process, format: &str, left: &mut &[String], out: &mut Vec<u8
             other => {
                 p.complain(format!("%{other}: invalid directive"));
                 *status = 1;
-                return true;
+                return Ok(true);
             }
         };
         out.extend(pad(&spec, text.into_bytes()));
     }
     let (bytes, stopped) = unescape(rest, false);
     out.extend(bytes);
-    stopped
+    Ok(stopped)
+}
+
+/// Refuses a width or precision that is there to fill the memory.
+pub fn refuse_wide(spec: &str) -> Result<(), Stop> {
+    let mut numbers = spec.split(|next: char| !next.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    match numbers.any(|digits| digits.parse().map_or(true, |number: usize| number > memory::FIELD)) {
+        true => not_simulated("a field this wide"),
+        false => Ok(()),
+    }
 }
 
 fn take(left: &mut &[String]) -> String {
@@ -254,14 +274,17 @@ pub fn seq(p: &Process) -> Exit {
         _ => return fail(format!("invalid argument: '{}'", operands.join(" "))),
     };
     let width = if equal_width { first.to_string().len().max(last.to_string().len()) } else { 0 };
-    let mut texts = Vec::new();
-    let mut value = first;
-    while (step > 0 && value <= last) || (step < 0 && value >= last) {
-        texts.push(format!("{value:0width$}"));
-        value += step;
+    let mut value = Some(first);
+    let mut any = false;
+    // One by one, for nobody may read them all.
+    while let Some(number) = value.filter(|value| if step > 0 { *value <= last } else { *value >= last }) {
+        let before = if any { separator.as_str() } else { "" };
+        p.out(format!("{before}{number:0width$}"))?;
+        any = true;
+        value = number.checked_add(step);
     }
-    if !texts.is_empty() {
-        p.line(texts.join(&separator))?;
+    if any {
+        p.line("")?;
     }
     Ok(0)
 }

@@ -6,6 +6,7 @@ use super::Options;
 use super::pattern::Notation;
 use super::sed_script::{Action, Address, Command, Piece, parse};
 use crate::sim::host::fs::Access;
+use crate::sim::host::memory;
 use crate::sim::host::process::{Exit, Process, Stop};
 
 /// Edits a stream of lines.
@@ -39,12 +40,12 @@ pub fn sed(p: &Process) -> Exit {
     if !in_place {
         let (all, status) = super::text::contents(&p, &options)?;
         let text: Vec<u8> = all.into_iter().flat_map(|(_, bytes)| bytes).collect();
-        p.out(edit(&text, &mut commands.clone(), options.has('n')).0)?;
+        p.out(edit(&p, &text, &mut commands.clone(), options.has('n'))?)?;
         return Ok(if status == 0 { 0 } else { 2 });
     }
     for path in &options.operands {
         let text = p.input(path).map_err(|errno| Stop::Fail(4, format!("can't read {path}: {errno}")))?;
-        let (edited, _) = edit(&text, &mut commands.clone(), options.has('n'));
+        let edited = edit(&p, &text, &mut commands.clone(), options.has('n'))?;
         replace(&p, path, &edited)?;
     }
     Ok(0)
@@ -75,10 +76,12 @@ enum End {
     Print,
     Delete,
     Quit,
+    /// There is no memory for what it wants.
+    Exhausted,
 }
 
-/// Runs the commands on every line. Returns the output and how many lines were read.
-fn edit(text: &[u8], commands: &mut [Command], quiet: bool) -> (Vec<u8>, usize) {
+/// Runs the commands on every line and returns the output.
+fn edit(p: &Process, text: &[u8], commands: &mut [Command], quiet: bool) -> Result<Vec<u8>, Stop> {
     let complete = text.last().is_none_or(|last| *last == b'\n');
     let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
     if complete {
@@ -96,6 +99,9 @@ fn edit(text: &[u8], commands: &mut [Command], quiet: bool) -> (Vec<u8>, usize) 
         };
         let end = cycle.run(commands);
         let (space, after) = (cycle.space, cycle.after);
+        if end == End::Exhausted || out.len() > memory::INPUT {
+            return Err(p.session.exhaust().into());
+        }
         if !quiet && end != End::Delete {
             out.extend_from_slice(&space);
             if index + 1 < total || complete {
@@ -104,10 +110,10 @@ fn edit(text: &[u8], commands: &mut [Command], quiet: bool) -> (Vec<u8>, usize) 
         }
         out.extend_from_slice(after.as_bytes());
         if end == End::Quit {
-            return (out, index + 1);
+            return Ok(out);
         }
     }
-    (out, total)
+    Ok(out)
 }
 
 struct Cycle<'a> {
@@ -148,8 +154,10 @@ impl Cycle<'_> {
                     end => return end,
                 },
                 Action::Substitute { find, put, nth, all, print } => {
-                    if substitute(&mut self.space, find, put, *nth, *all) && *print {
-                        self.print();
+                    match substitute(&mut self.space, find, put, *nth, *all) {
+                        None => return End::Exhausted,
+                        Some(true) if *print => self.print(),
+                        Some(_) => {}
                     }
                 }
             }
@@ -193,7 +201,8 @@ impl Cycle<'_> {
     }
 }
 
-fn substitute(space: &mut Vec<u8>, find: &Regex, put: &[Piece], nth: usize, all: bool) -> bool {
+/// Replaces what matches; `None` when that would be too much.
+fn substitute(space: &mut Vec<u8>, find: &Regex, put: &[Piece], nth: usize, all: bool) -> Option<bool> {
     let mut out = Vec::new();
     let mut from = 0;
     let mut changed = false;
@@ -212,10 +221,13 @@ fn substitute(space: &mut Vec<u8>, find: &Regex, put: &[Piece], nth: usize, all:
                 }
             }
         }
+        if out.len() > memory::OUTPUT {
+            return None;
+        }
         from = whole.end();
         changed = true;
     }
     out.extend_from_slice(&space[from..]);
     *space = out;
-    changed
+    Some(changed)
 }

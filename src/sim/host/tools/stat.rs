@@ -18,6 +18,7 @@ pub fn stat(p: &Process) -> Exit {
         (None, Some(format)) => (format.to_owned(), true),
         (None, None) => ("  File: %N\n  Size: %s\tBlocks: %b\tIO Block: 4096\t%F\nAccess: (%04a/%A)  Uid: (%u/%U)  Gid: (%g/%G)\nModify: %y".to_owned(), true),
     };
+    super::print::refuse_wide(&format)?;
     let mut status = 0;
     for path in &options.operands {
         let found = p.fs(|fs, cred| {

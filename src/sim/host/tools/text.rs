@@ -2,6 +2,7 @@
 
 use super::Options;
 use crate::sim::host::fs::{Access, Errno};
+use crate::sim::host::memory;
 use crate::sim::host::process::{Exit, Process, Stop, fail};
 
 /// Copies inputs to standard output as they come.
@@ -67,9 +68,16 @@ pub type Input = (String, Vec<u8>);
 pub fn contents(p: &Process, options: &Options) -> Result<(Vec<Input>, i32), Stop> {
     let mut status = 0;
     let mut all = Vec::new();
+    let mut held = 0;
     for path in options.inputs() {
         match p.input(&path) {
-            Ok(bytes) => all.push((path, bytes)),
+            Ok(bytes) => {
+                held += bytes.len();
+                if held > memory::INPUT {
+                    return Err(p.session.exhaust().into());
+                }
+                all.push((path, bytes));
+            }
             Err(errno @ (Errno::BrokenPipe | Errno::Interrupted)) => return Err(errno.into()),
             Err(errno) => {
                 p.complain(match (p.name(), errno) {
