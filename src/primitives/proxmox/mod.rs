@@ -5,6 +5,8 @@ pub mod handle;
 mod raw;
 mod reads;
 mod require;
+#[cfg(test)]
+mod tests;
 pub mod vm;
 
 pub use connect::{Api, ConnectOptions, Connections, Lookup};

@@ -21,6 +21,15 @@ pub(super) enum Method {
     Delete,
 }
 
+/// Refuses what is no path of the API.
+pub(super) fn check_path(path: &str) -> Result<()> {
+    if path.starts_with('/') && !path.contains(['?', '#']) && !path.split('/').any(|part| part == "..") {
+        return Ok(());
+    }
+    Err(Error::new(Class::Script, format!("`{path}` is not a path of the API"))
+        .help("write it from the root, as in `/nodes/pve-01/status`, and give parameters as a map"))
+}
+
 /// Parameters of a call, as a script gives them: a list is a repeated key.
 pub(super) fn params(map: &Map) -> Result<Params> {
     let mut params = Params::new();
@@ -58,6 +67,7 @@ fn push(params: &mut Params, key: &str, value: &Dynamic) -> Result<()> {
 
 /// Sends a raw call. An answer that names a task is waited for; the script gets the answer all the same.
 pub(super) fn send(pve: &Proxmox, method: Method, path: &str, map: &Map) -> Result<Value> {
+    check_path(path)?;
     let name = match method {
         Method::Post => "POST",
         Method::Put => "PUT",
@@ -88,5 +98,24 @@ fn call(pve: &Proxmox, method: Method, path: &str, params: &Params, writer: &Wri
         pve.finish_task(&answer, TASK_TIMEOUT)?;
     }
     pve.forget_guests();
-    Ok(Value::from(answer.data))
+    veiled(path, Value::from(answer.data))
+}
+
+/// The answer, with what must not show made secret: a new token's secret, a login.
+fn veiled(path: &str, answer: Value) -> Result<Value> {
+    let Value::Map(mut map) = answer else { return Ok(answer) };
+    let redactor = scope::run()?.redactor.clone();
+    for (key, field) in &mut map {
+        let must_not_show = match key.as_str() {
+            "value" => path.contains("/token/"),
+            "ticket" | "CSRFPreventionToken" | "password" => true,
+            _ => false,
+        };
+        if let Value::Text(text) = field
+            && must_not_show
+        {
+            *field = Value::Secret(redactor.secret(text));
+        }
+    }
+    Ok(Value::Map(map))
 }

@@ -9,10 +9,11 @@ use super::vm::resource::cell as vm_cell;
 use super::vm::state::{self, Config};
 use crate::clients::proxmox::{Failure, Params, segment};
 use crate::error::{Class, Error, Result};
+use crate::inputs::formats::hash::sha256;
 use crate::run::ensure::read;
 use crate::run::event::{Mode, What};
 use crate::run::resource::{Cell, Fact, Reader};
-use crate::run::scope;
+use crate::run::scope::{self, Phase};
 use crate::run::unknown::Unknown;
 use crate::run::value::{State, Value};
 
@@ -39,7 +40,39 @@ impl Fact for Plain<'_> {
     }
 
     fn read(&self, reader: &Reader) -> Result<State> {
-        Ok(State::Here(Value::from(self.pve.get(reader, &self.path, &self.params)?)))
+        Ok(State::Here(steady(Value::from(self.pve.get(reader, &self.path, &self.params)?))))
+    }
+}
+
+/// Fields that differ at every look. Without them a read is the same as long as nothing happens, so that a run which did
+/// not come as planned is not put down to them.
+const RESTLESS: [&str; 16] = [
+    "avail",
+    "cpu",
+    "disk",
+    "diskread",
+    "diskwrite",
+    "free",
+    "idle",
+    "loadavg",
+    "mem",
+    "netin",
+    "netout",
+    "time",
+    "uptime",
+    "used",
+    "used_fraction",
+    "wait",
+];
+
+fn steady(value: Value) -> Value {
+    match value {
+        Value::List(items) => Value::List(items.into_iter().map(steady).collect()),
+        Value::Map(map) => {
+            let kept = map.into_iter().filter(|(key, _)| !RESTLESS.contains(&key.as_str()));
+            Value::Map(kept.map(|(key, item)| (key, steady(item))).collect())
+        }
+        other => other,
     }
 }
 
@@ -91,8 +124,11 @@ pub(super) fn permissions(pve: &Proxmox, path: &str) -> Result<Value> {
     plain(pve, format!("permissions:{path}"), "/access/permissions", Params::new().with("path", path))
 }
 
-/// The next free number of a guest.
+/// The next free number of a guest. A dry run that planned guests does not know it.
 pub(super) fn next_vmid(pve: &Proxmox) -> Result<Value> {
+    if let Some(cause) = stale("/cluster/resources")? {
+        return Ok(Value::Unknown(cause.part("next_vmid")));
+    }
     let answer = plain(pve, "nextid", "/cluster/nextid", Params::new())?;
     // The API gives the number as text.
     Ok(answer.as_text().and_then(|text| text.parse().ok()).map_or(answer, Value::Int))
@@ -108,13 +144,52 @@ pub(super) fn vms(pve: &Proxmox) -> Result<Value> {
     raw(pve, "/cluster/resources", &Params::new().with("type", "vm"))
 }
 
+/// A raw read: the answer as it is.
+struct RawRead<'a> {
+    pve: &'a Proxmox,
+    path: &'a str,
+    params: &'a Params,
+}
+
+impl Fact for RawRead<'_> {
+    fn address(&self) -> String {
+        self.cell().to_string()
+    }
+
+    fn cell(&self) -> Cell {
+        // A parameter may be a secret, and the names of cells are kept.
+        let query: String = self.params.iter().map(|(key, value)| format!("{key}={value}&")).collect();
+        let query = if query.is_empty() { query } else { format!(" ({})", &sha256(query.as_bytes())[..8]) };
+        Cell::new(REALM, format!("GET {}{query}", self.path))
+    }
+
+    fn read(&self, reader: &Reader) -> Result<State> {
+        Ok(State::Here(Value::from(self.pve.get(reader, self.path, self.params)?)))
+    }
+}
+
 /// A raw read. A dry run that planned a change which the path may show does not know the answer.
 pub(super) fn raw(pve: &Proxmox, path: &str, params: &Params) -> Result<Value> {
-    if let Some(cause) = scope::stale_path(path)? {
+    super::raw::check_path(path)?;
+    if let Some(cause) = stale(path)? {
         return Ok(Value::Unknown(cause.part(path)));
     }
-    let reader = Reader::default();
-    Ok(Value::from(pve.get(&reader, path, params)?))
+    Ok(read(&RawRead { pve, path, params })?.into_value())
+}
+
+/// Why a path may show something else by then. A resource written in a script does not tell which paths it reads, so
+/// after a planned change of one a script does not trust any.
+fn stale(path: &str) -> Result<Option<Unknown>> {
+    if let Some(cause) = scope::stale_path(path)? {
+        return Ok(Some(cause));
+    }
+    scope::with(|branch| {
+        let scripted = branch.overlay.cells().find(|(cell, _)| {
+            let here = cell.realm == REALM || cell.realm.starts_with("script:");
+            branch.phase == Phase::Script && here && cell.path.starts_with("scripted:")
+        });
+        scripted.map(|(_, planned)| Unknown::from_origin(&planned.by))
+    })
 }
 
 /// A VM as it is, or as this dry run has planned it.
@@ -202,7 +277,8 @@ fn addresses(data: &Json) -> Vec<Value> {
 
 fn says_agent_is_off(failure: &Failure) -> bool {
     failure.api().is_some_and(|error| {
-        error.reason.contains("guest agent is not running") || error.reason.contains("is not running")
+        let says = |words: &str| error.reason.contains(words);
+        says("is not running") || says("got timeout")
     })
 }
 
@@ -215,7 +291,6 @@ pub(super) fn host_key(pve: &Proxmox, vmid: i64) -> Result<Value> {
     };
     let params = Params::new().with("file", HOST_KEY);
     let began = Instant::now();
-    let patience = if scope::is_planning()? { Duration::ZERO } else { AGENT_PATIENCE };
     loop {
         let reader = Reader::default();
         let answer = reader.wait(async { Ok(pve.client().get(&path, &params).await) })?;
@@ -226,7 +301,11 @@ pub(super) fn host_key(pve: &Proxmox, vmid: i64) -> Result<Value> {
                     .map(|key| Value::text(key.trim()))
                     .ok_or_else(|| nonsense(pve.place(), &path, "content"));
             }
-            Err(failure) if says_agent_is_off(&failure) && began.elapsed() < patience => {
+            // What is not there yet in a dry run may be there by the time of the run.
+            Err(failure) if is_early(&failure) && scope::is_planning()? => {
+                return Ok(Value::Unknown(Unknown::from_origin(format!("{REALM}:vm:{vmid}.host_key"))));
+            }
+            Err(failure) if is_early(&failure) && began.elapsed() < AGENT_PATIENCE => {
                 wait_for_agent(vmid, began, &Error::from(failure), &reader)?;
             }
             Err(failure) => {
@@ -234,6 +313,11 @@ pub(super) fn host_key(pve: &Proxmox, vmid: i64) -> Result<Value> {
             }
         }
     }
+}
+
+/// Whether a guest has not come so far yet: it makes its keys at the first boot, a little after its agent starts.
+fn is_early(failure: &Failure) -> bool {
+    says_agent_is_off(failure) || failure.api().is_some_and(|error| error.reason.contains("No such file"))
 }
 
 fn wait_for_agent(vmid: i64, began: Instant, seen: &Error, reader: &Reader) -> Result<()> {
