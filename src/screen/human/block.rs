@@ -113,7 +113,8 @@ impl Block {
 
     fn body(self, paint: Paint) -> Vec<String> {
         let mut body = Vec::with_capacity(self.lines.len() + self.waits.len());
-        let mut waits = self.waits.into_iter().peekable();
+        // A wait that nobody could have noticed is not told of.
+        let mut waits = self.waits.into_iter().filter(|wait| wait.milliseconds >= 1000).peekable();
         for (at, line) in self.lines.into_iter().enumerate() {
             while let Some(wait) = waits.next_if(|wait| wait.at <= at) {
                 body.push(wait.line(paint));
