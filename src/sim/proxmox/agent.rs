@@ -55,9 +55,6 @@ pub(crate) fn host_name(cluster: &mut Cluster, call: &Call) -> Outcome {
 /// `GET …/agent/file-read`.
 pub(crate) fn read_file(cluster: &mut Cluster, call: &Call) -> Outcome {
     demand_agent(cluster, call)?;
-    if let Some(option) = ["count", "offset", "decode"].into_iter().find(|option| call.params.get(option).is_some()) {
-        return Err(Refusal::not_simulated(&format!("parameter {option} of GET …/agent/file-read")));
-    }
     let path = call.params.text("file").to_owned();
     let ended = cluster.machines.execute(call.vmid(), &["cat".to_owned(), "--".to_owned(), path.clone()]);
     if ended.exit != 0 {
@@ -71,9 +68,6 @@ pub(crate) fn read_file(cluster: &mut Cluster, call: &Call) -> Outcome {
 /// `POST …/agent/exec`.
 pub(crate) fn execute(cluster: &mut Cluster, call: &Call) -> Outcome {
     demand_agent(cluster, call)?;
-    if call.params.get("input-data").is_some() {
-        return Err(Refusal::not_simulated("parameter input-data of POST …/agent/exec"));
-    }
     let ended = cluster.machines.execute(call.vmid(), call.params.list("command"));
     let vm = cluster.vm_mut(&call.node, call.vmid())?;
     let pid = vm.executions.keys().next_back().map_or(1, |last| last + 1);

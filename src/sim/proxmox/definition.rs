@@ -1,113 +1,110 @@
-//! The definition of the API: every path and method of it, who may call it and what it takes. `api.jsonl` holds it, one
-//! method a line, with the types, limits and permission checks that Proxmox publishes in its API viewer. The texts that
-//! describe things are left out, and so are the parameters of what is far from being simulated.
+//! The definition of the API: every path and method of it, who may call it and what it takes. The folder `calls` holds
+//! it; see [`super::table`] for how it is read.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
-use serde_json::Value;
+
+use super::table;
+
+/// How far the simulator goes with a parameter that it cannot honour in full.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Limit {
+    /// Not at all.
+    Never,
+    /// With this value alone, which changes nothing.
+    Only(&'static str),
+}
 
 /// One parameter, or one key of a property string.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Property {
-    /// `string`, `integer`, `number`, `boolean` or `array`; an alias has none.
-    #[serde(rename = "type")]
-    pub(crate) kind: Option<String>,
-    pub(crate) optional: u8,
-    #[serde(rename = "enum")]
-    pub(crate) choices: Option<Vec<String>>,
-    pub(crate) format: Option<Format>,
-    /// Numbers or, for some, texts that hold one.
-    pub(crate) minimum: Option<f64>,
-    pub(crate) maximum: Option<f64>,
-    pub(crate) max_length: Option<usize>,
-    pub(crate) min_length: Option<usize>,
-    pub(crate) pattern: Option<String>,
+    /// `string`, `integer`, `number`, `boolean` or `array`; empty for an alias.
+    pub(crate) kind: &'static str,
+    pub(crate) is_optional: bool,
+    /// The values that it can have, when they can be listed.
+    pub(crate) choices: Vec<&'static str>,
+    /// A format known by name, or the fields of a property string.
+    pub(crate) format: Option<&'static str>,
+    pub(crate) least: Option<f64>,
+    pub(crate) most: Option<f64>,
+    pub(crate) shortest: Option<usize>,
+    pub(crate) longest: Option<usize>,
+    /// A regular expression that matches the whole value.
+    pub(crate) shape: Option<&'static str>,
     /// Another parameter that must come with this one.
-    pub(crate) requires: Option<String>,
-    /// The key that a value without a key belongs to.
-    #[serde(rename = "default_key")]
-    pub(crate) default_key: u8,
+    pub(crate) needs: Option<&'static str>,
+    /// Whether a value without a key belongs to this one.
+    pub(crate) is_first: bool,
     /// The key that this one is another name of.
-    pub(crate) alias: Option<String>,
+    pub(crate) alias: Option<&'static str>,
     /// The key that takes the *name* of this one as its value: `virtio=<mac>` means `model=virtio`.
-    pub(crate) key_alias: Option<String>,
+    pub(crate) names: Option<&'static str>,
+    /// What the items of an array are.
     pub(crate) items: Option<Box<Property>>,
-}
-
-impl Property {
-    /// Whether it may be left out.
-    pub(crate) fn is_optional(&self) -> bool {
-        self.optional != 0
-    }
-
-    /// Whether it is of this type.
-    pub(crate) fn is(&self, kind: &str) -> bool {
-        self.kind.as_deref() == Some(kind)
-    }
-}
-
-/// The format of a string.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Format {
-    /// A format known by name.
-    Named(String),
-    /// A property string with these keys.
-    Fields(Fields),
+    pub(crate) limit: Option<Limit>,
 }
 
 /// The keys of a property string, or the parameters of a method.
-pub(crate) type Fields = BTreeMap<String, Property>;
+pub(crate) type Fields = BTreeMap<&'static str, Property>;
+
+/// One way to be allowed a call.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Right {
+    /// The user that the call is about is the one who calls.
+    Own,
+    /// Privileges on a path.
+    On {
+        privileges: Vec<&'static str>,
+        /// Whether any of them will do.
+        any: bool,
+        /// `/vms/{vmid}`.
+        path: &'static str,
+        /// A parameter without which this is no way.
+        given: Option<&'static str>,
+    },
+}
+
+/// Who may call.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Who {
+    /// Without a login.
+    Everybody,
+    /// Any login.
+    Anyone,
+    /// Only `root@pam`.
+    Root,
+    /// Who has one of the rights in every group of them.
+    Holders(Vec<Vec<Right>>),
+}
 
 /// One method of one path.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Method {
-    /// `/nodes/{node}/qemu/{vmid}/config`.
-    pub(crate) path: String,
     /// `GET`, `POST`, `PUT` or `DELETE`.
-    pub(crate) method: String,
-    /// Whether the node named in the path answers, whoever was asked.
-    #[serde(default)]
-    pub(crate) proxy: bool,
-    /// `all` (any login) or `world` (none needed).
-    pub(crate) user: Option<String>,
-    /// The privileges it wants.
-    pub(crate) check: Option<Value>,
+    pub(crate) method: &'static str,
+    /// `/nodes/{node}/qemu/{vmid}/config`.
+    pub(crate) path: &'static str,
+    /// Whether the node that was asked answers, whichever the path names.
+    pub(crate) is_here: bool,
+    pub(crate) who: Who,
     /// Whether API tokens are kept out.
-    #[serde(default)]
-    pub(crate) ticket_only: bool,
-    /// What it takes; absent where the simulator never looks.
-    pub(crate) params: Option<Fields>,
-    include: Option<String>,
-    #[serde(skip)]
-    segments: Vec<String>,
-}
-
-/// A set of parameters that several methods share.
-#[derive(Deserialize)]
-struct Shared {
-    set: String,
-    params: Fields,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Shared(Shared),
-    Method(Method),
+    pub(crate) is_ticket_only: bool,
+    /// What it takes. Nothing is said of calls that are not simulated.
+    pub(crate) params: Fields,
 }
 
 /// The whole API.
 pub(crate) struct Api {
-    methods: Vec<Method>,
-    vm_options: Fields,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) fields: BTreeMap<&'static str, Fields>,
 }
 
-static API: LazyLock<Api> = LazyLock::new(|| Api::read(include_str!("api.jsonl")));
+static API: LazyLock<Api> = LazyLock::new(|| {
+    // The files are part of the program, and tests read them all.
+    table::read().unwrap_or_else(|wrong| panic!("the table of calls: {wrong}"))
+});
 
 /// The definition of the API.
 pub(crate) fn api() -> &'static Api {
@@ -115,56 +112,52 @@ pub(crate) fn api() -> &'static Api {
 }
 
 impl Api {
-    fn read(text: &str) -> Self {
-        let mut sets = BTreeMap::new();
-        let mut methods = Vec::new();
-        for line in text.lines() {
-            // The file is part of the program, and a test reads it: it parses.
-            match serde_json::from_str(line).expect("api.jsonl: a line is not a method") {
-                Line::Shared(shared) => {
-                    sets.insert(shared.set, shared.params);
-                }
-                Line::Method(mut method) => {
-                    let shared = method.include.as_ref().and_then(|name| sets.get(name));
-                    if let (Some(params), Some(shared)) = (&mut method.params, shared) {
-                        params.extend(shared.clone());
-                    }
-                    method.segments = method.path.split('/').skip(1).map(str::to_string).collect();
-                    methods.push(method);
-                }
-            }
-        }
-        Api { methods, vm_options: sets.remove("vm-options").unwrap_or_default() }
-    }
-
     /// The method that answers a path, and the values of the path's placeholders. Literal segments win.
     pub(crate) fn find(&'static self, method: &str, path: &str) -> Option<(&'static Method, BTreeMap<String, String>)> {
         let given: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let candidates = self.methods.iter().filter(|candidate| candidate.method == method);
-        let best = candidates.filter(|one| one.matches(&given)).min_by_key(|one| one.placeholders())?;
-        let named = best.segments.iter().filter(|part| !part.is_empty()).zip(&given);
-        let values = named.filter_map(|(part, value)| {
-            let name = part.strip_prefix('{')?.strip_suffix('}')?;
-            Some((name.to_string(), percent_decode_str(value).decode_utf8_lossy().into_owned()))
+        let best = candidates.filter(|one| one.matches(&given)).min_by_key(|one| one.placeholders().count())?;
+        let values = best.segments().zip(&given).filter_map(|(part, value)| {
+            Some((placeholder(part)?.to_string(), percent_decode_str(value).decode_utf8_lossy().into_owned()))
         });
         Some((best, values.collect()))
     }
 
+    /// The keys of a property string by the name of its format.
+    pub(crate) fn keys(&'static self, format: &str) -> Option<&'static Fields> {
+        self.fields.get(format)
+    }
+
     /// The definition of a virtual machine's option: `net0` is one of `net[n]`.
-    pub(crate) fn vm_option(&self, name: &str) -> Option<&Property> {
-        lookup(&self.vm_options, name)
+    pub(crate) fn vm_option(&'static self, name: &str) -> Option<&'static Property> {
+        lookup(self.fields.get("vm-options")?, name)
+    }
+
+    /// The keys of a virtual machine's option that is a property string.
+    pub(crate) fn vm_option_keys(&'static self, name: &str) -> Option<&'static Fields> {
+        self.keys(self.vm_option(name)?.format?)
     }
 }
 
 impl Method {
-    fn matches(&self, given: &[&str]) -> bool {
-        let mine: Vec<&String> = self.segments.iter().filter(|part| !part.is_empty()).collect();
-        mine.len() == given.len() && mine.iter().zip(given).all(|(part, one)| part.starts_with('{') || part == one)
+    fn segments(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split('/').filter(|part| !part.is_empty())
     }
 
-    fn placeholders(&self) -> usize {
-        self.segments.iter().filter(|part| part.starts_with('{')).count()
+    fn matches(&self, given: &[&str]) -> bool {
+        let mut given = given.iter();
+        self.segments().all(|part| given.next().is_some_and(|one| placeholder(part).is_some() || part == *one))
+            && given.next().is_none()
     }
+
+    /// The names that its path leaves open.
+    pub(crate) fn placeholders(&self) -> impl Iterator<Item = &'static str> {
+        self.segments().filter_map(placeholder)
+    }
+}
+
+fn placeholder(part: &'static str) -> Option<&'static str> {
+    part.strip_prefix('{')?.strip_suffix('}')
 }
 
 /// How many of each numbered device there are.
@@ -193,7 +186,7 @@ pub(crate) fn lookup<'f>(fields: &'f Fields, name: &str) -> Option<&'f Property>
     }
     let (base, number) = numbered(name)?;
     let (_, count) = NUMBERED.iter().find(|(known, _)| *known == base)?;
-    fields.get(&format!("{base}[n]")).filter(|_| number < *count)
+    fields.get(format!("{base}[n]").as_str()).filter(|_| number < *count)
 }
 
 /// Takes `net12` apart.
@@ -209,12 +202,6 @@ pub(crate) fn numbered(name: &str) -> Option<(&str, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_line_of_the_definition_parses() {
-        assert!(api().methods.len() > 500);
-        assert!(api().vm_option("scsi30").is_some());
-    }
 
     #[test]
     fn a_path_finds_its_method_and_its_values() {
@@ -237,6 +224,7 @@ mod tests {
 
     #[test]
     fn a_device_number_beyond_the_last_is_unknown() {
+        assert!(api().vm_option("scsi30").is_some());
         assert!(api().vm_option("net31").is_some());
         assert!(api().vm_option("net40").is_none());
         assert!(api().vm_option("net[n]").is_none());
@@ -246,5 +234,6 @@ mod tests {
     fn a_path_the_api_does_not_have_is_not_found() {
         assert!(api().find("GET", "/nosuch").is_none());
         assert!(api().find("DELETE", "/version").is_none());
+        assert!(api().find("GET", "/nodes/a/lxc").is_some());
     }
 }

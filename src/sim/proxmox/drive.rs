@@ -2,7 +2,7 @@
 
 use super::answer::Refusal;
 use super::cluster::{Cluster, Volume};
-use super::definition::{Format, api};
+use super::definition::api;
 use super::property::{self, Keys};
 use super::vm::is_drive;
 
@@ -38,9 +38,7 @@ impl Drive {
     /// Reads the value of a drive that the parameter check has let pass.
     pub(crate) fn read(option: &str, value: &str) -> Result<Self, Refusal> {
         let bad = || Refusal::parameter(option, "unable to parse drive options");
-        let Some(Format::Fields(fields)) = api().vm_option(option).and_then(|property| property.format.as_ref()) else {
-            return Err(bad());
-        };
+        let fields = api().vm_option_keys(option).ok_or_else(bad)?;
         let mut keys = property::read(fields, option, value).map_err(|_| bad())?;
         let file = keys.remove("file").ok_or_else(bad)?;
         Ok(Drive { option: option.into(), file, keys })

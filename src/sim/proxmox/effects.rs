@@ -34,6 +34,8 @@ pub(crate) enum Effect {
     Destroy {
         vmid: u32,
         purge: bool,
+        #[serde(default)]
+        unreferenced: bool,
     },
     Start {
         vmid: u32,
@@ -99,7 +101,9 @@ impl Effect {
             Effect::Configure { vmid, update } => vm_update::apply(cluster, node, vmid, update, at, log).map(|()| 0),
             Effect::Resize { vmid, disk, size, .. } => vm_disks::resize(cluster, node, vmid, &disk, &size, log),
             Effect::Template { vmid } => vm_disks::make_template(cluster, node, vmid),
-            Effect::Destroy { vmid, purge } => vm_disks::destroy(cluster, node, vmid, purge, log),
+            Effect::Destroy { vmid, purge, unreferenced } => {
+                vm_disks::destroy(cluster, node, vmid, purge, unreferenced, log)
+            }
             Effect::Start { vmid, .. } => vm_power::start(cluster, node, vmid, at, log),
             Effect::Stop { vmid } | Effect::Shutdown { vmid } => vm_power::stop(cluster, node, vmid),
             Effect::Reboot { vmid } => vm_power::reboot(cluster, node, vmid, at, log),

@@ -1,27 +1,14 @@
 //! The formats that the definition only names. Texts are the API's own, closed by a newline as its are.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::LazyLock;
 
-use super::definition::Fields;
+use super::definition::api;
 use super::property;
 use super::verify::matches;
 
-/// The property strings among them.
-static NESTED: LazyLock<BTreeMap<String, Fields>> = LazyLock::new(|| {
-    // The file is part of the program, and tests read it: it parses.
-    serde_json::from_str(include_str!("formats.json")).expect("formats.json does not parse")
-});
-
-/// The keys of a named property string.
-pub(crate) fn fields(name: &str) -> Option<&'static Fields> {
-    NESTED.get(name)
-}
-
 /// Checks a value against a named format. Formats that no simulated method depends on let everything pass.
 pub(crate) fn check(name: &str, at: &str, value: &str) -> Result<(), String> {
-    if let Some(fields) = fields(name) {
+    if let Some(fields) = api().keys(name) {
         return property::read(fields, at, value).map(|_| ());
     }
     if let Some(item) = name.strip_suffix("-list").filter(|_| name != "pve-tag-list") {

@@ -26,6 +26,7 @@ mod pools;
 mod property;
 mod roles;
 mod storage;
+mod table;
 mod tasks;
 mod users;
 mod verify;

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::access::{Access, Row};
 use super::answer::Refusal;
+use super::definition::Right;
 use super::form::{Form, Given};
 
 /// Privileges on a path. The value says whether the privilege reaches below it.
@@ -105,60 +104,27 @@ impl Access {
         Err(Refusal::forbidden(&format!("{path}, {}", privileges.join("|"))))
     }
 
-    /// Runs a check of the definition, such as `["perm", "/vms/{vmid}", ["VM.Audit"]]`.
-    pub(crate) fn check(&self, caller: &Caller, check: &Value, form: &Form) -> Result<(), Refusal> {
-        let part = |index: usize| check.get(index).unwrap_or(&Value::Null);
-        match part(0).as_str() {
-            Some("and") => parts(check).try_for_each(|part| self.check(caller, part, form)),
-            Some("or") if parts(check).any(|part| self.check(caller, part, form).is_ok()) => Ok(()),
-            Some("perm") => self.check_path(caller, check, form),
-            Some("perm-modify") => {
-                let path = fill(part(1).as_str().unwrap_or_default(), form);
-                self.demand(caller, &normal_path(&path), &["Permissions.Modify"])
-            }
-            Some("userid-param") => self.check_user(caller, part(1).as_str().unwrap_or_default(), form),
-            Some("userid-group") => {
-                let wanted = texts(part(1));
-                self.demand_any(caller, "/access/groups", &wanted)
-            }
+    /// Runs the checks of the definition: one right of every group.
+    pub(crate) fn check(&self, caller: &Caller, groups: &[Vec<Right>], form: &Form) -> Result<(), Refusal> {
+        groups.iter().try_for_each(|group| match &group[..] {
+            [one] => self.check_right(caller, one, form),
+            // What several ways could have been is not told.
+            several if several.iter().any(|right| self.check_right(caller, right, form).is_ok()) => Ok(()),
             _ => Err(Refusal::forbidden("")),
-        }
+        })
     }
 
-    fn check_path(&self, caller: &Caller, check: &Value, form: &Form) -> Result<(), Refusal> {
-        let path = fill(check.get(1).and_then(Value::as_str).unwrap_or_default(), form);
-        let wanted = texts(check.get(2).unwrap_or(&Value::Null));
-        let option = check.get(3).and_then(Value::as_str);
-        if option == Some("require_param") {
-            let needed = check.get(4).and_then(Value::as_str).unwrap_or_default();
-            if !form.contains_key(needed) {
-                return Err(Refusal::forbidden(""));
-            }
+    fn check_right(&self, caller: &Caller, right: &Right, form: &Form) -> Result<(), Refusal> {
+        let Right::On { privileges, any, path, given: parameter } = right else {
+            let is_own = caller.token.is_none() && caller.user == given(form, "userid");
+            return if is_own { Ok(()) } else { Err(Refusal::forbidden("")) };
+        };
+        if parameter.is_some_and(|name| !form.contains_key(name)) {
+            return Err(Refusal::forbidden(""));
         }
-        if option == Some("any") {
-            self.demand_any(caller, &path, &wanted)
-        } else {
-            self.demand(caller, &path, &wanted)
-        }
+        let path = fill(path, form);
+        if *any { self.demand_any(caller, &path, privileges) } else { self.demand(caller, &path, privileges) }
     }
-
-    fn check_user(&self, caller: &Caller, what: &str, form: &Form) -> Result<(), Refusal> {
-        let user = given(form, "userid");
-        if what == "self" {
-            let own = caller.token.is_none() && caller.user == user;
-            return if own { Ok(()) } else { Err(Refusal::forbidden("")) };
-        }
-        let realm = user.rsplit('@').next().unwrap_or_default();
-        self.demand(caller, &format!("/access/realm/{realm}"), &[what])
-    }
-}
-
-fn parts(check: &Value) -> impl Iterator<Item = &Value> {
-    check.as_array().into_iter().flatten().skip(1)
-}
-
-fn texts(value: &Value) -> Vec<&str> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 fn given<'f>(form: &'f Form, name: &str) -> &'f str {
@@ -171,10 +137,13 @@ fn given<'f>(form: &'f Form, name: &str) -> &'f str {
 /// Puts parameters into the placeholders of a path.
 fn fill(template: &str, form: &Form) -> String {
     let filled = template.split('/').map(|part| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+        Some("realm-of-userid") => given(form, "userid").rsplit('@').next().unwrap_or_default(),
         Some(name) => given(form, name).trim_matches('/'),
         None => part,
     });
-    filled.collect::<Vec<_>>().join("/")
+    let filled = filled.collect::<Vec<_>>().join("/");
+    // A path that is a parameter comes as people write it.
+    if template.starts_with('/') { filled } else { normal_path(&filled) }
 }
 
 /// A path with one leading slash and none at its end.
@@ -192,6 +161,7 @@ fn levels(path: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::alternatives;
     use super::*;
 
     fn access(rows: &[(&str, &str, &str, &str, bool)]) -> Access {
@@ -253,11 +223,10 @@ mod tests {
     fn the_text_of_a_refusal_names_path_and_privilege() {
         let rows = access(&[]);
         let form = Form::from([("vmid".to_string(), Given::One("240".into()))]);
-        let check = serde_json::json!(["perm", "/vms/{vmid}", ["VM.Audit"]]);
-        let refusal = rows.check(&Caller::parse("a@pve"), &check, &form).unwrap_err();
+        let refused = |right| rows.check(&Caller::parse("a@pve"), &[alternatives(right).unwrap()], &form).unwrap_err();
+        let refusal = refused("VM.Audit on /vms/{vmid}");
         assert_eq!(refusal.reason, "Permission check failed (/vms/240, VM.Audit)");
-        let check = serde_json::json!(["perm", "/", ["Sys.Audit", "Sys.Modify"], "any", 1]);
-        let refusal = rows.check(&Caller::parse("a@pve"), &check, &form).unwrap_err();
+        let refusal = refused("Sys.Audit|Sys.Modify on /");
         assert_eq!(refusal.reason, "Permission check failed (/, Sys.Audit|Sys.Modify)");
     }
 }

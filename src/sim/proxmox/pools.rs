@@ -4,19 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Outcome, Refusal};
+use super::answer::{Answer, Outcome};
 use super::call::Call;
 use super::cluster::Cluster;
 
 /// Pools by name, with their comments.
 pub(crate) type Pools = BTreeMap<String, String>;
-
-fn refuse_members(call: &Call) -> Result<(), Refusal> {
-    match ["vms", "storage"].into_iter().find(|name| call.params.get(name).is_some()) {
-        Some(name) => Err(Refusal::not_simulated(&format!("parameter {name} of a pool"))),
-        None => Ok(()),
-    }
-}
 
 fn row(id: &str, comment: &str) -> Value {
     let mut row = json!({ "poolid": id });
@@ -61,7 +54,6 @@ pub(crate) fn create(cluster: &mut Cluster, call: &Call) -> Outcome {
 
 /// `PUT /pools` and `PUT /pools/{poolid}`.
 pub(crate) fn update(cluster: &mut Cluster, call: &Call) -> Outcome {
-    refuse_members(call)?;
     let id = call.params.text("poolid");
     let comment =
         cluster.pools.get_mut(id).ok_or_else(|| format!("update pools failed: pool '{id}' does not exist"))?;

@@ -16,7 +16,7 @@ pub(crate) fn read(fields: &Fields, path: &str, text: &str) -> Result<Keys, Stri
     let mut errors = BTreeMap::new();
     for (key, value) in &keys {
         let at = format!("{path}.{key}");
-        match fields.get(key).filter(|property| property.alias.is_none()) {
+        match fields.get(key.as_str()).filter(|property| property.alias.is_none()) {
             Some(property) => check_key(property, &at, path, value, &keys, &mut errors),
             None => {
                 errors.entry(at).or_insert(verify::UNKNOWN.to_string());
@@ -24,7 +24,7 @@ pub(crate) fn read(fields: &Fields, path: &str, text: &str) -> Result<Keys, Stri
         }
     }
     for (key, property) in fields {
-        if !property.is_optional() && property.alias.is_none() && !keys.contains_key(key) {
+        if !property.is_optional && property.alias.is_none() && !keys.contains_key(*key) {
             errors.entry(format!("{path}.{key}")).or_insert(verify::MISSING.to_string());
         }
     }
@@ -46,13 +46,13 @@ fn check_key(
     if let Err(text) = verify::check_text(property, at, value) {
         errors.entry(at.to_string()).or_insert(text);
     }
-    if let Some(needed) = property.requires.as_ref().filter(|needed| !keys.contains_key(*needed)) {
+    if let Some(needed) = property.needs.filter(|needed| !keys.contains_key(*needed)) {
         errors.entry(format!("{path}.{needed}")).or_insert(format!("missing property required by '{at}'"));
     }
 }
 
 fn split(fields: &Fields, text: &str) -> Result<Keys, String> {
-    let default_key = fields.iter().find(|(_, property)| property.default_key != 0).map(|(key, _)| key);
+    let default_key = fields.iter().find(|(_, property)| property.is_first).map(|(key, _)| *key);
     let mut keys = Keys::new();
     for part in text.split(',').filter(|part| !part.trim().is_empty()) {
         match part.split_once('=') {
@@ -70,15 +70,15 @@ fn split(fields: &Fields, text: &str) -> Result<Keys, String> {
 fn insert(fields: &Fields, keys: &mut Keys, key: &str, value: &str) -> Result<(), String> {
     let property = fields.get(key);
     let mut name = key;
-    if let Some(alias) = property.and_then(|property| property.alias.as_deref()) {
-        if let Some(other) = property.and_then(|property| property.key_alias.as_ref())
-            && keys.insert(other.clone(), key.to_string()).is_some()
+    if let Some(alias) = property.and_then(|property| property.alias) {
+        if let Some(other) = property.and_then(|property| property.names)
+            && keys.insert(other.to_string(), key.to_string()).is_some()
         {
             return Err(format!("key alias '{other}' is already defined\n"));
         }
         name = alias;
     }
-    let is_boolean = fields.get(name).is_some_and(|property| property.is("boolean"));
+    let is_boolean = fields.get(name).is_some_and(|property| property.kind == "boolean");
     let value = if is_boolean { boolean(value) } else { value };
     if keys.insert(name.to_string(), value.to_string()).is_some() {
         return Err(format!("duplicate key in comma-separated list property: {name}\n"));
@@ -110,14 +110,11 @@ pub(crate) fn print(lead: &str, keys: &Keys, leading_keys: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::definition::{Format, api};
+    use super::super::definition::api;
     use super::*;
 
     fn fields(option: &str) -> &'static Fields {
-        match api().vm_option(option).and_then(|property| property.format.as_ref()) {
-            Some(Format::Fields(fields)) => fields,
-            other => panic!("{option} is no property string: {other:?}"),
-        }
+        api().vm_option_keys(option).unwrap()
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::sync::{LazyLock, Mutex};
 use regex::Regex;
 
 use super::answer::Refusal;
-use super::definition::{Format, Method, Property, lookup};
+use super::definition::{Limit, Method, Property, lookup};
 use super::form::{Form, Given};
-use super::{formats, property};
+use super::formats;
 
 /// A parameter that must be there.
 pub(crate) const MISSING: &str = "property is missing and it is not optional";
@@ -27,6 +27,11 @@ impl Params {
     /// The value of a parameter.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.single.get(name).map(String::as_str)
+    }
+
+    /// Whether a parameter was given.
+    fn has(&self, name: &str) -> bool {
+        self.single.contains_key(name) || self.lists.contains_key(name)
     }
 
     /// The value of a parameter that the check has found present, or the empty text.
@@ -58,29 +63,47 @@ impl Params {
 
 /// Checks what came against what the method takes.
 pub(crate) fn verify(method: &Method, form: Form) -> Result<Params, Refusal> {
-    let Some(fields) = &method.params else { return Ok(Params::default()) };
     let mut errors = BTreeMap::new();
     let mut params = Params::default();
     for (name, given) in &form {
-        let Some(property) = lookup(fields, name) else {
+        let Some(property) = lookup(&method.params, name) else {
             errors.insert(name.clone(), UNKNOWN.to_string());
             continue;
         };
-        if let Some(needed) = property.requires.as_ref().filter(|needed| !form.contains_key(*needed)) {
-            errors.entry(needed.clone()).or_insert(format!("missing property required by '{name}'"));
+        if let Some(needed) = property.needs.filter(|needed| !form.contains_key(*needed)) {
+            errors.entry(needed.to_string()).or_insert(format!("missing property required by '{name}'"));
         }
         check(property, name, given, &mut params, &mut errors);
     }
-    for (name, property) in fields {
-        if !property.is_optional() && !name.ends_with(']') && !form.contains_key(name) {
-            errors.entry(name.clone()).or_insert(MISSING.to_string());
+    for (name, property) in &method.params {
+        if !property.is_optional && !name.ends_with(']') && !form.contains_key(*name) {
+            errors.entry(name.to_string()).or_insert(MISSING.to_string());
         }
     }
-    if errors.is_empty() { Ok(params) } else { Err(Refusal::parameters(errors)) }
+    if !errors.is_empty() {
+        return Err(Refusal::parameters(errors));
+    }
+    refuse_what_is_not_simulated(method, &params)?;
+    Ok(params)
+}
+
+/// Refuses parameters that are right, but would be ignored here.
+fn refuse_what_is_not_simulated(method: &Method, params: &Params) -> Result<(), Refusal> {
+    let beyond = |name: &&str, property: &Property| match property.limit {
+        Some(Limit::Never) => params.has(name),
+        Some(Limit::Only(value)) => params.get(name).is_some_and(|given| given != value),
+        None => false,
+    };
+    match method.params.iter().find(|(name, property)| beyond(name, property)) {
+        Some((name, _)) => {
+            Err(Refusal::not_simulated(&format!("parameter {name} of {} {}", method.method, method.path)))
+        }
+        None => Ok(()),
+    }
 }
 
 fn check(property: &Property, name: &str, given: &Given, params: &mut Params, errors: &mut BTreeMap<String, String>) {
-    let is_array = property.is("array");
+    let is_array = property.kind == "array";
     let values = match given {
         Given::One(value) if !is_array => {
             match check_text(property, name, value) {
@@ -105,13 +128,13 @@ fn check(property: &Property, name: &str, given: &Given, params: &mut Params, er
 }
 
 fn wrong_type(property: &Property, name: &str, got: &str, errors: &mut BTreeMap<String, String>) {
-    let kind = property.kind.as_deref().unwrap_or("string");
+    let kind = property.kind;
     errors.insert(name.to_string(), format!("type check ('{kind}') failed - got {got}"));
 }
 
 /// Checks one value. `at` is its name in error texts of property strings.
 pub(crate) fn check_text(property: &Property, at: &str, value: &str) -> Result<(), String> {
-    let kind = property.kind.as_deref().unwrap_or("string");
+    let kind = property.kind;
     let is_number = matches!(kind, "integer" | "number");
     let right_type = match kind {
         "integer" => {
@@ -124,16 +147,10 @@ pub(crate) fn check_text(property: &Property, at: &str, value: &str) -> Result<(
     if !right_type {
         return Err(format!("type check ('{kind}') failed - got '{value}'"));
     }
-    match &property.format {
-        Some(Format::Named(name)) => {
-            formats::check(name, at, value).map_err(|text| format!("invalid format - {text}"))?
-        }
-        Some(Format::Fields(fields)) => {
-            property::read(fields, at, value).map_err(|text| format!("invalid format - {text}"))?;
-        }
-        None => {}
+    if let Some(name) = property.format {
+        formats::check(name, at, value).map_err(|text| format!("invalid format - {text}"))?;
     }
-    if property.pattern.as_ref().is_some_and(|pattern| !matches(pattern, value)) {
+    if property.shape.is_some_and(|shape| !matches(shape, value)) {
         return Err("value does not match the regex pattern".into());
     }
     check_limits(property, value, is_number)
@@ -142,41 +159,39 @@ pub(crate) fn check_text(property: &Property, at: &str, value: &str) -> Result<(
 fn check_limits(property: &Property, value: &str, is_number: bool) -> Result<(), String> {
     let number = value.parse::<f64>().ok().filter(|_| is_number);
     let length = if is_number { None } else { Some(value.chars().count()) };
-    if let (Some(number), Some(least)) = (number, property.minimum)
+    if let (Some(number), Some(least)) = (number, property.least)
         && number < least
     {
         return Err(format!("value must have a minimum value of {least}"));
     }
-    if let (Some(number), Some(most)) = (number, property.maximum)
+    if let (Some(number), Some(most)) = (number, property.most)
         && number > most
     {
         return Err(format!("value must have a maximum value of {most}"));
     }
-    if let (Some(length), Some(most)) = (length, property.max_length)
+    if let (Some(length), Some(most)) = (length, property.longest)
         && length > most
     {
         return Err(format!("value may only be {most} characters long"));
     }
-    if let (Some(length), Some(least)) = (length, property.min_length)
+    if let (Some(length), Some(least)) = (length, property.shortest)
         && length < least
     {
         return Err(format!("value must be at least {least} characters long"));
     }
-    match &property.choices {
-        Some(choices) if !choices.iter().any(|choice| choice == value) => {
-            Err(format!("value '{value}' does not have a value in the enumeration '{}'", choices.join(", ")))
-        }
-        _ => Ok(()),
+    if property.choices.is_empty() || property.choices.contains(&value) {
+        return Ok(());
     }
+    Err(format!("value '{value}' does not have a value in the enumeration '{}'", property.choices.join(", ")))
 }
 
-/// Whether a whole value matches one of the definition's patterns.
+/// Whether a whole value matches a shape of the definition, or another regular expression of this program.
 pub(crate) fn matches(pattern: &str, value: &str) -> bool {
     static COMPILED: LazyLock<Mutex<BTreeMap<String, Regex>>> = LazyLock::new(Mutex::default);
     // A panic cannot leave a map of compiled expressions half done.
     let mut compiled = COMPILED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let regex = compiled.entry(pattern.to_string()).or_insert_with(|| {
-        // The patterns are part of the program; a test compiles them all.
+        // The expressions are part of the program; a test compiles those of the definition.
         Regex::new(&format!("^(?:{pattern})$")).expect("a pattern of the definition does not compile")
     });
     regex.is_match(value)
@@ -227,21 +242,14 @@ mod tests {
     }
 
     #[test]
-    fn every_pattern_of_the_definition_compiles() {
-        for line in include_str!("api.jsonl").lines() {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            compile(&line);
-        }
-    }
-
-    fn compile(value: &serde_json::Value) {
-        if let Some(pattern) = value.get("pattern").and_then(|pattern| pattern.as_str()) {
-            matches(pattern, "");
-        }
-        match value {
-            serde_json::Value::Object(map) => map.values().for_each(compile),
-            serde_json::Value::Array(items) => items.iter().for_each(compile),
-            _ => {}
-        }
+    fn a_parameter_that_would_be_ignored_is_refused_and_the_value_that_changes_nothing_is_not() {
+        let refused = |query: &str| {
+            let (method, _) = api().find("POST", "/nodes/a/qemu/100/status/stop").unwrap();
+            verify(method, decode(query)).err().map(|refusal| refusal.reason)
+        };
+        let reason = "not simulated: parameter keepActive of POST /nodes/{node}/qemu/{vmid}/status/stop";
+        assert_eq!(refused("node=a&vmid=100&keepActive=1").as_deref(), Some(reason));
+        assert_eq!(refused("node=a&vmid=100&keepActive=0"), None);
+        assert!(refused("node=a&vmid=100&migratedfrom=b").is_some_and(|reason| reason.contains("migratedfrom")));
     }
 }

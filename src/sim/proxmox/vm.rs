@@ -133,7 +133,7 @@ pub(crate) fn shown(name: &str, value: &str) -> Value {
     if name == "cipassword" {
         return json!("**********");
     }
-    let numeric = api().vm_option(name).is_some_and(|option| option.is("integer") || option.is("boolean"));
+    let numeric = api().vm_option(name).is_some_and(|option| matches!(option.kind, "integer" | "boolean"));
     match value.parse::<i64>() {
         Ok(number) if numeric => json!(number),
         _ => json!(value),

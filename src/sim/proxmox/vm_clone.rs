@@ -29,7 +29,10 @@ pub(crate) fn clone(cluster: &mut Cluster, call: &Call) -> Outcome {
     let (params, vmid) = (&call.params, call.vmid());
     let target = params.get("target").unwrap_or(&call.node).to_string();
     if let Some(pool) = params.get("pool") {
-        return Err(Refusal::forbidden(&format!("pool '{pool}' does not exist")));
+        return Err(match cluster.pools.contains_key(pool) {
+            true => Refusal::not_simulated("parameter pool of POST /nodes/{node}/qemu/{vmid}/clone"),
+            false => Refusal::forbidden(&format!("pool '{pool}' does not exist")),
+        });
     }
     if !cluster.nodes.contains_key(&target) {
         return Err(format!("no such cluster node '{target}'").into());

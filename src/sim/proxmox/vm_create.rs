@@ -37,11 +37,6 @@ const NO_OPTIONS: [&str; 12] = [
 /// `POST /nodes/{node}/qemu`.
 pub(crate) fn create(cluster: &mut Cluster, call: &Call) -> Outcome {
     let vmid = call.vmid();
-    for unsupported in ["archive", "pool", "ha-managed"] {
-        if call.params.get(unsupported).is_some_and(|value| value != "0") {
-            return Err(Refusal::not_simulated(&format!("parameter {unsupported} of POST /nodes/{{node}}/qemu")));
-        }
-    }
     let caller = &call.caller;
     if !caller.is_root() && !cluster.access.has_any(caller, &format!("/vms/{vmid}"), &["VM.Allocate"]) {
         return Err(Refusal::forbidden(""));

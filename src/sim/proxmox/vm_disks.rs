@@ -1,11 +1,13 @@
 //! Disks over their life: resize, becoming a template's base, destruction with the machine.
 
+use std::collections::BTreeSet;
+
 use super::answer::{Answer, Outcome};
 use super::call::Call;
 use super::cluster::{Cluster, not_found};
 use super::drive::{drives, parse_size, size_text};
 use super::effects::Effect;
-use super::vm::volume_of;
+use super::vm::{Pending, volume_of};
 
 /// `PUT /nodes/{node}/qemu/{vmid}/resize`.
 pub(crate) fn put_size(cluster: &mut Cluster, call: &Call) -> Outcome {
@@ -95,9 +97,6 @@ pub(crate) fn post_template(cluster: &mut Cluster, call: &Call) -> Outcome {
     if vm.running.is_some() {
         return Err("you can't convert a VM to template if VM is running".into());
     }
-    if call.params.get("disk").is_some() {
-        return Err(super::answer::Refusal::not_simulated("parameter disk of POST …/template"));
-    }
     cluster.fork(call, "qmtemplate", &vmid.to_string(), Effect::Template { vmid })
 }
 
@@ -131,8 +130,8 @@ pub(crate) fn delete(cluster: &mut Cluster, call: &Call) -> Outcome {
     if vm.running.is_some() {
         return Err(format!("VM {vmid} is running - destroy failed").into());
     }
-    let purge = call.params.is_set("purge");
-    cluster.fork(call, "qmdestroy", &vmid.to_string(), Effect::Destroy { vmid, purge })
+    let (purge, unreferenced) = (call.params.is_set("purge"), call.params.is_set("destroy-unreferenced-disks"));
+    cluster.fork(call, "qmdestroy", &vmid.to_string(), Effect::Destroy { vmid, purge, unreferenced })
 }
 
 /// The checks of a destruction, which are the task's.
@@ -152,20 +151,27 @@ pub(crate) fn check_destroy(cluster: &Cluster, node: &str, vmid: u32) -> Result<
     }
 }
 
-/// Removes a machine with everything it owns.
+/// Removes a machine with its disks.
 pub(crate) fn destroy(
     cluster: &mut Cluster,
     node: &str,
     vmid: u32,
     purge: bool,
+    unreferenced: bool,
     log: &mut Vec<String>,
 ) -> Result<usize, String> {
     check_destroy(cluster, node, vmid)?;
     if purge {
         log.push(format!("purging VM {vmid} from related configurations.."));
     }
-    cluster.vms.remove(&vmid);
-    cluster.volumes.retain(|volume| volume.vmid != Some(vmid));
+    let vm = cluster.vms.remove(&vmid).unwrap_or_default();
+    let waiting = vm.pending.values().filter_map(|change| match change {
+        Pending::Set(value) => Some(value),
+        Pending::Delete(_) => None,
+    });
+    let named: BTreeSet<&str> = vm.config.values().chain(waiting).map(|value| volume_of(value)).collect();
+    // What no option names is left on the storage, unless it was asked for too.
+    cluster.volumes.retain(|volume| volume.vmid != Some(vmid) || !(unreferenced || named.contains(volume.id.as_str())));
     cluster.machines.remove_guest(vmid);
     let path = format!("/vms/{vmid}");
     cluster.access.rows.retain(|row| row.path != path);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Answer, Outcome, Refusal};
 use super::call::Call;
 use super::cluster::Cluster;
-use super::definition::{Format, api, numbered};
+use super::definition::{api, numbered};
 use super::drive::{Drive, Source, is_cloudinit};
 use super::effects::Effect;
 use super::formats::list as items;
@@ -180,9 +180,7 @@ fn tags(value: &str) -> String {
 
 /// A network card: model and address first, the rest by name. Without an address it gets a new one.
 fn net(cluster: &mut Cluster, name: &str, value: &str) -> String {
-    let Some(Format::Fields(fields)) = api().vm_option(name).and_then(|property| property.format.as_ref()) else {
-        return value.to_string();
-    };
+    let Some(fields) = api().vm_option_keys(name) else { return value.to_string() };
     let Ok(keys) = property::read(fields, name, value) else { return value.to_string() };
     let mac = keys.get("macaddr").cloned().unwrap_or_else(|| cluster.chance.mac());
     let model = keys.get("model").map(String::as_str).unwrap_or("virtio");
