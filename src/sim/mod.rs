@@ -4,6 +4,7 @@
 
 mod chance;
 mod credentials;
+mod cut;
 mod faults;
 mod frame;
 mod gateway;
@@ -117,7 +118,7 @@ impl Sim {
         let (_, public_key) = credentials::ssh_key(&dir)?;
         world.attach(Some(workshop), &[public_key])?;
         let credentials = credentials::open(&dir, &world, &certificates)?;
-        let log = RequestLog::open(&dir, &session)?;
+        let log = RequestLog::open(&dir, &session, &[&world.secrets.root_password, &world.secrets.token])?;
         let frame = Frame::new(&dir, world, log, faults, certificates);
         frame.settle_and_save()?;
         Sim::listen(frame, credentials, fixed_ports).await
