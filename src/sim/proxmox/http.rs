@@ -98,7 +98,12 @@ async fn respond(
                 proof: proof(&head.headers),
                 now: now(),
             };
-            answer(frame, &request, fault)
+            let outcome = answer(frame, &request, fault);
+            // Nobody hears of a change before it would outlast this process.
+            match (request.method != "GET").then(|| frame.touch()) {
+                Some(change) => frame.saved(change).await.map_err(Refusal::failed).and(outcome),
+                None => outcome,
+            }
         }
         Err(refusal) => Err(refusal),
     };
@@ -172,10 +177,6 @@ fn answer(frame: &Frame, request: &Request, fault: Option<Fault>) -> Outcome {
         if let Some(task) = task {
             task.fault = Some("interrupted by signal".into());
         }
-    }
-    drop(world);
-    if request.method != "GET" {
-        frame.touch();
     }
     outcome
 }
