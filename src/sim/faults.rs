@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::chance::sha256;
 use crate::error::{Class, Error, Result};
+
+/// How long something slow takes.
+pub(crate) const SLOW: Duration = Duration::from_millis(1500);
 
 /// What goes wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,17 @@ pub(crate) enum Fault {
     FailingTask,
     /// The lock of its file cannot be had.
     LockTimeout,
+}
+
+/// What goes wrong with a connection to an SSH server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineFault {
+    /// It is refused.
+    Refused,
+    /// The server takes its time before it says anything.
+    Slow,
+    /// It ends once the server has sent so many bytes.
+    Dropped(usize),
 }
 
 /// How often requests go wrong.
@@ -55,14 +70,6 @@ impl Faults {
     /// What goes wrong with the next request to an address, if anything. Requests to other addresses have no say in it,
     /// so that runs which ask in parallel see the same faults.
     pub(crate) fn next(&self, address: &str) -> Option<Fault> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address.to_string()).or_insert(0);
-        *count += 1;
-        let bytes = sha256(format!("{}/{count}/{address}", self.seed));
-        let draw = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        if f64::from(draw) >= self.rate * f64::from(u32::MAX) {
-            return None;
-        }
         let kinds = [
             Fault::Refused,
             Fault::Slow,
@@ -71,7 +78,29 @@ impl Faults {
             Fault::FailingTask,
             Fault::LockTimeout,
         ];
-        Some(kinds[usize::from(bytes[4]) % kinds.len()])
+        self.draw(address).map(|chance| kinds[usize::from(chance[0]) % kinds.len()])
+    }
+
+    /// What goes wrong with the next SSH connection to a host, if anything.
+    pub(crate) fn next_line(&self, host: &str) -> Option<LineFault> {
+        let chance = self.draw(&format!("SSH {host}"))?;
+        // Within what a login and a few commands take.
+        let bytes = 256 + usize::from(u16::from_le_bytes([chance[1], chance[2]])) / 4;
+        let kinds = [LineFault::Refused, LineFault::Slow, LineFault::Dropped(bytes)];
+        Some(kinds[usize::from(chance[0]) % kinds.len()])
+    }
+
+    /// The chance of something going wrong, as bytes that say what.
+    fn draw(&self, address: &str) -> Option<[u8; 3]> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address.to_string()).or_insert(0);
+        *count += 1;
+        let bytes = sha256(format!("{}/{count}/{address}", self.seed));
+        let draw = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        if f64::from(draw) >= self.rate * f64::from(u32::MAX) {
+            return None;
+        }
+        Some([bytes[4], bytes[5], bytes[6]])
     }
 }
 
@@ -100,6 +129,18 @@ mod tests {
             })
             .collect();
         assert_eq!(mixed, drawn("seed=7,rate=0.2"));
+    }
+
+    #[test]
+    fn connections_go_wrong_in_every_way_and_the_same_again() {
+        let lines = || {
+            let faults = Faults::parse("seed=7,rate=0.5").unwrap();
+            (0..100).map(|_| faults.next_line("10.20.11.11")).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(), lines());
+        let has = |wanted: fn(&LineFault) -> bool| lines().iter().flatten().any(wanted);
+        assert!(has(|fault| *fault == LineFault::Refused) && has(|fault| *fault == LineFault::Slow));
+        assert!(has(|fault| matches!(fault, LineFault::Dropped(256..))));
     }
 
     #[test]

@@ -1,23 +1,23 @@
 //! What all servers of a simulator share: the world under its lock, the log, the faults.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::future::BoxFuture;
 
 use super::chance::now;
 use super::faults::Faults;
 use super::guests::Observer;
 use super::log::{Entry, RequestLog};
+use super::saving::{Saving, Snapshot};
 use super::tls::Certificates;
-use super::world::{self, World};
+use super::world::World;
 use crate::error::Result;
 
 /// The shared parts of a running simulator.
 pub(crate) struct Frame {
-    dir: PathBuf,
     world: Mutex<World>,
-    changed: AtomicBool,
-    saving: Mutex<()>,
+    saving: Saving,
     log: RequestLog,
     pub(crate) faults: Option<Faults>,
     pub(crate) certificates: Certificates,
@@ -32,15 +32,7 @@ impl Frame {
         faults: Option<Faults>,
         certificates: Certificates,
     ) -> Arc<Self> {
-        Arc::new(Frame {
-            dir: dir.into(),
-            world: Mutex::new(world),
-            changed: AtomicBool::new(true),
-            saving: Mutex::default(),
-            log,
-            faults,
-            certificates,
-        })
+        Arc::new(Frame { world: Mutex::new(world), saving: Saving::to(dir), log, faults, certificates })
     }
 
     /// The world. It is never locked across an await.
@@ -49,24 +41,47 @@ impl Frame {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that the world has changed and must be saved.
-    pub(crate) fn touch(&self) {
-        self.changed.store(true, Ordering::SeqCst);
+    /// Says that something has changed and must be saved. Gives the number to wait for with [`Frame::saved`].
+    pub(crate) fn touch(&self) -> u64 {
+        self.saving.touch()
+    }
+
+    /// Waits until somebody wants something to be saved.
+    pub(crate) async fn wanted(&self) {
+        self.saving.wanted().await;
+    }
+
+    /// Waits until a change is on disk; tells why when it cannot be.
+    pub(crate) async fn saved(&self, change: u64) -> std::result::Result<(), String> {
+        self.saving.saved(change).await
     }
 
     /// Lets what is due happen, and saves the world when it has changed.
     pub(crate) fn settle_and_save(&self) -> Result<()> {
-        let _alone = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
-        let settled = self.world().settle(now());
-        if !self.changed.swap(false, Ordering::SeqCst) && !settled {
-            return Ok(());
-        }
-        let text = self.world().text();
-        let saved = text.and_then(|text| world::save(&self.dir, &text));
-        if saved.is_err() {
-            self.touch();
-        }
-        saved
+        self.save(false)
+    }
+
+    /// Saves everything, even what may be lost when the process is killed: the memory of the machines.
+    pub(crate) fn save_everything(&self) -> Result<()> {
+        self.save(true)
+    }
+
+    fn save(&self, all: bool) -> Result<()> {
+        let mut written = self.saving.begin();
+        let (change, snapshot) = {
+            let mut world = self.world();
+            let settled = world.settle(now());
+            if !(all || settled) && self.saving.is_done() {
+                return Ok(());
+            }
+            if settled {
+                self.saving.note();
+            }
+            // Numbers are given after the change, so that this one and all before it are in the world by now.
+            let change = self.saving.newest();
+            (change, world.text().map(|text| Snapshot { text, machines: world.machines() }))
+        };
+        self.saving.save(&mut written, change, snapshot, all)
     }
 
     /// Writes to the request log. A log that cannot be written must not stop the simulation; the next start tells.
@@ -89,5 +104,11 @@ impl Observer for Frame {
             mutating: mutated,
             ..Entry::default()
         });
+    }
+
+    fn kept(&self) -> BoxFuture<'_, ()> {
+        let newest = self.saving.newest();
+        // A command has run, whatever becomes of the disk that the simulator saves to; stopping it tells.
+        Box::pin(async move { drop(self.saved(newest).await) })
     }
 }

@@ -8,6 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::chance::now;
+use super::cut::Cut;
+use super::faults::{LineFault, SLOW};
 use super::frame::Frame;
 use super::guests::{Connection, Observer};
 use super::proxmox::http;
@@ -39,8 +41,8 @@ pub(crate) async fn listen_fixed(
         let frame = Arc::clone(&frame);
         let (host, stop) = (host.clone(), stop.clone());
         tokio::spawn(async move {
-            let target = frame.world().dial(&host, port, now());
-            let _ = stop.run_until_cancelled(serve(Box::new(stream), target, &frame)).await;
+            let (target, fault) = find(&frame, &host, port);
+            let _ = stop.run_until_cancelled(serve(Box::new(stream), target, fault, &frame)).await;
         });
     }
 }
@@ -64,16 +66,16 @@ async fn connect(stream: TcpStream, frame: &Arc<Frame>) -> std::io::Result<()> {
     let Some(wanted) = read_head(&mut stream).await? else {
         return stream.write_all(b"HTTP/1.1 405 only CONNECT\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
     };
-    let target = wanted
+    let (target, fault) = wanted
         .rsplit_once(':')
         .and_then(|(host, port)| Some((host, port.parse().ok()?)))
-        .map_or(Target::Nobody, |(host, port)| frame.world().dial(host, port, now()));
+        .map_or((Target::Nobody, None), |(host, port)| find(frame, host, port));
     let refusal = match target {
         Target::Nobody => "no route to host",
         Target::Closed => "connection refused",
         target => {
             stream.write_all(b"HTTP/1.1 200 connected\r\n\r\n").await?;
-            serve(Box::new(stream), target, frame).await;
+            serve(Box::new(stream), target, fault, frame).await;
             return Ok(());
         }
     };
@@ -103,7 +105,17 @@ async fn read_head(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<
     }
 }
 
-async fn serve(stream: Box<dyn Connection>, target: Target, frame: &Arc<Frame>) {
+/// What answers at a host and port, and what is to go wrong with it. Faults of the API come with its requests.
+fn find(frame: &Frame, host: &str, port: u16) -> (Target, Option<LineFault>) {
+    let target = frame.world().dial(host, port, now());
+    let faults = frame.faults.as_ref().filter(|_| matches!(target, Target::Ssh(_)));
+    match faults.and_then(|faults| faults.next_line(host)) {
+        Some(LineFault::Refused) => (Target::Closed, None),
+        fault => (target, fault),
+    }
+}
+
+async fn serve(stream: Box<dyn Connection>, target: Target, fault: Option<LineFault>, frame: &Arc<Frame>) {
     match target {
         Target::Api(node) => {
             let Some(acceptor) = frame.certificates.acceptor(&node) else { return };
@@ -114,6 +126,13 @@ async fn serve(stream: Box<dyn Connection>, target: Target, frame: &Arc<Frame>) 
         }
         Target::Ssh(machine) => {
             let observer: Arc<dyn Observer> = frame.clone();
+            if fault == Some(LineFault::Slow) {
+                tokio::time::sleep(SLOW).await;
+            }
+            let stream: Box<dyn Connection> = match fault {
+                Some(LineFault::Dropped(bytes)) => Box::new(Cut::after(bytes, stream)),
+                _ => stream,
+            };
             machine.serve_ssh(stream, observer).await;
         }
         Target::Closed | Target::Nobody => {}

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -56,8 +56,10 @@ pub(crate) trait Machine: Send + Sync {
     fn interfaces(&self) -> Value;
     /// Its public SSH host keys, as lines of `*.pub` files.
     fn host_keys(&self) -> Vec<String>;
-    /// Itself, for the world's file.
-    fn save(&self) -> Value;
+    /// Itself as text, for its file.
+    fn save(&self) -> String;
+    /// A number that is another one whenever something has changed that must outlast the simulator's process.
+    fn changes(&self) -> u64;
     /// Serves one connection to port 22.
     fn serve_ssh(self: Arc<Self>, stream: Box<dyn Connection>, observer: Arc<dyn Observer>) -> BoxFuture<'static, ()>;
 }
@@ -75,31 +77,17 @@ pub(crate) trait Workshop: Send + Sync {
     fn guest(&self, settings: &CloudInit) -> SharedMachine;
     /// The system of a node.
     fn node(&self, spec: &NodeSpec) -> SharedMachine;
-    /// A machine from the world's file.
-    fn load(&self, saved: &Value) -> Result<SharedMachine>;
+    /// A machine from its file.
+    fn load(&self, saved: &str) -> Result<SharedMachine>;
 }
 
-/// A machine at rest or at work.
-#[derive(Clone, Default, Deserialize)]
-#[serde(from = "Value")]
+/// A machine by the name of its file.
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Slot {
-    saved: Value,
+    /// No two machines of a world ever have the same, not even one after the other.
+    file: String,
+    #[serde(skip)]
     live: Option<SharedMachine>,
-}
-
-impl From<Value> for Slot {
-    fn from(saved: Value) -> Self {
-        Slot { saved, live: None }
-    }
-}
-
-impl Serialize for Slot {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        match &self.live {
-            Some(machine) => machine.save().serialize(serializer),
-            None => self.saved.serialize(serializer),
-        }
-    }
 }
 
 /// A guest: its settings, and its inside.
@@ -114,6 +102,10 @@ struct Guest {
 pub(crate) struct Machines {
     guests: BTreeMap<u32, Guest>,
     nodes: BTreeMap<String, Slot>,
+    /// What the names of its guests' files begin with; no other cluster has the same.
+    home: String,
+    /// How many guests there have ever been.
+    made: u64,
     #[serde(skip)]
     workshop: Option<Arc<dyn Workshop>>,
 }
@@ -125,22 +117,33 @@ impl std::fmt::Debug for Machines {
 }
 
 impl Machines {
-    /// Brings all machines to life, the nodes' by their specs when they are new. Without a workshop there is no inside:
-    /// every port is closed and no agent answers.
-    pub(crate) fn attach(&mut self, workshop: Option<Arc<dyn Workshop>>, nodes: &[NodeSpec]) -> Result<()> {
+    /// Brings all machines to life from what `saved` has under the names of their files, the nodes' by their specs when
+    /// they are new. Without a workshop there is no inside: every port is closed and no agent answers.
+    pub(crate) fn attach(
+        &mut self,
+        workshop: Option<Arc<dyn Workshop>>,
+        nodes: &[NodeSpec],
+        saved: &dyn Fn(&str) -> Result<String>,
+    ) -> Result<()> {
         self.workshop = workshop;
         let Some(workshop) = &self.workshop else { return Ok(()) };
-        for spec in nodes {
-            let slot = self.nodes.entry(spec.name.clone()).or_default();
-            let machine = if slot.saved.is_null() { workshop.node(spec) } else { workshop.load(&slot.saved)? };
-            slot.live = Some(machine);
+        if let Some(first) = nodes.first().filter(|_| self.home.is_empty()) {
+            self.home.clone_from(&first.name);
         }
-        for guest in self.guests.values_mut() {
-            let saved = !guest.machine.saved.is_null();
-            guest.machine.live =
-                Some(if saved { workshop.load(&guest.machine.saved)? } else { workshop.guest(&guest.settings) });
+        for slot in self.guests.values_mut().map(|guest| &mut guest.machine).chain(self.nodes.values_mut()) {
+            slot.live = Some(workshop.load(&saved(&slot.file)?)?);
+        }
+        for spec in nodes.iter().filter(|spec| !self.nodes.contains_key(&spec.name)).collect::<Vec<_>>() {
+            let slot = Slot { file: spec.name.clone(), live: Some(workshop.node(spec)) };
+            self.nodes.insert(spec.name.clone(), slot);
         }
         Ok(())
+    }
+
+    /// All machines that live, by the names of their files.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (String, SharedMachine)> {
+        let slots = self.guests.values().map(|guest| &guest.machine).chain(self.nodes.values());
+        slots.filter_map(|slot| Some((slot.file.clone(), slot.live.clone()?)))
     }
 
     /// Boots a guest. The first time it is made; later its disk has kept its state, and it reads the drive again.
@@ -159,7 +162,9 @@ impl Machines {
             }
             None => {
                 let live = self.workshop.as_ref().map(|workshop| workshop.guest(&settings));
-                self.guests.insert(vmid, Guest { settings, machine: Slot { saved: Value::Null, live } });
+                self.made += 1;
+                let file = format!("{}-guest-{vmid}-{}", self.home, self.made);
+                self.guests.insert(vmid, Guest { settings, machine: Slot { file, live } });
             }
         }
     }

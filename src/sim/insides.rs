@@ -54,8 +54,8 @@ impl Workshop for Posix {
         }))
     }
 
-    fn load(&self, saved: &Value) -> Result<SharedMachine> {
-        let machine = serde_json::from_value(saved.clone()).map_err(|error| {
+    fn load(&self, saved: &str) -> Result<SharedMachine> {
+        let machine = serde_json::from_str(saved).map_err(|error| {
             Error::new(Class::Failed, "simulator: a machine of its world cannot be read")
                 .cause(error)
                 .help("begin a new world with `homelab sim reset`")
@@ -87,9 +87,17 @@ impl Machine for Inside {
         keys.iter().filter_map(|key| key.public_key().to_openssh().ok()).collect()
     }
 
-    fn save(&self) -> Value {
+    fn save(&self) -> String {
         // Machines are plain data with text keys, which is all that could go wrong.
-        self.with(|machine| serde_json::to_value(machine).unwrap_or_default())
+        self.with(|machine| serde_json::to_string(machine).unwrap_or_default())
+    }
+
+    fn changes(&self) -> u64 {
+        // A boot is no change of its disk, and neither is a power button; both must outlast the process.
+        self.with(|machine| {
+            let power = u64::from(machine.power_request().is_some());
+            machine.mutations() ^ (machine.boots << 40) ^ (power << 63)
+        })
     }
 
     fn serve_ssh(

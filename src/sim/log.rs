@@ -49,25 +49,39 @@ pub struct Entry {
 /// The log, open for writing.
 pub(crate) struct RequestLog {
     session: String,
+    /// What must not be in it, wherever it turns up.
+    secrets: Vec<String>,
     path: PathBuf,
     file: Mutex<File>,
 }
 
 impl RequestLog {
     /// Opens the log and begins a session in it.
-    pub(crate) fn open(dir: &Path, session: &str) -> Result<Self> {
+    pub(crate) fn open(dir: &Path, session: &str, secrets: &[&str]) -> Result<Self> {
         let path = dir.join(FILE);
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
         let file = file.map_err(|error| failed(&path, error))?;
-        let log = RequestLog { session: session.into(), path, file: Mutex::new(file) };
+        let secrets = secrets.iter().filter(|secret| !secret.is_empty()).map(|secret| secret.to_string()).collect();
+        let log = RequestLog { session: session.into(), secrets, path, file: Mutex::new(file) };
         log.write(Entry { kind: "session".into(), ..Entry::default() })?;
         Ok(log)
+    }
+
+    /// An entry with its secrets masked: people put them into command lines and paths.
+    fn without_secrets(&self, mut entry: Entry) -> Entry {
+        let texts = [&mut entry.method, &mut entry.path].into_iter().chain(entry.params.values_mut());
+        for text in texts {
+            for secret in self.secrets.iter().filter(|secret| text.contains(*secret)).collect::<Vec<_>>() {
+                *text = text.replace(secret, "***");
+            }
+        }
+        entry
     }
 
     /// Appends a request.
     pub(crate) fn write(&self, entry: Entry) -> Result<()> {
         let entry = Entry { session: self.session.clone(), at: now(), ..entry };
-        let line = serde_json::to_string(&entry).map_err(|error| failed(&self.path, error))?;
+        let line = serde_json::to_string(&self.without_secrets(entry)).map_err(|error| failed(&self.path, error))?;
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // One write, so that a line is whole or not there.
         file.write_all(format!("{line}\n").as_bytes()).map_err(|error| failed(&self.path, error))
@@ -121,12 +135,12 @@ mod tests {
     #[test]
     fn the_last_session_is_the_newest_that_began_even_when_it_asked_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let first = RequestLog::open(dir.path(), "one").unwrap();
+        let first = RequestLog::open(dir.path(), "one", &[]).unwrap();
         first.write(request("GET", false)).unwrap();
         first.write(request("POST", true)).unwrap();
         assert_eq!(read_log(dir.path(), true, false).unwrap().len(), 2);
         assert_eq!(read_log(dir.path(), true, true).unwrap()[0].method, "POST");
-        RequestLog::open(dir.path(), "two").unwrap();
+        RequestLog::open(dir.path(), "two", &[]).unwrap();
         assert!(read_log(dir.path(), true, false).unwrap().is_empty());
         assert_eq!(read_log(dir.path(), false, false).unwrap().len(), 2);
     }
@@ -134,10 +148,21 @@ mod tests {
     #[test]
     fn half_a_line_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
-        RequestLog::open(dir.path(), "one").unwrap().write(request("GET", false)).unwrap();
+        RequestLog::open(dir.path(), "one", &[]).unwrap().write(request("GET", false)).unwrap();
         let mut file = OpenOptions::new().append(true).open(dir.path().join(FILE)).unwrap();
         file.write_all(b"{\"session\":\"one\",\"at").unwrap();
         assert_eq!(read_log(dir.path(), true, false).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn secrets_are_masked_wherever_they_turn_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = RequestLog::open(dir.path(), "one", &["s3cret", "", "t0ken"]).unwrap();
+        let params = BTreeMap::from([("comment".to_string(), "is s3cret".to_string())]);
+        log.write(Entry { params, ..request("curl -H 't0ken' https://u:s3cret@host/", false) }).unwrap();
+        let entry = read_log(dir.path(), true, false).unwrap().remove(0);
+        assert_eq!(entry.method, "curl -H '***' https://u:***@host/");
+        assert_eq!(entry.params["comment"], "is ***");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod chance;
 mod credentials;
+mod cut;
 mod faults;
 mod frame;
 mod gateway;
@@ -12,6 +13,7 @@ pub mod host;
 mod insides;
 mod log;
 mod proxmox;
+mod saving;
 mod seed;
 mod tls;
 mod world;
@@ -115,12 +117,12 @@ impl Sim {
             cluster.pace = pace;
         }
         let (_, public_key) = credentials::ssh_key(&dir)?;
-        world.attach(Some(workshop), &[public_key])?;
+        world.attach(&dir, Some(workshop), &[public_key])?;
         let credentials = credentials::open(&dir, &world, &certificates)?;
         credentials::write_known_hosts(&dir, &world)?;
-        let log = RequestLog::open(&dir, &session)?;
+        let log = RequestLog::open(&dir, &session, &[&world.secrets.root_password, &world.secrets.token])?;
         let frame = Frame::new(&dir, world, log, faults, certificates);
-        frame.settle_and_save()?;
+        frame.save_everything()?;
         Sim::listen(frame, credentials, fixed_ports).await
     }
 
@@ -177,8 +179,7 @@ impl Sim {
             // A task that panicked has stopped too.
             let _ = task.await;
         }
-        self.frame.touch();
-        self.frame.settle_and_save()
+        self.frame.save_everything()
     }
 }
 
@@ -204,9 +205,9 @@ async fn bind(port: u16) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-/// Lets time pass in the world.
+/// Lets time pass in the world, and saves it whenever somebody waits for that.
 async fn tick(frame: Arc<Frame>, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
+    while stop.run_until_cancelled(tokio::time::timeout(TICK, frame.wanted())).await.is_some() {
         let frame = Arc::clone(&frame);
         // A disk that is full now may have room later; stopping tells if it still has none.
         let _ = tokio::task::spawn_blocking(move || frame.settle_and_save()).await;

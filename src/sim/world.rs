@@ -1,11 +1,12 @@
-//! The whole simulated world, as it lies on disk.
+//! The whole simulated world, as it lies on disk: one file, and beside it one for each machine, which are large and
+//! change on their own.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,10 +17,13 @@ use super::seed::{HostSeed, NodeSeed, Seed};
 use crate::error::{Class, Error, Result};
 
 /// The form of the file. A world of another form cannot be read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The file's name in the simulator's folder.
 const FILE: &str = "world.json";
+
+/// The folder of the machines' files.
+const MACHINES: &str = "machines";
 
 /// The world: clusters, or nodes alone, and the other machines of the network.
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,19 +92,33 @@ impl World {
         Ok(Some(world))
     }
 
+    /// All its machines, by the names of their files.
+    pub(crate) fn machines(&self) -> Vec<(String, SharedMachine)> {
+        self.clusters.iter().flat_map(|cluster| cluster.machines.all()).collect()
+    }
+
     /// The text of its file.
     pub(crate) fn text(&self) -> Result<String> {
         serde_json::to_string(self)
             .map_err(|error| Error::new(Class::Bug, "simulator: the world cannot be written").cause(error))
     }
 
-    /// Brings all machines to life.
-    pub(crate) fn attach(&mut self, workshop: Option<Arc<dyn Workshop>>, authorized_keys: &[String]) -> Result<()> {
+    /// Brings all machines to life, those that have been saved from their files in the folder.
+    pub(crate) fn attach(
+        &mut self,
+        dir: &Path,
+        workshop: Option<Arc<dyn Workshop>>,
+        authorized_keys: &[String],
+    ) -> Result<()> {
+        let saved = |file: &str| {
+            let path = machine_file(dir, file);
+            fs::read_to_string(&path).map_err(|error| unusable(&path, error))
+        };
         let specs: Vec<NodeSpec> = self.nodes.iter().map(|node| self.spec(node, authorized_keys)).collect();
         for cluster in &mut self.clusters {
             let own: Vec<NodeSpec> =
                 specs.iter().filter(|spec| cluster.nodes.contains_key(&spec.name)).cloned().collect();
-            cluster.machines.attach(workshop.clone(), &own)?;
+            cluster.machines.attach(workshop.clone(), &own, &saved)?;
         }
         Ok(())
     }
@@ -179,6 +197,27 @@ fn unusable(path: &Path, cause: impl std::fmt::Display) -> Error {
 /// Writes a world's text, whole or not at all.
 pub(crate) fn save(dir: &Path, text: &str) -> Result<()> {
     write_private(&dir.join(FILE), text.as_bytes())
+}
+
+/// The file of a machine.
+fn machine_file(dir: &Path, file: &str) -> PathBuf {
+    dir.join(MACHINES).join(format!("{file}.json"))
+}
+
+/// Writes a machine's text, whole or not at all.
+pub(crate) fn save_machine(dir: &Path, file: &str, text: &str) -> Result<()> {
+    let path = machine_file(dir, file);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)
+            .map_err(|error| Error::new(Class::Failed, format!("{}: cannot be made", parent.display())).cause(error))?;
+    }
+    write_private(&path, text.as_bytes())
+}
+
+/// Removes the file of a machine that is gone.
+pub(crate) fn remove_machine(dir: &Path, file: &str) {
+    // What cannot be removed is only in the way of nothing: no other machine will have this name.
+    let _left = fs::remove_file(machine_file(dir, file));
 }
 
 /// Writes a file that only its owner may read, whole or not at all.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -20,14 +19,12 @@ use super::dispatch::{self, Request, is_mutating};
 use super::form::{Form, Given, decode, decode_json};
 use super::login::Proof;
 use crate::sim::chance::now;
-use crate::sim::faults::Fault;
+use crate::sim::faults::{Fault, SLOW};
 use crate::sim::frame::Frame;
 use crate::sim::log::{Entry, masked};
 
 /// The longest body; uploads are not simulated.
 const BODY_LIMIT: usize = 4 << 20;
-/// How long a slow answer takes.
-const SLOW: Duration = Duration::from_millis(1500);
 
 /// Serves the API of a node on one connection.
 pub(crate) async fn serve<S>(stream: S, frame: Arc<Frame>, node: String)
@@ -101,7 +98,12 @@ async fn respond(
                 proof: proof(&head.headers),
                 now: now(),
             };
-            answer(frame, &request, fault)
+            let outcome = answer(frame, &request, fault);
+            // Nobody hears of a change before it would outlast this process.
+            match (request.method != "GET").then(|| frame.touch()) {
+                Some(change) => frame.saved(change).await.map_err(Refusal::failed).and(outcome),
+                None => outcome,
+            }
         }
         Err(refusal) => Err(refusal),
     };
@@ -175,10 +177,6 @@ fn answer(frame: &Frame, request: &Request, fault: Option<Fault>) -> Outcome {
         if let Some(task) = task {
             task.fault = Some("interrupted by signal".into());
         }
-    }
-    drop(world);
-    if request.method != "GET" {
-        frame.touch();
     }
     outcome
 }

@@ -141,3 +141,31 @@ async fn faults_hit_some_requests_and_spare_others() {
     assert!(fine > 5 && refused > 5, "{fine} fine, {refused} refused");
     sim.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_ssh_servers_go_wrong_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = start(dir.path(), Scenario::Plan, Some("seed=7,rate=0.5")).await;
+    let (mut fine, mut refused) = (0, 0);
+    for _ in 0..20 {
+        let answer = dial(&sim, "10.20.11.12:22").await;
+        match answer.contains("502 connection refused") {
+            true => refused += 1,
+            false => fine += usize::from(answer.ends_with("pve2\n")),
+        }
+    }
+    assert!(fine > 5 && refused > 0, "{fine} fine, {refused} refused");
+    sim.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_without_end_is_turned_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = start(dir.path(), Scenario::Plan, None).await;
+    let mut stream = TcpStream::connect(sim.gateway()).await.unwrap();
+    stream.write_all(&[b'x'; 8192]).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 405");
+    sim.stop().await.unwrap();
+}

@@ -1,5 +1,7 @@
 //! The life of a virtual machine.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::lab::{Client, KEY, start, wait};
@@ -129,25 +131,52 @@ async fn a_start_fails_in_its_task_for_want_of_a_bridge_or_a_device() {
     sim.stop().await.unwrap();
 }
 
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_write_that_was_answered_is_lost_when_the_program_dies() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = start(dir.path(), Scenario::Plan, None).await;
+    let writers = (0..8).map(async |number: u32| {
+        let root = Client::root(&sim, "10.20.11.11").await;
+        for round in 0..6 {
+            let tag = format!("w{number}-{round}");
+            let (id, comment) = (format!("p{number}"), [("comment", tag.as_str())]);
+            match round {
+                0 => root.post("/pools", &[("poolid", &id), ("comment", &tag)]).await.data(),
+                _ => root.put(&format!("/pools/{id}"), &comment).await.data(),
+            };
+            let text = std::fs::read_to_string(dir.path().join("world.json")).unwrap();
+            assert!(text.contains(&tag), "{tag} is not on disk");
+        }
+    });
+    futures::future::join_all(writers).await;
+    sim.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_that_was_running_when_the_program_died_ends_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let sim = start(dir.path(), Scenario::Plan, None).await;
     let api = Client::token(&sim);
     let task = api.post("/nodes/pve1/qemu/9000/clone", &[("newid", "101"), ("full", "1")]).await;
-    // What is on disk now is all that a killed program leaves.
-    let file = dir.path().join("world.json");
-    wait("the clone to be on disk", async || {
-        std::fs::read_to_string(&file).is_ok_and(|text| text.contains("qmclone") && text.contains(r#""exit":null"#))
-    })
-    .await;
-    let left = std::fs::read(&file).unwrap();
-    drop(sim);
+    // What is on disk when the answer comes is all that a killed program leaves.
     let copy = tempfile::tempdir().unwrap();
-    for name in ["envrc", "id_ed25519"] {
-        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
-    }
-    std::fs::write(copy.path().join("world.json"), left).unwrap();
+    copy_tree(dir.path(), copy.path());
+    drop(sim);
+    let left = std::fs::read_to_string(copy.path().join("world.json")).unwrap();
+    assert!(left.contains("qmclone") && left.contains(r#""exit":null"#), "{left}");
 
     let sim = start(copy.path(), Scenario::Plan, None).await;
     let api = Client::token(&sim);

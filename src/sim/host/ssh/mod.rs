@@ -25,6 +25,11 @@ pub trait Observer: Send + Sync {
     /// A command ended. `mutated` says whether it changed anything that lasts. SFTP operations are reported as
     /// commands like `sftp write /path`.
     fn command(&self, host: &str, user: &str, command: &str, exit: i32, mutated: bool);
+
+    /// Waits until everything that was heard of would outlast the process. Clients hear of a change after that.
+    fn kept(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A connection that somebody forwards.

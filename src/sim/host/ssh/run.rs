@@ -52,7 +52,11 @@ pub async fn run_command(channel: Channel<Msg>, task: Task) {
     let exit = exit.unwrap_or(134);
     let host = look(&task.machine, |machine| machine.hostname.clone());
     let command = task.command.as_deref().unwrap_or("sh");
-    task.observer.command(&host, &task.user, command, exit, session.changes() > 0);
+    let mutated = session.changes() > 0;
+    task.observer.command(&host, &task.user, command, exit, mutated);
+    if mutated {
+        task.observer.kept().await;
+    }
     let killed = signal.lock().unwrap_or_else(PoisonError::into_inner).take();
     // When the client is gone nobody hears how it ended.
     let _told = match killed {

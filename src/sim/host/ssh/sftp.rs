@@ -118,7 +118,7 @@ impl Sftp {
     }
 
     /// Makes a change and reports it.
-    fn change(
+    async fn change(
         &self,
         id: u32,
         what: String,
@@ -126,7 +126,11 @@ impl Sftp {
     ) -> Result<Status, StatusReply> {
         let before = self.session.changes();
         let result = self.session.with(|machine| act(&mut machine.fs, &self.cred));
-        self.report(&what, result, self.session.changes() > before);
+        let mutated = self.session.changes() > before;
+        self.report(&what, result, mutated);
+        if mutated {
+            self.observer.kept().await;
+        }
         result.map(|()| done(id)).map_err(refuse)
     }
 
@@ -224,6 +228,9 @@ impl Handler for Sftp {
         if let Some(Open::File { path, write, .. }) = self.open.remove(&handle) {
             let what = if write { "write" } else { "read" };
             self.report(&format!("{what} {path}"), Ok(()), write);
+            if write {
+                self.observer.kept().await;
+            }
         }
         Ok(done(id))
     }
@@ -268,6 +275,7 @@ impl Handler for Sftp {
             let ino = fs.find(cred, &path, true)?;
             set(fs, cred, ino, &attrs)
         })
+        .await
     }
 
     async fn fsetstat(&mut self, id: u32, handle: String, attrs: FileAttributes) -> Result<Status, Self::Error> {
@@ -310,18 +318,18 @@ impl Handler for Sftp {
 
     async fn remove(&mut self, id: u32, filename: String) -> Result<Status, Self::Error> {
         let path = self.path(&filename);
-        self.change(id, format!("remove {path}"), |fs, cred| fs.unlink(cred, &path))
+        self.change(id, format!("remove {path}"), |fs, cred| fs.unlink(cred, &path)).await
     }
 
     async fn mkdir(&mut self, id: u32, path: String, attrs: FileAttributes) -> Result<Status, Self::Error> {
         let path = self.path(&path);
         let mode = attrs.permissions.unwrap_or(0o777) & 0o777 & !0o022;
-        self.change(id, format!("mkdir {path}"), |fs, cred| fs.make_dir(cred, &path, mode))
+        self.change(id, format!("mkdir {path}"), |fs, cred| fs.make_dir(cred, &path, mode)).await
     }
 
     async fn rmdir(&mut self, id: u32, path: String) -> Result<Status, Self::Error> {
         let path = self.path(&path);
-        self.change(id, format!("rmdir {path}"), |fs, cred| fs.remove_dir(cred, &path))
+        self.change(id, format!("rmdir {path}"), |fs, cred| fs.remove_dir(cred, &path)).await
     }
 
     async fn realpath(&mut self, id: u32, path: String) -> Result<Name, Self::Error> {
@@ -334,7 +342,7 @@ impl Handler for Sftp {
 
     async fn rename(&mut self, id: u32, oldpath: String, newpath: String) -> Result<Status, Self::Error> {
         let (from, to) = (self.path(&oldpath), self.path(&newpath));
-        self.change(id, format!("rename {from} {to}"), |fs, cred| fs.rename(cred, &from, &to, Rename::Keep))
+        self.change(id, format!("rename {from} {to}"), |fs, cred| fs.rename(cred, &from, &to, Rename::Keep)).await
     }
 
     async fn readlink(&mut self, id: u32, path: String) -> Result<Name, Self::Error> {
@@ -346,7 +354,7 @@ impl Handler for Sftp {
     async fn symlink(&mut self, id: u32, linkpath: String, targetpath: String) -> Result<Status, Self::Error> {
         // OpenSSH's server takes the target first, against the draft, and its client sends it so.
         let (target, path) = (linkpath, self.path(&targetpath));
-        self.change(id, format!("symlink {path}"), |fs, cred| fs.symlink(cred, &target, &path))
+        self.change(id, format!("symlink {path}"), |fs, cred| fs.symlink(cred, &target, &path)).await
     }
 
     async fn extended(&mut self, id: u32, request: String, data: Vec<u8>) -> Result<Packet, Self::Error> {
@@ -363,10 +371,13 @@ impl Handler for Sftp {
                 let (from, to) = (text().ok_or_else(bad)?, text().ok_or_else(bad)?);
                 let (from, to) = (self.path(&from), self.path(&to));
                 let done = match request.starts_with("posix") {
-                    true => self.change(id, format!("rename {from} {to}"), |fs, cred| {
-                        fs.rename(cred, &from, &to, Rename::Replace)
-                    }),
-                    false => self.change(id, format!("link {from} {to}"), |fs, cred| fs.link(cred, &from, &to)),
+                    true => {
+                        self.change(id, format!("rename {from} {to}"), |fs, cred| {
+                            fs.rename(cred, &from, &to, Rename::Replace)
+                        })
+                        .await
+                    }
+                    false => self.change(id, format!("link {from} {to}"), |fs, cred| fs.link(cred, &from, &to)).await,
                 };
                 done.map(Packet::Status)
             }
