@@ -13,7 +13,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, Optimizatio
 static PLAIN: LazyLock<Engine> = LazyLock::new(plain);
 static OURS: LazyLock<Engine> = LazyLock::new(ours);
 
-const SCRIPTS: &str = include_str!("differential/scripts.rhai");
+const SCRIPTS: &str = include_str!("differential.rhai");
 
 fn natives(engine: &mut Engine) {
     engine.register_fn("unknown", || Unknown::from_origin("u"));

@@ -1,12 +1,10 @@
 //! What a dry run makes of a value that only the real run will know: it goes through texts and arithmetic, and whatever
 //! would decide on it is deferred. Nothing guesses, nothing swallows it.
 
-mod support;
-
+use super::support::{Told, plan, run_for_real};
 use homelab::run::event::Mode;
 use homelab::run::unknown::Unknown;
 use homelab::script::failure::as_error;
-use support::{Told, plan, run_for_real};
 
 /// The script defers once, on the token's secret, and says what it was doing.
 #[track_caller]
@@ -406,5 +404,5 @@ fn a_real_run_does_not_defer_but_says_which_value_is_gone() {
     let ours = as_error(&error).unwrap();
     assert_eq!(ours.message(), "token.secret: `==` needs its value");
     assert!(ours.to_string().contains("shown once"), "{ours}");
-    assert_eq!(support::mode_now(), Mode::Run);
+    assert_eq!(super::support::mode_now(), Mode::Run);
 }

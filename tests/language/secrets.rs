@@ -1,10 +1,8 @@
 //! What a script builds from a secret is secret too, and no way of printing it shows it.
 
-mod support;
-
+use super::support::plan;
 use homelab::run::secret::Secret;
 use homelab::run::unknown::Unknown;
-use support::plan;
 
 #[track_caller]
 fn is_secret(script: &str, exposed: &str) {
