@@ -192,10 +192,8 @@ fn reports(
     recorded: &[StepRecord],
     running: Option<&Holder>,
 ) -> Vec<StepReport> {
-    // A step that has a line of its own is not repeated under a wider pattern.
-    let is_other = |record: &StepRecord| record.id != *id && phase.steps.iter().any(|(other, _)| *other == record.id);
-    let fitting = recorded.iter().filter(|record| fits(id, &record.id) && !is_other(record));
-    let reports: Vec<_> = fitting.map(|record| report(record, id, title, running)).collect();
+    let own = recorded.iter().filter(|record| written_as(&record.id, phase) == Some(id));
+    let reports: Vec<_> = own.map(|record| report(record, id, title, running)).collect();
     if !reports.is_empty() {
         return reports;
     }
@@ -219,6 +217,19 @@ fn report(record: &StepRecord, id: &str, title: &str, running: Option<&Holder>) 
         run: Some(record.run),
         at: Some(record.finished.unwrap_or(record.started)),
     }
+}
+
+/// The step of a phase that made an id: of those that it fits, the one that leaves the least to a loop. `3.3.web.ssh` fits
+/// `3.3.${m.name}` too, but is `3.3.${m.name}.ssh`.
+fn written_as<'p>(id: &str, phase: &'p Phase) -> Option<&'p String> {
+    let written = phase.steps.iter().map(|(written, _)| written);
+    written.filter(|written| fits(written, id)).max_by_key(|written| literal(written))
+}
+
+/// How many bytes of a written id stand for themselves.
+fn literal(written: &str) -> usize {
+    let Some((before, rest)) = written.split_once("${") else { return written.len() };
+    rest.split_once('}').map_or(written.len(), |(_, after)| before.len() + literal(after))
 }
 
 /// Whether an id fits the text that it is written as, in which `${…}` stands for anything that is not nothing.
@@ -338,6 +349,27 @@ mod tests {
             (&json["phases"][0]["green"], &json["in_flight"][0]["address"]),
             (&2.into(), &"proxmox:vm:112".into())
         );
+    }
+
+    #[test]
+    fn a_step_stands_in_one_place_only_where_several_loops_could_have_made_its_id() {
+        let steps = ["3.3.${m.name}", "3.3.${m.name}.ssh", "3.3.gate", "3.3.gate.ssh"];
+        let steps = steps.map(|id| (id.to_owned(), String::new())).into();
+        let phase = Phase { steps, ..phase() };
+        for (id, written) in [
+            ("3.3.web", "3.3.${m.name}"),
+            ("3.3.web.ssh", "3.3.${m.name}.ssh"),
+            ("3.3.gate", "3.3.gate"),
+            ("3.3.gate.ssh", "3.3.gate.ssh"),
+        ] {
+            assert_eq!(written_as(id, &phase).map(String::as_str), Some(written), "{id}");
+        }
+        let recorded = ["3.3.web", "3.3.web.ssh", "3.3.gate.ssh"].map(|id| step(id, id, Some(Status::Ok), 1));
+        let known = Known { outcomes: [(PLAYBOOK.to_owned(), recorded.into())].into(), ..known() };
+        let json = Report::new(&[phase], known).json();
+        let steps = json["phases"][0]["steps"].as_array().expect("steps");
+        let ids: Vec<_> = steps.iter().map(|step| step["id"].as_str().unwrap_or_default()).collect();
+        assert_eq!(ids, ["3.3.web", "3.3.web.ssh", "3.3.gate", "3.3.gate.ssh"]);
     }
 
     #[test]
