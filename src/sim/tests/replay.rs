@@ -1,8 +1,8 @@
-//! Recorded exchanges with a real API, asked again here. `HOMELAB_PVE_RECORDINGS` names the folder of recordings; without
-//! it there is nothing to compare with.
+//! Recorded exchanges with a real API, asked again here. `HOMELAB_PVE_RECORDINGS` names the folder of recordings, else they
+//! lie in `shared/pve/recordings` beside the project; without either there is nothing to compare with.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -85,33 +85,108 @@ fn recorded_seed(scenario: Scenario) -> Seed {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_exchanges_are_answered_as_they_were() {
-    let Some(folder) = std::env::var_os("HOMELAB_PVE_RECORDINGS") else { return };
+    let folder = folder();
+    if !folder.is_dir() {
+        println!("skipped: no recordings in {}", folder.display());
+        return;
+    }
     let mut report = Vec::new();
-    let (mut same, mut skipped) = (0, 0);
+    let mut tally = Tally::default();
     for (scenario, files) in GROUPS {
         let dir = tempfile::tempdir().unwrap();
         let sim = start_seeded(dir.path(), recorded_seed(scenario), None, 0.02).await;
         add_files(&sim);
         for file in files {
-            let text = std::fs::read_to_string(Path::new(&folder).join(format!("{file}.json"))).unwrap();
-            let recording: Value = serde_json::from_str(&text).unwrap();
+            let recording = recording(&folder.join(format!("{file}.json")));
             prepare(&sim, file).await;
             let mut replay = Replay::new(&sim);
             for exchange in recording["exchanges"].as_array().unwrap() {
                 let number = exchange["n"].as_u64().unwrap();
                 let beside = BESIDE_THE_API.iter().any(|(name, list)| name == file && list.contains(&number));
-                match replay.exchange(exchange).await {
-                    _ if beside => skipped += 1,
-                    Verdict::Same => same += 1,
-                    Verdict::Skipped => skipped += 1,
+                let verdict = replay.exchange(exchange).await;
+                let counts = tally.of(exchange);
+                counts.asked += 1;
+                match verdict {
+                    _ if beside => counts.left_out += 1,
+                    Verdict::Same => counts.matching += 1,
+                    Verdict::NotServed => counts.not_served += 1,
+                    Verdict::LeftOut => counts.left_out += 1,
                     Verdict::Differs(text) => report.push(format!("{file} {number}: {text}")),
                 }
             }
         }
         sim.stop().await.unwrap();
     }
-    println!("{same} as recorded, {skipped} left out");
+    let replayed: Vec<&str> = GROUPS.iter().flat_map(|(_, files)| files.iter().copied()).collect();
+    for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if let Some(exchanges) = recording(&path)["exchanges"].as_array().filter(|_| !replayed.contains(&&*name)) {
+            println!("not replayed: {name}, {} exchanges", exchanges.len());
+        }
+    }
+    print!("{tally}");
+    assert!(tally.0.values().any(|counts| counts.matching > 0), "nothing was compared");
     assert!(report.is_empty(), "{} differ:\n{}", report.len(), report.join("\n"));
+}
+
+fn folder() -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/pve/recordings");
+    std::env::var_os("HOMELAB_PVE_RECORDINGS").map_or_else(beside, PathBuf::from)
+}
+
+fn recording(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// What became of the exchanges with each endpoint.
+#[derive(Default)]
+struct Tally(BTreeMap<String, Counts>);
+
+#[derive(Default)]
+struct Counts {
+    asked: usize,
+    matching: usize,
+    not_served: usize,
+    left_out: usize,
+}
+
+impl Tally {
+    fn of(&mut self, exchange: &Value) -> &mut Counts {
+        let request = &exchange["request"];
+        let method = request["method"].as_str().unwrap();
+        self.0.entry(format!("{} {method}", endpoint(path_of(request)))).or_default()
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut whole = Counts::default();
+        writeln!(f, "asked  matching  not served  left out  endpoint")?;
+        for (endpoint, Counts { asked, matching, not_served, left_out }) in &self.0 {
+            writeln!(f, "{asked:>5}  {matching:>8}  {not_served:>10}  {left_out:>8}  {endpoint}")?;
+            whole.asked += asked;
+            whole.matching += matching;
+            whole.not_served += not_served;
+            whole.left_out += left_out;
+        }
+        let Counts { asked, matching, not_served, left_out } = whole;
+        writeln!(f, "{asked:>5}  {matching:>8}  {not_served:>10}  {left_out:>8}  together")
+    }
+}
+
+/// A path with names in the place of what stands for one thing of a kind.
+fn endpoint(path: &str) -> String {
+    const KINDS: [&str; 14] = [
+        "nodes", "qemu", "tasks", "storage", "users", "token", "roles", "pci", "network", "content", "pools", "groups",
+        "exec", "snapshot",
+    ];
+    let mut before = "";
+    let named = path.split('/').map(|part| {
+        let name = if KINDS.contains(&before) && !part.is_empty() { "{}" } else { part };
+        before = part;
+        name
+    });
+    named.collect::<Vec<_>>().join("/")
 }
 
 /// The files that were on the recorders' storage.
@@ -195,7 +270,10 @@ fn roles() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 enum Verdict {
     Same,
-    Skipped,
+    /// The simulator says that it does not simulate this.
+    NotServed,
+    /// It cannot be asked again: a secret that the recorder took out, or something asked beside the API.
+    LeftOut,
     Differs(String),
 }
 
@@ -233,15 +311,15 @@ impl<'s> Replay<'s> {
         let (request, response) = (&exchange["request"], &exchange["response"]);
         let number = exchange["n"].as_u64().unwrap();
         self.recorded.insert(number, response["body"].clone());
-        let Some(client) = self.client(exchange).await else { return Verdict::Skipped };
+        let Some(client) = self.client(exchange).await else { return Verdict::LeftOut };
         let uses = request["uses"].as_array().into_iter().flatten();
         if uses.filter_map(|used| used["n"].as_u64()).any(|number| self.is_not_simulated(number)) {
-            return Verdict::Skipped;
+            return Verdict::LeftOut;
         }
         // A password that the recorder took out cannot be given again.
         let hidden = path_of(request).starts_with("/access") && request.to_string().contains("***");
         if hidden || request["path"].as_str().is_some_and(|path| path.contains("%3A")) {
-            return Verdict::Skipped;
+            return Verdict::LeftOut;
         }
         self.take_privilege(exchange).await;
         let path = self.translate(request, path_of(request));
@@ -253,7 +331,7 @@ impl<'s> Replay<'s> {
         let sent = if query.is_empty() { &form } else { &query };
         let sent: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         if method == Method::DELETE && !form.is_empty() {
-            return Verdict::Skipped;
+            return Verdict::LeftOut;
         }
         if !request["body_raw"].is_null() || !request["base"].is_null() {
             let base = request["base"].as_str().unwrap_or("/api2/json");
@@ -344,7 +422,7 @@ fn pairs(value: &Value) -> Vec<(String, String)> {
 
 fn compare(request: &Value, response: &Value, reply: &Reply) -> Verdict {
     if reply.reason.starts_with("not simulated") {
-        return Verdict::Skipped;
+        return Verdict::NotServed;
     }
     let asked = format!("{} {} {}{}", request["method"], request["path"], request["query"], request["form"]);
     let (status, reason) = (response["status"].as_u64().unwrap(), response["reason"].as_str().unwrap());
