@@ -104,13 +104,31 @@ fn the_scripts_of_the_guide_pass_the_check() {
         let text = std::fs::read_to_string(&page).expect("readable");
         let name = page.file_stem().expect("a page has a name").to_string_lossy().into_owned();
         for (index, script) in blocks(&text, "rhai").iter().enumerate() {
-            project.write(&format!("playbooks/{name}-{index}.rhai"), script);
+            project.write(&file_of(script).unwrap_or(format!("playbooks/{name}-{index}.rhai")), script);
             count += 1;
         }
     }
     assert!(count > 4, "only {count} were found");
     let told = project.session(&["check"]);
     assert!(told.contains(" playbooks: 0 errors, "), "{told}");
+}
+
+#[test]
+fn the_module_of_the_guide_is_used_as_its_page_says() {
+    let project = Project::new();
+    let scripts = blocks(&read("docs/guide/writing-a-module.md"), "rhai");
+    for script in &scripts {
+        project.write(&file_of(script).expect("its first line names its file"), script);
+    }
+    let told = project.session(&["run --sim playbooks/notes.rhai"]);
+    assert!(told.contains("1 change\n"), "{told}");
+    assert_eq!(project.read("notes/tables.txt"), "The tables are in docs/.\n");
+}
+
+/// The file that a script of the guide belongs into, where its first line says so.
+fn file_of(script: &str) -> Option<String> {
+    let file = script.lines().next()?.strip_prefix("// ")?;
+    file.ends_with(".rhai").then(|| file.to_owned())
 }
 
 #[test]

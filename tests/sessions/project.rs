@@ -80,7 +80,9 @@ impl Project {
 
     /// Writes a file of the project.
     pub fn write(&self, file: &str, text: &str) {
-        std::fs::write(self.root().join(file), text).expect("written");
+        let path = self.root().join(file);
+        std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a folder");
+        std::fs::write(path, text).expect("written");
     }
 
     /// Reads a file of the project.

@@ -3,5 +3,6 @@
 mod access;
 mod lab;
 mod network;
+mod recordings;
 mod replay;
 mod virtual_machines;

@@ -2,7 +2,6 @@
 //! lie in `shared/pve/recordings` beside the project; without either there is nothing to compare with.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -10,6 +9,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::lab::{Client, Reply, seed, start_seeded, wait};
+use super::recordings::{Tally, folder, recording};
 use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, StorageSeed};
 
 /// The scenarios whose world can be made here, each group one world, in the order they were recorded.
@@ -127,66 +127,6 @@ async fn recorded_exchanges_are_answered_as_they_were() {
     print!("{tally}");
     assert!(tally.0.values().any(|counts| counts.matching > 0), "nothing was compared");
     assert!(report.is_empty(), "{} differ:\n{}", report.len(), report.join("\n"));
-}
-
-fn folder() -> PathBuf {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/pve/recordings");
-    std::env::var_os("HOMELAB_PVE_RECORDINGS").map_or_else(beside, PathBuf::from)
-}
-
-fn recording(path: &Path) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
-/// What became of the exchanges with each endpoint.
-#[derive(Default)]
-struct Tally(BTreeMap<String, Counts>);
-
-#[derive(Default)]
-struct Counts {
-    asked: usize,
-    matching: usize,
-    not_served: usize,
-    left_out: usize,
-}
-
-impl Tally {
-    fn of(&mut self, exchange: &Value) -> &mut Counts {
-        let request = &exchange["request"];
-        let method = request["method"].as_str().unwrap();
-        self.0.entry(format!("{} {method}", endpoint(path_of(request)))).or_default()
-    }
-}
-
-impl std::fmt::Display for Tally {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut whole = Counts::default();
-        writeln!(f, "asked  matching  not served  left out  endpoint")?;
-        for (endpoint, Counts { asked, matching, not_served, left_out }) in &self.0 {
-            writeln!(f, "{asked:>5}  {matching:>8}  {not_served:>10}  {left_out:>8}  {endpoint}")?;
-            whole.asked += asked;
-            whole.matching += matching;
-            whole.not_served += not_served;
-            whole.left_out += left_out;
-        }
-        let Counts { asked, matching, not_served, left_out } = whole;
-        writeln!(f, "{asked:>5}  {matching:>8}  {not_served:>10}  {left_out:>8}  together")
-    }
-}
-
-/// A path with names in the place of what stands for one thing of a kind.
-fn endpoint(path: &str) -> String {
-    const KINDS: [&str; 14] = [
-        "nodes", "qemu", "tasks", "storage", "users", "token", "roles", "pci", "network", "content", "pools", "groups",
-        "exec", "snapshot",
-    ];
-    let mut before = "";
-    let named = path.split('/').map(|part| {
-        let name = if KINDS.contains(&before) && !part.is_empty() { "{}" } else { part };
-        before = part;
-        name
-    });
-    named.collect::<Vec<_>>().join("/")
 }
 
 /// The files that were on the recorders' storage.
