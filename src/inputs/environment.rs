@@ -81,8 +81,12 @@ impl Environment {
     fn missing(&self, name: &str) -> Error {
         let variable = self.example.get(name);
         let value = variable.and_then(|variable| variable.default.as_deref()).unwrap_or("…");
-        let mut error = Error::new(Class::InputMissing, format!("{name}: not set"))
-            .help(format!("set it in the environment, or in .envrc with the line: {}", line(name, value)));
+        let remedy = format!("set it in the environment, or in .envrc with the line: {}", line(name, value));
+        let help = match self.misspelt(name) {
+            Some(known) => format!("did you mean `{known}`? If not, {remedy}"),
+            None => remedy,
+        };
+        let mut error = Error::new(Class::InputMissing, format!("{name}: not set")).help(help);
         if let Some(explanation) = variable.map(|variable| &variable.explanation).filter(|text| !text.is_empty()) {
             error = error.cause(explanation);
         }
@@ -91,6 +95,18 @@ impl Environment {
             Some(label) => error.at(label),
             None => error,
         }
+    }
+
+    /// The variable that a name which nothing explains is probably a slip of the pen for. All names begin alike, so it may
+    /// be two letters off, no more.
+    fn misspelt(&self, name: &str) -> Option<&str> {
+        if self.example.get(name).is_some() {
+            return None;
+        }
+        let known = self.example.variables().iter().map(|variable| variable.name.as_str());
+        known
+            .min_by_key(|known| strsim::damerau_levenshtein(known, name))
+            .filter(|known| strsim::damerau_levenshtein(known, name) <= 2)
     }
 }
 
@@ -161,6 +177,13 @@ mod tests {
         assert!(error.help_text().unwrap().ends_with("export JOBS=16"), "{:?}", error.help_text());
         let label = &error.labels()[0];
         assert_eq!((label.file.as_str(), &label.text[label.span.clone()]), (".envrc.example", "JOBS=16"));
+    }
+
+    #[test]
+    fn a_name_that_is_two_letters_off_is_probably_the_one_that_is_explained() {
+        let help = |name| environment(&[], None, None).require(name).unwrap_err().help_text().unwrap().to_owned();
+        assert!(help("JOSB").starts_with("did you mean `JOBS`? If not, set it"), "{}", help("JOSB"));
+        assert!(help("SPEED").starts_with("set it"), "{}", help("SPEED"));
     }
 
     #[test]

@@ -166,8 +166,16 @@ fn module(context: &mut EvalContext, inputs: &[Expression], state: &Dynamic) -> 
             let unknown = unknown.unwrap_or_else(|| Unknown::from_origin(format!("an argument of {}", qualified.name)));
             defer_at(&unknown, &qualified.name, *position)
         }
-        _ => error,
+        _ => placed(error, inputs[0].start_position()),
     })
+}
+
+/// A native function of a module fails without a place: the language gives it that of the statement's end.
+fn placed(mut error: Box<EvalAltResult>, place: Position) -> Box<EvalAltResult> {
+    if error.position().is_none() {
+        error.set_position(place);
+    }
+    error
 }
 
 fn mentions_unknown(signature: &str) -> bool {

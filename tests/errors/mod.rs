@@ -1,5 +1,8 @@
 //! What a mistake looks like: the place, plain words, and what to do next.
 
+mod language;
+mod values;
+
 use crate::project::Project;
 
 /// Runs a playbook that cannot come to a good end, and expects to be told where and what to do.

@@ -75,7 +75,10 @@ async fn link(target: &Target, dialler: &Dialler, via: Option<&Connection>) -> R
     let stream = match dialler.connect(&target.host, target.port, timeout).await {
         Ok(stream) => stream,
         Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Err(no_answer(target)),
-        Err(error) => return Err(Error::new(Class::Unreachable, format!("{target}: no connection")).cause(error)),
+        Err(error) => {
+            let error = Error::new(Class::Unreachable, format!("{target}: no connection")).cause(error);
+            return Err(error.help("see that the machine is up, and that its address and port are right"));
+        }
     };
     // Small packets must not wait for each other; without it everything works, only slower.
     stream.set_nodelay(true).ok();

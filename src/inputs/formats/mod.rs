@@ -15,7 +15,9 @@ use crate::inputs::text::Text;
 
 /// A text that is not of its format: says why and points at the place, where the parser knows it.
 fn malformed(name: &str, text: &str, format: &str, why: impl fmt::Display, span: Option<Range<usize>>) -> Error {
-    let error = Error::new(Class::InputMissing, format!("{name}: not valid {format}")).cause(why);
+    let error = Error::new(Class::InputMissing, format!("{name}: not valid {format}"))
+        .cause(why)
+        .help(format!("correct it at this place, or what wrote it, so that it is {format}"));
     match span {
         Some(span) => error.at(Text::new(name, text).label(span, "here")),
         None => error,

@@ -144,6 +144,8 @@ pub fn parsing(kind: &ParseErrorType, scene: &Scene<'_>) -> Error {
         Parse::MismatchedType(want, got) => script(format!("this wants {want}, got {got}")),
         Parse::UnexpectedEOF => script("the file ends in the middle of something".into())
             .help("look for an opening `{`, `(`, `[`, `\"` or `` ` `` that is never closed"),
+        Parse::BadInput(rhai::LexError::UnterminatedString) => script("a text begins here and does not end".into())
+            .help("close it with the `\"` or `` ` `` that it was opened with"),
         Parse::Reserved(word) => script(format!("`{word}` is a reserved word")).help("use another name"),
         Parse::DuplicatedProperty(name) => script(format!("`{name}` is given twice in one map")),
         Parse::AssignmentToConstant(name) => {
