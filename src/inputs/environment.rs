@@ -82,7 +82,8 @@ impl Environment {
         let variable = self.example.get(name);
         let value = variable.and_then(|variable| variable.default.as_deref()).unwrap_or("…");
         let remedy = format!("set it in the environment, or in .envrc with the line: {}", line(name, value));
-        let help = match self.misspelt(name) {
+        let meant = if variable.is_none() { self.nearest(name) } else { None };
+        let help = match meant {
             Some(known) => format!("did you mean `{known}`? If not, {remedy}"),
             None => remedy,
         };
@@ -97,16 +98,12 @@ impl Environment {
         }
     }
 
-    /// The variable that a name which nothing explains is probably a slip of the pen for. All names begin alike, so it may
-    /// be two letters off, no more.
-    fn misspelt(&self, name: &str) -> Option<&str> {
-        if self.example.get(name).is_some() {
-            return None;
-        }
+    /// The explained variable that a name is probably a slip of the pen for. All names begin alike, so it may be two letters
+    /// off, no more.
+    fn nearest(&self, name: &str) -> Option<&str> {
         let known = self.example.variables().iter().map(|variable| variable.name.as_str());
-        known
-            .min_by_key(|known| strsim::damerau_levenshtein(known, name))
-            .filter(|known| strsim::damerau_levenshtein(known, name) <= 2)
+        let distances = known.map(|known| (strsim::damerau_levenshtein(known, name), known));
+        distances.filter(|(distance, _)| *distance <= 2).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
     }
 }
 

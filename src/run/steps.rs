@@ -154,6 +154,10 @@ pub enum End {
 
 /// Begins a step: checks its id, whether it is selected, and tells everybody.
 pub fn begin(spec: Spec) -> Result<Entry> {
+    if spec.id.trim().is_empty() {
+        return Err(Error::new(Class::Script, "a step needs an id")
+            .help("number it as the plan does, for example \"3.1\": `--step` and `status` go by it"));
+    }
     scope::require(&[Phase::Script], &format!("step {}", spec.id))?;
     let run = scope::run()?;
     run.check_interrupt()?;

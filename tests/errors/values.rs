@@ -49,28 +49,30 @@ fn a_setting_that_a_table_does_not_have() {
     insta::assert_snapshot!(with_tables(playbook, "first.rhai:1:18"));
 }
 
-/// A playbook that writes a file on the first node.
-fn file(options: &str) -> String {
-    let host = "let h = ssh::host(#{ address: \"10.20.11.11\", user: \"root\" });\n";
+/// The first node of the tables.
+const NODE: &str = "10.20.11.11";
+
+/// A playbook that writes a file on a host.
+fn file(address: &str, options: &str) -> String {
+    let host = format!("let h = ssh::host(#{{ address: \"{address}\", user: \"root\" }});\n");
     format!("{host}step(\"1\", \"a file\", || h.file(#{{ {options} }}));\n")
 }
 
 #[test]
 fn permissions_that_are_no_number() {
-    let playbook = file("path: \"/tmp/x\", content: \"a\", mode: \"rwx\"");
+    let playbook = file(NODE, "path: \"/tmp/x\", content: \"a\", mode: \"rwx\"");
     insta::assert_snapshot!(with_tables(&playbook, "first.rhai:2"));
 }
 
 #[test]
 fn a_path_on_a_host_that_is_not_absolute() {
-    insta::assert_snapshot!(with_tables(&file("path: \"tmp/x\", content: \"a\""), "first.rhai:2"));
+    insta::assert_snapshot!(with_tables(&file(NODE, "path: \"tmp/x\", content: \"a\""), "first.rhai:2"));
 }
 
 #[test]
 fn a_host_that_is_not_there() {
-    let playbook = "let h = ssh::host(#{ address: \"10.20.11.250\", user: \"root\" });\n\
-                    step(\"1\", \"a file\", || h.file(#{ path: \"/tmp/x\", content: \"a\" }));\n";
-    insta::assert_snapshot!(with_tables(playbook, "first.rhai:2"));
+    let playbook = file("10.20.11.250", "path: \"/tmp/x\", content: \"a\"");
+    insta::assert_snapshot!(with_tables(&playbook, "first.rhai:2"));
 }
 
 #[test]

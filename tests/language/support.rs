@@ -22,7 +22,6 @@ pub struct Told {
     /// Each deferred top-level statement: where, what it needs, what it was doing.
     pub deferred: Vec<String>,
     /// What `note(…)` was called with.
-    #[allow(dead_code)]
     pub notes: Vec<String>,
     /// What the script printed.
     pub printed: Vec<String>,
@@ -34,13 +33,11 @@ pub fn plan(script: &str) -> Told {
 }
 
 /// A real run.
-#[allow(dead_code)]
 pub fn run_for_real(script: &str) -> Told {
     perform(script, Mode::Run)
 }
 
 /// The mode of this thread.
-#[allow(dead_code)]
 pub fn mode_now() -> Mode {
     deferral::mode()
 }

@@ -58,12 +58,6 @@ pub(super) fn run_step(
     body: &FnPtr,
     work: impl FnOnce(&NativeCallContext<'_>, &FnPtr) -> RhaiResult<Ended>,
 ) -> RhaiResult<Dynamic> {
-    if spec.id.trim().is_empty() {
-        let error = Error::new(Class::Script, "a step needs an id");
-        return Err(fail(
-            error.help("number it as the plan does, for example \"3.1\": `--step` and `status` go by it"),
-        ));
-    }
     let entered = match steps::begin(spec).map_err(fail)? {
         Entry::Run(entered) => entered,
         Entry::Skip(value) => return Ok(to_dynamic(&value)),

@@ -11,9 +11,19 @@ pub(super) fn folder() -> PathBuf {
     std::env::var_os("HOMELAB_PVE_RECORDINGS").map_or_else(beside, PathBuf::from)
 }
 
+/// The recordings of a folder: its JSON files.
+pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry of a folder").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
+    files.sort();
+    files
+}
+
 /// One of them.
 pub(super) fn recording(path: &Path) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// What became of the exchanges with each endpoint.
@@ -23,7 +33,7 @@ pub(super) struct Tally(pub(super) BTreeMap<String, Counts>);
 /// How many exchanges there were, and what became of them.
 #[derive(Default)]
 pub(super) struct Counts {
-    pub(super) asked: usize,
+    pub(super) recorded: usize,
     pub(super) matching: usize,
     pub(super) not_served: usize,
     pub(super) left_out: usize,
@@ -41,16 +51,16 @@ impl Tally {
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut whole = Counts::default();
-        writeln!(f, "asked  matching  not served  left out  endpoint")?;
-        for (endpoint, Counts { asked, matching, not_served, left_out }) in &self.0 {
-            writeln!(f, "{asked:>5}  {matching:>8}  {not_served:>10}  {left_out:>8}  {endpoint}")?;
-            whole.asked += asked;
+        writeln!(f, "recorded  matching  not served  left out  endpoint")?;
+        for (endpoint, Counts { recorded, matching, not_served, left_out }) in &self.0 {
+            writeln!(f, "{recorded:>8}  {matching:>8}  {not_served:>10}  {left_out:>8}  {endpoint}")?;
+            whole.recorded += recorded;
             whole.matching += matching;
             whole.not_served += not_served;
             whole.left_out += left_out;
         }
-        let Counts { asked, matching, not_served, left_out } = whole;
-        writeln!(f, "{asked:>5}  {matching:>8}  {not_served:>10}  {left_out:>8}  together")
+        let Counts { recorded, matching, not_served, left_out } = whole;
+        writeln!(f, "{recorded:>8}  {matching:>8}  {not_served:>10}  {left_out:>8}  together")
     }
 }
 

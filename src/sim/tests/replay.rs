@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::lab::{Client, Reply, seed, start_seeded, wait};
-use super::recordings::{Tally, folder, recording};
+use super::recordings::{Tally, files, folder, recording};
 use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, StorageSeed};
 
 /// The scenarios whose world can be made here, each group one world, in the order they were recorded.
@@ -105,7 +105,7 @@ async fn recorded_exchanges_are_answered_as_they_were() {
                 let beside = BESIDE_THE_API.iter().any(|(name, list)| name == file && list.contains(&number));
                 let verdict = replay.exchange(exchange).await;
                 let counts = tally.of(exchange);
-                counts.asked += 1;
+                counts.recorded += 1;
                 match verdict {
                     _ if beside => counts.left_out += 1,
                     Verdict::Same => counts.matching += 1,
@@ -118,7 +118,7 @@ async fn recorded_exchanges_are_answered_as_they_were() {
         sim.stop().await.unwrap();
     }
     let replayed: Vec<&str> = GROUPS.iter().flat_map(|(_, files)| files.iter().copied()).collect();
-    for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+    for path in files(&folder) {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         if let Some(exchanges) = recording(&path)["exchanges"].as_array().filter(|_| !replayed.contains(&&*name)) {
             println!("not replayed: {name}, {} exchanges", exchanges.len());
