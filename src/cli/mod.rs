@@ -9,6 +9,7 @@ pub mod new;
 mod print;
 pub mod run;
 mod seed;
+mod served;
 mod services;
 pub mod sim;
 mod stage;

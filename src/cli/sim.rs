@@ -1,6 +1,5 @@
 //! `homelab sim`: the simulated homelab, apart from any run.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -8,13 +7,14 @@ use jiff::tz::TimeZone;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::run::Output;
-use super::stage::{self, Ports, SimArgs};
+use super::served::{self, PortArgs};
+use super::stage::{self, SimArgs};
 use super::{Global, print};
 use crate::error::{Class, Error, Result, exit};
 use crate::project::Project;
 use crate::run::journal::Journal;
 use crate::run::lock::{Holder, Lock};
-use crate::sim::{self, Entry, FixedPort, Sim};
+use crate::sim::{self, Entry};
 
 /// What is done with the simulated homelab.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -37,6 +37,12 @@ pub struct ServeArgs {
     /// Injects faults, as in `seed=7,rate=0.05`
     #[arg(long, value_name = "FAULTS")]
     pub sim_faults: Option<String>,
+    /// Where it listens
+    #[command(flatten)]
+    pub ports: PortArgs,
+    /// `human` for people, `json` for programs: one line when it is up, and one when it has stopped
+    #[arg(long, value_enum, default_value = "human")]
+    pub output: Output,
 }
 
 /// Which requests are shown.
@@ -64,6 +70,7 @@ pub fn run(command: &Command, global: &Global) -> Result<u8> {
 }
 
 fn serve(project: &Project, args: &ServeArgs) -> Result<u8> {
+    let (output, ports) = (args.output, args.ports.ports()?);
     let _lock = lock(project, "sim serve")?;
     let runtime = stage::runtime()?;
     runtime.block_on(async {
@@ -73,13 +80,19 @@ fn serve(project: &Project, args: &ServeArgs) -> Result<u8> {
             sim_faults: args.sim_faults.clone(),
             sim_answer_manual: false,
         };
-        let sim = stage::start(project, &args, Ports::Fixed).await?;
-        print::text(&served(&sim, project))?;
+        let sim = stage::start(project, &args, Some(ports)).await?;
+        print::text(&match output {
+            Output::Human => served::text(&sim, project),
+            Output::Json => format!("{}\n", served::json(&sim, project)),
+        })?;
         let ended = end_asked_for().await;
         // What the world holds is kept, however the waiting ended.
         sim.stop().await.and(ended)
     })?;
-    print::text("stopped; the simulated world is kept\n")?;
+    print::text(match output {
+        Output::Human => "stopped; the simulated world is kept\n",
+        Output::Json => "{\"event\":\"stopped\"}\n",
+    })?;
     Ok(exit::DONE)
 }
 
@@ -91,25 +104,6 @@ async fn end_asked_for() -> Result<()> {
         pressed = tokio::signal::ctrl_c() => pressed.map_err(deaf),
         _ = terminate.recv() => Ok(()),
     }
-}
-
-fn served(sim: &Sim, project: &Project) -> String {
-    let mut nodes: BTreeMap<&str, Vec<&FixedPort>> = BTreeMap::new();
-    for port in sim.fixed_ports() {
-        nodes.entry(&port.node).or_default().push(port);
-    }
-    let mut text = "the simulated homelab is up, until Ctrl-C\n".to_owned();
-    for (node, ports) in nodes {
-        let places = ports.iter().map(|port| match port.service {
-            "api" => format!("https://{}", port.address),
-            service => format!("{service} {}", port.address),
-        });
-        let _ = writeln!(text, "  {node}  {}", places.collect::<Vec<_>>().join("  "));
-    }
-    let _ = writeln!(text, "  everything, by its own address: HTTP CONNECT through {}", sim.gateway());
-    let _ = writeln!(text, "  credentials: {}", project.simulator().join("envrc").display());
-    let _ = writeln!(text, "  certificate authority: {}", sim.authority().display());
-    text
 }
 
 fn reset(project: &Project) -> Result<u8> {

@@ -16,7 +16,7 @@ use crate::primitives::network::Network;
 use crate::primitives::proxmox::Connections;
 use crate::project::Project;
 use crate::run::secret::Redactor;
-use crate::sim::{Faults, Scenario, Sim, SimConfig};
+use crate::sim::{Faults, Ports, Scenario, Sim, SimConfig};
 
 /// How the simulator is to be.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -53,7 +53,7 @@ impl Stage {
     /// Opens the project and, where asked to, the simulated world.
     pub fn open(project: Project, args: &SimArgs) -> Result<Stage> {
         let runtime = runtime()?;
-        let sim = if args.sim { Some(runtime.block_on(start(&project, args, Ports::Any))?) } else { None };
+        let sim = if args.sim { Some(runtime.block_on(start(&project, args, None))?) } else { None };
         let dialler = sim.as_ref().map_or(Dialler::Direct, |sim| Dialler::Through(sim.gateway()));
         Ok(Stage {
             project,
@@ -97,17 +97,8 @@ pub(super) fn runtime() -> Result<Runtime> {
         .map_err(|error| Error::new(Class::Failed, "homelab: cannot start its threads").cause(error))
 }
 
-/// Where the simulated world listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ports {
-    /// Behind its gateway alone.
-    Any,
-    /// On a well-known port for each node's API and SSH, too.
-    Fixed,
-}
-
-/// Starts the simulated world of a project.
-pub(super) async fn start(project: &Project, args: &SimArgs, ports: Ports) -> Result<Sim> {
+/// Starts the simulated world of a project, behind its gateway alone or on ports too.
+pub(super) async fn start(project: &Project, args: &SimArgs, ports: Option<Ports>) -> Result<Sim> {
     let scenario = args.sim_scenario.as_deref().map(str::parse::<Scenario>).transpose()?.unwrap_or_default();
     let faults = args.sim_faults.as_deref().map(Faults::parse).transpose()?;
     Sim::start(SimConfig {
@@ -115,7 +106,7 @@ pub(super) async fn start(project: &Project, args: &SimArgs, ports: Ports) -> Re
         seed: seed::read(&project.root, scenario)?,
         session: format!("{}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id()),
         faults,
-        fixed_ports: ports == Ports::Fixed,
+        ports,
         pace: 1.0,
     })
     .await

@@ -1,6 +1,6 @@
 //! What all servers of a simulator share: the world under its lock, the log, the faults.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
@@ -16,6 +16,7 @@ use crate::error::Result;
 
 /// The shared parts of a running simulator.
 pub(crate) struct Frame {
+    dir: PathBuf,
     world: Mutex<World>,
     saving: Saving,
     log: RequestLog,
@@ -32,7 +33,25 @@ impl Frame {
         faults: Option<Faults>,
         certificates: Certificates,
     ) -> Arc<Self> {
-        Arc::new(Frame { world: Mutex::new(world), saving: Saving::to(dir), log, faults, certificates })
+        Arc::new(Frame {
+            dir: dir.into(),
+            world: Mutex::new(world),
+            saving: Saving::to(dir),
+            log,
+            faults,
+            certificates,
+        })
+    }
+
+    /// The simulator's folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The public SSH host keys of a node.
+    pub(crate) fn node_keys(&self, node: &str) -> Vec<String> {
+        let machine = self.world().clusters.iter().find_map(|cluster| cluster.machines.node(node));
+        machine.map(|machine| machine.host_keys()).unwrap_or_default()
     }
 
     /// The world. It is never locked across an await.

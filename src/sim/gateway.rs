@@ -1,6 +1,7 @@
 //! The network of the simulated homelab: one loopback listener that speaks HTTP CONNECT. Whatever a client wants to reach
 //! it dials through here, by the address the machine has in the homelab.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -11,12 +12,16 @@ use super::chance::now;
 use super::cut::Cut;
 use super::faults::{LineFault, SLOW};
 use super::frame::Frame;
-use super::guests::{Connection, Observer};
+use super::guests::{Connection, Surroundings};
+use super::host::Forward;
 use super::proxmox::http;
 use super::world::Target;
 
 /// The longest head of a CONNECT request.
 const HEAD_LIMIT: u64 = 8 * 1024;
+
+/// How much may be on its way between two machines.
+const INSIDE: usize = 64 * 1024;
 
 /// Accepts connections until it is cancelled.
 pub(crate) async fn listen(listener: TcpListener, frame: Arc<Frame>, stop: CancellationToken) {
@@ -42,7 +47,7 @@ pub(crate) async fn listen_fixed(
         let (host, stop) = (host.clone(), stop.clone());
         tokio::spawn(async move {
             let (target, fault) = find(&frame, &host, port);
-            let _ = stop.run_until_cancelled(serve(Box::new(stream), target, fault, &frame)).await;
+            let _ = stop.run_until_cancelled(serve(Box::new(stream), &host, target, fault, &frame)).await;
         });
     }
 }
@@ -66,16 +71,14 @@ async fn connect(stream: TcpStream, frame: &Arc<Frame>) -> std::io::Result<()> {
     let Some(wanted) = read_head(&mut stream).await? else {
         return stream.write_all(b"HTTP/1.1 405 only CONNECT\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
     };
-    let (target, fault) = wanted
-        .rsplit_once(':')
-        .and_then(|(host, port)| Some((host, port.parse().ok()?)))
-        .map_or((Target::Nobody, None), |(host, port)| find(frame, host, port));
+    let (host, port) = wanted.rsplit_once(':').unwrap_or_default();
+    let (target, fault) = port.parse().map_or((Target::Nobody, None), |port| find(frame, host, port));
     let refusal = match target {
         Target::Nobody => "no route to host",
         Target::Closed => "connection refused",
         target => {
             stream.write_all(b"HTTP/1.1 200 connected\r\n\r\n").await?;
-            serve(Box::new(stream), target, fault, frame).await;
+            serve(Box::new(stream), host, target, fault, frame).await;
             return Ok(());
         }
     };
@@ -108,14 +111,15 @@ async fn read_head(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<
 /// What answers at a host and port, and what is to go wrong with it. Faults of the API come with its requests.
 fn find(frame: &Frame, host: &str, port: u16) -> (Target, Option<LineFault>) {
     let target = frame.world().dial(host, port, now());
-    let faults = frame.faults.as_ref().filter(|_| matches!(target, Target::Ssh(_)));
+    let faults = frame.faults.as_ref().filter(|_| matches!(target, Target::Ssh { .. }));
     match faults.and_then(|faults| faults.next_line(host)) {
         Some(LineFault::Refused) => (Target::Closed, None),
         fault => (target, fault),
     }
 }
 
-async fn serve(stream: Box<dyn Connection>, target: Target, fault: Option<LineFault>, frame: &Arc<Frame>) {
+/// Serves what answers at a host, which is called as it was dialled.
+async fn serve(stream: Box<dyn Connection>, host: &str, target: Target, fault: Option<LineFault>, frame: &Arc<Frame>) {
     match target {
         Target::Api(node) => {
             let Some(acceptor) = frame.certificates.acceptor(&node) else { return };
@@ -124,8 +128,7 @@ async fn serve(stream: Box<dyn Connection>, target: Target, fault: Option<LineFa
                 http::serve(stream, Arc::clone(frame), node).await;
             }
         }
-        Target::Ssh(machine) => {
-            let observer: Arc<dyn Observer> = frame.clone();
+        Target::Ssh { machine, node } => {
             if fault == Some(LineFault::Slow) {
                 tokio::time::sleep(SLOW).await;
             }
@@ -133,8 +136,43 @@ async fn serve(stream: Box<dyn Connection>, target: Target, fault: Option<LineFa
                 Some(LineFault::Dropped(bytes)) => Box::new(Cut::after(bytes, stream)),
                 _ => stream,
             };
-            machine.serve_ssh(stream, observer).await;
+            machine.serve_ssh(stream, surroundings(host, node, frame)).await;
         }
         Target::Closed | Target::Nobody => {}
     }
+}
+
+/// What is around the machine that is called `host`.
+fn surroundings(host: &str, node: Option<String>, frame: &Arc<Frame>) -> Surroundings {
+    let (host, network, users) = (host.to_owned(), Arc::clone(frame), Arc::clone(frame));
+    Surroundings {
+        observer: frame.clone(),
+        network: Arc::new(move |to, port| {
+            let own = matches!(to.as_str(), "localhost" | "127.0.0.1" | "::1");
+            connect_inside(if own { host.clone() } else { to }, port, &network)
+        }),
+        passwords: Arc::new(move |user, password| {
+            node.as_ref().is_some_and(|node| users.world().is_password(node, user, password))
+        }),
+    }
+}
+
+/// Connects from one machine to another.
+fn connect_inside(host: String, port: u16, frame: &Arc<Frame>) -> Forward {
+    let (target, fault) = find(frame, &host, port);
+    let refusal = match target {
+        Target::Nobody => Some(ErrorKind::HostUnreachable),
+        Target::Closed => Some(ErrorKind::ConnectionRefused),
+        Target::Api(_) | Target::Ssh { .. } => None,
+    };
+    let frame = Arc::clone(frame);
+    Box::pin(async move {
+        if let Some(kind) = refusal {
+            return Err(kind.into());
+        }
+        let (near, far) = tokio::io::duplex(INSIDE);
+        // It ends with the connection that it is forwarded on.
+        tokio::spawn(async move { serve(Box::new(far), &host, target, fault, &frame).await });
+        Ok(near)
+    })
 }

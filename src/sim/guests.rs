@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(crate) use super::host::Observer;
+use super::contacts::Contact;
+pub(crate) use super::host::{Forwarder, Observer, Passwords};
 use crate::error::Result;
 
 /// What cloud-init tells a guest at its first boot.
@@ -44,6 +45,16 @@ pub(crate) struct Execution {
     pub(crate) stderr: Vec<u8>,
 }
 
+/// What is around a machine whose SSH server has a connection.
+pub(crate) struct Surroundings {
+    /// Who hears of what is run on it.
+    pub(crate) observer: Arc<dyn Observer>,
+    /// Its network, as seen from it.
+    pub(crate) network: Forwarder,
+    /// Who of its users may come in with which password.
+    pub(crate) passwords: Passwords,
+}
+
 /// The inside of one machine, which connections and the cluster share.
 pub(crate) trait Machine: Send + Sync {
     /// Boots again.
@@ -61,7 +72,7 @@ pub(crate) trait Machine: Send + Sync {
     /// A number that is another one whenever something has changed that must outlast the simulator's process.
     fn changes(&self) -> u64;
     /// Serves one connection to port 22.
-    fn serve_ssh(self: Arc<Self>, stream: Box<dyn Connection>, observer: Arc<dyn Observer>) -> BoxFuture<'static, ()>;
+    fn serve_ssh(self: Arc<Self>, stream: Box<dyn Connection>, surroundings: Surroundings) -> BoxFuture<'static, ()>;
 }
 
 /// A machine that connections and the cluster share.
@@ -203,6 +214,20 @@ impl Machines {
             own.parse::<Ipv4Addr>().is_ok_and(|own| own == address)
         };
         self.guests.iter().filter(move |(_, guest)| is_there(guest)).map(|(vmid, _)| *vmid)
+    }
+
+    /// The guests that have an address.
+    pub(crate) fn contacts(&self) -> impl Iterator<Item = (Contact, SharedMachine)> {
+        self.guests.values().filter_map(|Guest { settings, machine }| {
+            let address = settings.address.split('/').next().filter(|address| !address.is_empty())?;
+            let contact = Contact {
+                file: machine.file.clone(),
+                hostname: settings.hostname.clone(),
+                user: settings.user.clone(),
+                address: address.to_owned(),
+            };
+            Some((contact, machine.live.clone()?))
+        })
     }
 
     /// Runs a command through a guest's agent.

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::guests::{CloudInit, Connection, Execution, Machine, NodeSpec, SharedMachine, Workshop};
+use super::guests::{CloudInit, Connection, Execution, Machine, NodeSpec, SharedMachine, Surroundings, Workshop};
 use super::host;
 use crate::error::{Class, Error, Result};
 
@@ -100,14 +100,16 @@ impl Machine for Inside {
         })
     }
 
-    fn serve_ssh(
-        self: Arc<Self>,
-        stream: Box<dyn Connection>,
-        observer: Arc<dyn host::Observer>,
-    ) -> BoxFuture<'static, ()> {
+    fn serve_ssh(self: Arc<Self>, stream: Box<dyn Connection>, surroundings: Surroundings) -> BoxFuture<'static, ()> {
         Box::pin(async move {
+            let Surroundings { observer, network, passwords } = surroundings;
+            let options = host::SshOptions {
+                forwarder: Some(network),
+                passwords: Some(passwords),
+                ..host::SshOptions::default()
+            };
             // A connection that breaks off is the client's to notice.
-            let _ended = host::serve_ssh(stream, Arc::clone(&self.0), observer).await;
+            let _ended = host::serve_ssh_with(stream, Arc::clone(&self.0), observer, options).await;
         })
     }
 }

@@ -3,6 +3,7 @@
 //! lasts in a folder.
 
 mod chance;
+mod contacts;
 mod credentials;
 mod cut;
 mod faults;
@@ -37,6 +38,7 @@ pub use log::{Entry, read_log};
 pub use seed::{GpuSeed, HostSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed};
 
 use crate::error::{Class, Error, Result};
+use contacts::Contacts;
 use frame::Frame;
 use guests::Workshop;
 use log::RequestLog;
@@ -57,21 +59,34 @@ pub struct SimConfig {
     pub session: String,
     /// Faults on purpose.
     pub faults: Option<Faults>,
-    /// Whether to listen on well-known ports too, one for each node's API and SSH.
-    pub fixed_ports: bool,
+    /// Ports for clients that know nothing of the gateway. Without them everything is behind the gateway alone.
+    pub ports: Option<Ports>,
     /// How much slower than usual things take; below one they are faster.
     pub pace: f64,
 }
 
-/// A port of a node on loopback.
+/// Where a simulator listens besides its gateway, on loopback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// The API of the first node; the next has the next port, and so on. Port 0 takes any that is free, for each.
+    pub api: SocketAddr,
+    /// The SSH server of the first node, and of the others as with the API.
+    pub ssh: SocketAddr,
+    /// The gateway itself.
+    pub gateway: SocketAddr,
+}
+
+/// A node with ports of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FixedPort {
-    /// The node.
-    pub node: String,
-    /// `api` or `ssh`.
-    pub service: &'static str,
-    /// Where it listens.
-    pub address: SocketAddr,
+pub struct ServedNode {
+    /// Its name.
+    pub name: String,
+    /// Its address in the simulated homelab.
+    pub ip: String,
+    /// Where its API is.
+    pub api: SocketAddr,
+    /// Where its SSH server is.
+    pub ssh: SocketAddr,
 }
 
 /// A running simulator.
@@ -79,7 +94,7 @@ pub struct Sim {
     frame: Arc<Frame>,
     gateway: SocketAddr,
     credentials: BTreeMap<String, String>,
-    fixed_ports: Vec<FixedPort>,
+    nodes: Vec<ServedNode>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     _stops_when_dropped: DropGuard,
@@ -99,7 +114,7 @@ impl Sim {
 
     async fn start_with(config: SimConfig, workshop: Arc<dyn Workshop>) -> Result<Sim> {
         config.seed.check()?;
-        let SimConfig { dir, seed, session, faults, fixed_ports, pace } = config;
+        let SimConfig { dir, seed, session, faults, ports, pace } = config;
         fs::create_dir_all(&dir).map_err(|error| {
             Error::new(Class::Failed, format!("simulator: {}: cannot be made", dir.display())).cause(error)
         })?;
@@ -123,28 +138,26 @@ impl Sim {
         let log = RequestLog::open(&dir, &session, &[&world.secrets.root_password, &world.secrets.token])?;
         let frame = Frame::new(&dir, world, log, faults, certificates);
         frame.save_everything()?;
-        Sim::listen(frame, credentials, fixed_ports).await
+        Sim::listen(frame, credentials, ports).await
     }
 
-    async fn listen(frame: Arc<Frame>, credentials: BTreeMap<String, String>, fixed: bool) -> Result<Sim> {
+    async fn listen(frame: Arc<Frame>, credentials: BTreeMap<String, String>, ports: Option<Ports>) -> Result<Sim> {
         let stop = CancellationToken::new();
-        let (listener, gateway) = bind(0).await?;
+        let (listener, gateway) = bind(ports.map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |ports| ports.gateway))?;
         let mut tasks = vec![
             tokio::spawn(gateway::listen(listener, Arc::clone(&frame), stop.clone())),
             tokio::spawn(tick(Arc::clone(&frame), stop.clone())),
         ];
-        let mut fixed_ports = Vec::new();
-        let nodes = if fixed { frame.world().nodes.clone() } else { Vec::new() };
-        for (index, node) in (0u16..).zip(&nodes) {
-            for (service, port, own) in [("api", 8006 + index, 8006), ("ssh", 2201 + index, 22)] {
-                let (listener, address) = bind(port).await?;
-                let served = gateway::listen_fixed(listener, node.ip.clone(), own, Arc::clone(&frame), stop.clone());
-                tasks.push(tokio::spawn(served));
-                fixed_ports.push(FixedPort { node: node.name.clone(), service, address });
-            }
+        let nodes = match ports {
+            Some(ports) => serve_nodes(&frame, ports, &stop, &mut tasks)?,
+            None => Vec::new(),
+        };
+        if ports.is_some() {
+            let contacts = Contacts::open(&frame, &nodes)?;
+            tasks.push(tokio::spawn(contacts.keep(Arc::clone(&frame), stop.clone())));
         }
         let guard = stop.clone().drop_guard();
-        Ok(Sim { frame, gateway, credentials, fixed_ports, stop, tasks, _stops_when_dropped: guard })
+        Ok(Sim { frame, gateway, credentials, nodes, stop, tasks, _stops_when_dropped: guard })
     }
 
     /// Where the gateway listens: an HTTP CONNECT proxy to everything in the simulated homelab.
@@ -157,9 +170,24 @@ impl Sim {
         &self.credentials
     }
 
-    /// The well-known ports, when they were asked for.
-    pub fn fixed_ports(&self) -> &[FixedPort] {
-        &self.fixed_ports
+    /// The nodes that have ports of their own, when those were asked for.
+    pub fn nodes(&self) -> &[ServedNode] {
+        &self.nodes
+    }
+
+    /// The configuration with which OpenSSH's programs find all machines, when there are ports for them.
+    pub fn ssh_config(&self) -> PathBuf {
+        contacts::config(self.frame.dir())
+    }
+
+    /// The public SSH host keys of a node, as in files of known hosts.
+    pub fn node_keys(&self, node: &str) -> Vec<String> {
+        self.frame.node_keys(node)
+    }
+
+    /// The host keys of all machines, when there are ports for them.
+    pub fn known_hosts(&self) -> PathBuf {
+        contacts::known_hosts(self.frame.dir())
     }
 
     /// The certificate of the authority that signed the nodes' certificates.
@@ -198,9 +226,48 @@ fn new_secrets() -> Result<Secrets> {
     Ok(Secrets { root_password, token: chance::uuid(&chance::secret_bytes()?) })
 }
 
-async fn bind(port: u16) -> Result<(TcpListener, SocketAddr)> {
-    let failed = |error| Error::new(Class::Failed, format!("simulator: 127.0.0.1:{port}: cannot listen")).cause(error);
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(failed)?;
+/// Listens for each node's API and SSH.
+fn serve_nodes(
+    frame: &Arc<Frame>,
+    ports: Ports,
+    stop: &CancellationToken,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<Vec<ServedNode>> {
+    let nodes = frame.world().nodes.clone();
+    let mut listen = |base: SocketAddr, index: u16, ip: &str, own: u16| -> Result<SocketAddr> {
+        let (listener, address) = bind(nth(base, index)?)?;
+        let served = gateway::listen_fixed(listener, ip.to_owned(), own, Arc::clone(frame), stop.clone());
+        tasks.push(tokio::spawn(served));
+        Ok(address)
+    };
+    let serve = |(index, node): (u16, &NodeSeed)| {
+        let (name, ip) = (node.name.clone(), node.ip.clone());
+        let (api, ssh) = (listen(ports.api, index, &ip, 8006)?, listen(ports.ssh, index, &ip, 22)?);
+        Ok(ServedNode { name, ip, api, ssh })
+    };
+    (0u16..).zip(&nodes).map(serve).collect()
+}
+
+/// The address for the node with this number.
+fn nth(base: SocketAddr, index: u16) -> Result<SocketAddr> {
+    let mut address = base;
+    if base.port() != 0 {
+        let port = base.port().checked_add(index).ok_or_else(|| {
+            Error::new(Class::Usage, format!("simulator: {base}: there are not enough ports from here on"))
+        })?;
+        address.set_port(port);
+    }
+    Ok(address)
+}
+
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let failed = |error| {
+        let help = "take other ports with --api, --ssh and --gateway; port 0 means any that is free";
+        Error::new(Class::Failed, format!("simulator: {address}: cannot listen")).cause(error).help(help)
+    };
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let listener = TcpListener::from_std(listener).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }

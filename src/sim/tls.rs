@@ -77,7 +77,7 @@ fn make_node(folder: &Path, node: &NodeSeed, domain: &str, issuer: &Issuer<'_, K
     for name in [node.name.as_str(), &fqdn, "localhost"] {
         params.subject_alt_names.push(SanType::DnsName(Ia5String::try_from(name).map_err(wrong)?));
     }
-    for address in [node.ip.as_str(), "127.0.0.1"] {
+    for address in [node.ip.as_str(), "127.0.0.1", "::1"] {
         let address: IpAddr = address.parse().map_err(|error| failed(folder, error))?;
         params.subject_alt_names.push(SanType::IpAddress(address));
     }

@@ -56,7 +56,12 @@ pub(crate) enum Target {
     /// The API of a node.
     Api(String),
     /// The SSH server of a machine.
-    Ssh(SharedMachine),
+    Ssh {
+        /// The machine.
+        machine: SharedMachine,
+        /// The node that it is, where it is no guest.
+        node: Option<String>,
+    },
     /// A machine that has this port closed, or is not up yet.
     Closed,
     /// Nobody.
@@ -168,12 +173,19 @@ impl World {
                 }
                 let up = port == 22 && cluster.guest_answers(vmid, now);
                 return match cluster.machines.guest(vmid) {
-                    Some(machine) if up => Target::Ssh(machine),
+                    Some(machine) if up => Target::Ssh { machine, node: None },
                     _ => Target::Closed,
                 };
             }
         }
         Target::Nobody
+    }
+
+    /// Whether a user of a node's system has this password.
+    pub(crate) fn is_password(&self, node: &str, user: &str, password: &str) -> bool {
+        let cluster = self.clusters.iter().find(|cluster| cluster.nodes.contains_key(node));
+        let known = cluster.and_then(|cluster| cluster.access.users.get(&format!("{user}@pam")));
+        known.and_then(|known| known.password.as_deref()) == Some(password)
     }
 
     fn dial_node(&self, name: &str, port: u16) -> Target {
@@ -182,7 +194,7 @@ impl World {
         };
         match (port, cluster.machines.node(name)) {
             (8006, _) => Target::Api(name.to_string()),
-            (22, Some(machine)) => Target::Ssh(machine),
+            (22, Some(machine)) => Target::Ssh { machine, node: Some(name.to_string()) },
             _ => Target::Closed,
         }
     }

@@ -56,6 +56,7 @@ fn a_served_simulator_says_where_it_listens_keeps_others_out_and_ends_in_order()
       everything, by its own address: HTTP CONNECT through 127.0.0.1:<port>
       credentials: <folder>/lab/.homelab/sim/envrc
       certificate authority: <folder>/lab/.homelab/sim/tls/ca.pem
+      every machine over SSH: ssh -F <folder>/lab/.homelab/sim/ssh/config NAME
     stopped; the simulated world is kept
     ");
     assert!(project.root().join(".homelab/sim/world.json").exists());
@@ -64,6 +65,25 @@ fn a_served_simulator_says_where_it_listens_keeps_others_out_and_ends_in_order()
     let _taken = TcpListener::bind("127.0.0.1:8006");
     let refused = project.session(&["sim serve"]);
     assert!(refused.contains("127.0.0.1:8006: cannot listen") && refused.contains("[exit 1]"), "{refused}");
+    assert!(refused.contains("take other ports with --api"), "{refused}");
+}
+
+#[test]
+fn it_is_served_to_this_machine_alone() {
+    let project = Project::new();
+    insta::assert_snapshot!(project.session(&["sim serve --api 0.0.0.0:8006", "sim serve --ssh nowhere"]), @"
+    $ homelab sim serve --api 0.0.0.0:8006
+    usage
+
+      × --api 0.0.0.0:8006: the simulator serves this machine only
+      help: take 127.0.0.1 or [::1]; `ssh -L` makes it reachable from elsewhere
+    [exit 64]
+    $ homelab sim serve --ssh nowhere
+    error: invalid value 'nowhere' for '--ssh <ADDRESS:PORT>': invalid socket address syntax
+
+    For more information, try '--help'.
+    [exit 64]
+    ");
 }
 
 struct Server {
@@ -80,11 +100,11 @@ fn serve(project: &Project) -> Server {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut rest = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut said = String::new();
-        while !said.contains("certificate authority") {
+        while !said.contains("every machine over SSH") {
             let Some(line) = rest.next() else { break };
             said.push_str(&(line.expect("text") + "\n"));
         }
-        if said.contains("certificate authority") {
+        if said.contains("every machine over SSH") {
             return Server { child, said, rest };
         }
         let output = child.wait_with_output().expect("it ended");

@@ -62,7 +62,7 @@ fn cluster() -> Cluster {
         seed: seed(),
         session: "test".into(),
         faults: None,
-        fixed_ports: false,
+        ports: None,
         pace: 0.0,
     };
     let sim = lab.runtime.block_on(Sim::start(config)).unwrap();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use crate::error::Result;
-use crate::sim::guests::{CloudInit, Connection, Execution, Machine, NodeSpec, Observer, SharedMachine, Workshop};
+use crate::sim::guests::{CloudInit, Connection, Execution, Machine, NodeSpec, SharedMachine, Surroundings, Workshop};
 use crate::sim::{Faults, GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed};
 
 /// A public key that parses, encoded once as the API wants it inside a form.
@@ -108,11 +108,11 @@ impl Machine for Echo {
     fn serve_ssh(
         self: Arc<Self>,
         mut stream: Box<dyn Connection>,
-        observer: Arc<dyn Observer>,
+        surroundings: Surroundings,
     ) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let name = self.settings().hostname.clone();
-            observer.command(&name, "root", "greet", 0, false);
+            surroundings.observer.command(&name, "root", "greet", 0, false);
             stream.write_all(format!("{name}\n").as_bytes()).await.unwrap();
         })
     }
@@ -149,7 +149,7 @@ pub(super) async fn start_seeded(dir: &Path, seed: Seed, faults: Option<&str>, p
         seed,
         session: "test".into(),
         faults: faults.map(|text| Faults::parse(text).unwrap()),
-        fixed_ports: false,
+        ports: None,
         pace,
     };
     Sim::start_with(config, Arc::new(Echoes)).await.unwrap()

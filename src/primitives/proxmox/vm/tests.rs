@@ -72,7 +72,7 @@ impl Lab {
             },
             session: "test".into(),
             faults: None,
-            fixed_ports: false,
+            ports: None,
             pace: 0.2,
         };
         let sim = runtime.block_on(Sim::start(config)).expect("a simulator");

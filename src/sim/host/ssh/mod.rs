@@ -3,6 +3,7 @@
 mod keys;
 mod run;
 mod server;
+mod settings;
 mod sftp;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
 use super::machine::{Machine, PowerRequest, SharedMachine};
 use crate::error::{Class, Error, Result};
+use settings::Settings;
 
 /// Hears of everything that was run.
 pub trait Observer: Send + Sync {
@@ -38,11 +40,14 @@ pub type Forward = BoxFuture<'static, io::Result<DuplexStream>>;
 /// Connects to a host and port on behalf of a client.
 pub type Forwarder = Arc<dyn Fn(String, u16) -> Forward + Send + Sync>;
 
-/// How a server behaves.
+/// Whether a user has this password.
+pub type Passwords = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
+/// What a server needs beyond what the machine's files say.
 #[derive(Clone)]
 pub struct Options {
-    /// How many channels a connection may have open at once.
-    pub max_channels: usize,
+    /// Who knows the users' passwords; without it nobody has one.
+    pub passwords: Option<Passwords>,
     /// Where `direct-tcpip` leads; without one it is refused.
     pub forwarder: Option<Forwarder>,
     /// Whether a `reboot` on the machine restarts it here. Otherwise whoever runs the machine does it, after
@@ -52,7 +57,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { max_channels: 64, forwarder: None, reboots: true }
+        Options { passwords: None, forwarder: None, reboots: true }
     }
 }
 
@@ -75,22 +80,23 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (host, keys, boots) = look(&machine, |machine| (machine.hostname.clone(), machine.host_keys(), machine.boots));
+    let settings = look(&machine, |machine| Settings::of(machine));
     if keys.is_empty() {
         return Err(Error::new(Class::Unreachable, format!("{host}: its SSH server has no host key")));
     }
     let config = Config {
         server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-OpenSSH_9.6p1 Ubuntu-3ubuntu13.14")),
-        methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+        methods: methods(settings),
         auth_rejection_time: Duration::from_millis(10),
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys,
-        max_auth_attempts: 6,
+        max_auth_attempts: settings.tries,
         inactivity_timeout: None,
         ..Config::default()
     };
     let lost =
         |cause: russh::Error| Error::new(Class::Unreachable, format!("{host}: SSH connection lost")).cause(cause);
-    let handler = server::Server::new(machine.clone(), observer, options);
+    let handler = server::Server::new(machine.clone(), observer, options, settings);
     let mut session = run_stream(Arc::new(config), stream, handler).await.map_err(lost)?;
     let handle = session.handle();
     loop {
@@ -115,6 +121,12 @@ where
             }
         }
     }
+}
+
+fn methods(settings: Settings) -> MethodSet {
+    let offered = [(settings.keys, MethodKind::PublicKey), (settings.passwords, MethodKind::Password)];
+    let offered: Vec<MethodKind> = offered.into_iter().filter_map(|(is, kind)| is.then_some(kind)).collect();
+    MethodSet::from(&offered[..])
 }
 
 /// Looks at the machine for a moment.

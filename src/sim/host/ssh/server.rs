@@ -9,6 +9,7 @@ use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Sessi
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 
 use super::run::{Task, run_command};
+use super::settings::Settings;
 use super::{Observer, Options, look, sftp};
 use crate::sim::host::machine::SharedMachine;
 
@@ -33,6 +34,7 @@ pub struct Server {
     machine: SharedMachine,
     observer: Arc<dyn Observer>,
     options: Options,
+    settings: Settings,
     user: String,
     waiting: HashMap<ChannelId, Waiting>,
     open: Arc<AtomicUsize>,
@@ -40,12 +42,17 @@ pub struct Server {
 
 impl Server {
     /// A connection on which nobody has logged in.
-    pub fn new(machine: SharedMachine, observer: Arc<dyn Observer>, options: Options) -> Self {
-        Server { machine, observer, options, user: String::new(), waiting: HashMap::new(), open: Arc::default() }
+    pub fn new(machine: SharedMachine, observer: Arc<dyn Observer>, options: Options, settings: Settings) -> Self {
+        let (user, waiting, open) = (String::new(), HashMap::new(), Arc::default());
+        Server { machine, observer, options, settings, user, waiting, open }
     }
 
     fn judge(&self, user: &str, key: &PublicKey) -> Auth {
-        if look(&self.machine, |machine| machine.authorizes(user, key)) { Auth::Accept } else { Auth::reject() }
+        let is_right = look(&self.machine, |machine| {
+            let uid = machine.user(user).map(|user| user.uid);
+            uid.is_some_and(|uid| self.settings.admits(uid, true)) && machine.authorizes(user, key)
+        });
+        if is_right { Auth::Accept } else { Auth::reject() }
     }
 
     /// Starts a command on a channel that waits for one.
@@ -84,13 +91,23 @@ impl Handler for Server {
         Ok(verdict)
     }
 
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
+        let uid = look(&self.machine, |machine| machine.user(user).map(|user| user.uid));
+        let may = uid.is_some_and(|uid| self.settings.admits(uid, false));
+        if !may || !self.options.passwords.as_ref().is_some_and(|is_right| is_right(user, password)) {
+            return Ok(Auth::reject());
+        }
+        user.clone_into(&mut self.user);
+        Ok(Auth::Accept)
+    }
+
     async fn channel_open_session(
         &mut self,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        if self.open.load(Ordering::SeqCst) >= self.options.max_channels {
+        if self.open.load(Ordering::SeqCst) >= self.settings.sessions {
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
             return Ok(());
         }
@@ -116,7 +133,8 @@ impl Handler for Server {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let (Some(forwarder), Ok(port)) = (self.options.forwarder.clone(), u16::try_from(port)) else {
+        let forwarder = self.options.forwarder.clone().filter(|_| self.settings.forwards);
+        let (Some(forwarder), Ok(port)) = (forwarder, u16::try_from(port)) else {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());
         };

@@ -65,8 +65,14 @@ struct Rig {
 }
 
 async fn connect(options: Options) -> Rig {
+    connect_to(options, "true").await
+}
+
+/// The same, after the superuser has run a command on the machine.
+async fn connect_to(options: Options, prepare: &str) -> Rig {
     let key = key();
     let machine = machine(&key);
+    machine.lock().unwrap().run("root", prepare, b"");
     let log = Arc::new(Log::default());
     let client = login(&machine, &log, options, "ubuntu", key).await.expect("the key is authorized");
     Rig { client, machine, log }
@@ -164,7 +170,7 @@ async fn a_resident_shell_runs_commands_as_they_arrive() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_channels_run_at_once_and_one_too_many_is_refused() {
-    let rig = connect(Options { max_channels: 3, ..Options::default() }).await;
+    let rig = connect_to(Options::default(), "echo MaxSessions 3 > /etc/ssh/sshd_config.d/few.conf").await;
     let mut channels = Vec::new();
     for _ in 0..3 {
         let channel = rig.client.channel_open_session().await.unwrap();
@@ -243,6 +249,30 @@ async fn forwarding_is_refused_unless_somebody_does_it() {
     let mut text = String::new();
     channel.into_stream().read_to_string(&mut text).await.unwrap();
     assert_eq!(text, "10.20.11.32:22");
+    let options = Options { forwarder: Some(Arc::new(forward)), ..Options::default() };
+    let rig = connect_to(options, "echo AllowTcpForwarding no > /etc/ssh/sshd_config.d/no.conf").await;
+    assert!(rig.client.channel_open_direct_tcpip("10.20.11.32", 22, "127.0.0.1", 1).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_lets_in_where_the_machine_takes_passwords() {
+    let allow = "echo PasswordAuthentication yes > /etc/ssh/sshd_config.d/10-passwords.conf";
+    for (prepare, user, password, expected) in [
+        ("true", "ubuntu", "right", false),
+        (allow, "ubuntu", "wrong", false),
+        (allow, "ubuntu", "right", true),
+        (allow, "root", "right", false),
+        (allow, "nobody-there", "right", false),
+    ] {
+        let machine = machine(&key());
+        machine.lock().unwrap().run("root", prepare, b"");
+        let options = Options { passwords: Some(Arc::new(|_, password| password == "right")), ..Options::default() };
+        let (near, far) = duplex(64 * 1024);
+        tokio::spawn(serve_ssh_with(far, machine, Arc::new(Log::default()), options));
+        let mut client = client::connect_stream(Arc::default(), near, Accept).await.unwrap();
+        let verdict = client.authenticate_password(user, password).await.unwrap();
+        assert_eq!(verdict.success(), expected, "{prepare}, {user} with the password {password}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
