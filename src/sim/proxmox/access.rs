@@ -82,14 +82,16 @@ impl Access {
 
     /// Gives the homelab's six roles to a user and to one of its tokens.
     pub(crate) fn grant_homelab(&mut self, user: &str, token: &str) {
-        let holders = [("user", user.to_string()), ("token", format!("{user}!{token}"))];
         for (path, role, propagate, privileges) in roles::HOMELAB {
             self.roles.insert(role.into(), privileges.split_whitespace().map(str::to_string).collect());
-            for (kind, id) in &holders {
-                let row =
-                    Row { path: path.into(), kind: kind.to_string(), id: id.clone(), role: role.into(), propagate };
-                self.rows.push(row);
-            }
+            self.grant(user, token, path, role, propagate);
+        }
+    }
+
+    /// Gives a role on a path to a user and to one of its tokens.
+    pub(crate) fn grant(&mut self, user: &str, token: &str, path: &str, role: &str, propagate: bool) {
+        for (kind, id) in [("user", user.to_string()), ("token", format!("{user}!{token}"))] {
+            self.rows.push(Row { path: path.into(), kind: kind.into(), id, role: role.into(), propagate });
         }
     }
 

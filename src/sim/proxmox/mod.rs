@@ -40,6 +40,12 @@ mod vm_read;
 mod vm_update;
 
 pub(crate) use cluster::Cluster;
+#[cfg(test)]
+pub(crate) use cluster::{PciDevice, Volume};
+#[cfg(test)]
+pub(crate) use drive::{parse_size, size_text};
 pub(crate) use found::{TOKEN, USER, found};
 #[cfg(test)]
 pub(crate) use roles::HOMELAB;
+#[cfg(test)]
+pub(crate) use vm::Vm;

@@ -171,6 +171,53 @@ impl Reply {
     }
 }
 
+/// What a client proves itself with.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Session {
+    headers: Vec<(String, String)>,
+}
+
+impl Session {
+    /// One header, whatever it says.
+    pub(super) fn header(name: &str, value: &str) -> Self {
+        Session { headers: vec![(name.into(), value.into())] }
+    }
+
+    /// An API token.
+    pub(super) fn token(id: &str, secret: &str) -> Self {
+        Session::header("Authorization", &format!("PVEAPIToken={id}={secret}"))
+    }
+
+    /// A ticket with its CSRF token.
+    pub(super) fn ticket(ticket: &str, csrf: Option<&str>) -> Self {
+        let mut session = Session::header("Cookie", &format!("PVEAuthCookie={ticket}"));
+        session.headers.extend(csrf.map(|csrf| (CSRF.to_string(), csrf.to_string())));
+        session
+    }
+
+    /// Logs in; the error is the reason for which that was refused.
+    pub(super) async fn log_in(sim: &Sim, address: &str, user: &str, password: &str) -> Result<Self, String> {
+        let reply =
+            Client::nobody(sim, address).post("/access/ticket", &[("username", user), ("password", password)]).await;
+        let text = |name: &str| reply.body["data"][name].as_str().ok_or_else(|| reply.reason.clone());
+        Ok(Session::ticket(text("ticket")?, Some(text("CSRFPreventionToken")?)))
+    }
+
+    /// Leaves the CSRF token out.
+    pub(super) fn drop_csrf(&mut self) {
+        self.headers.retain(|(name, _)| name != CSRF);
+    }
+
+    /// Puts another CSRF token in.
+    pub(super) fn set_csrf(&mut self, value: &str) {
+        self.drop_csrf();
+        self.headers.push((CSRF.into(), value.into()));
+    }
+}
+
+/// The header of CSRF tokens.
+const CSRF: &str = "CSRFPreventionToken";
+
 /// A client of one node.
 pub(super) struct Client {
     http: reqwest::Client,
@@ -196,20 +243,19 @@ impl Client {
 
     /// Some token at some node.
     pub(super) fn with_token(sim: &Sim, address: &str, id: &str, secret: &str) -> Self {
-        let headers = vec![("Authorization".to_string(), format!("PVEAPIToken={id}={secret}"))];
-        Client { headers, ..Client::nobody(sim, address) }
+        Client::with_session(sim, address, &Session::token(id, secret))
+    }
+
+    /// Somebody who has a session, at some node.
+    pub(super) fn with_session(sim: &Sim, address: &str, session: &Session) -> Self {
+        Client { headers: session.headers.clone(), ..Client::nobody(sim, address) }
     }
 
     /// `root@pam` with a ticket, at a node.
     pub(super) async fn root(sim: &Sim, address: &str) -> Self {
-        let mut client = Client::nobody(sim, address);
         let password = sim.credentials()["HOMELAB_PVE_ROOT_PASSWORD"].clone();
-        let reply = client.post("/access/ticket", &[("username", "root@pam"), ("password", &password)]).await;
-        let data = reply.data();
-        let text = |name: &str| data[name].as_str().unwrap().to_string();
-        client.headers.push(("Cookie".into(), format!("PVEAuthCookie={}", text("ticket"))));
-        client.headers.push(("CSRFPreventionToken".into(), text("CSRFPreventionToken")));
-        client
+        let session = Session::log_in(sim, address, "root@pam", &password).await.unwrap();
+        Client::with_session(sim, address, &session)
     }
 
     /// One request. Values are form-encoded, once.
@@ -230,14 +276,23 @@ impl Client {
         read(request.send().await?).await
     }
 
-    /// One request with a body as it is, under any formatter.
-    pub(super) async fn send_raw(&self, method: Method, base: &str, path: &str, kind: &str, body: String) -> Reply {
+    /// One request as it is: below any formatter, with the query and a body of some kind.
+    pub(super) async fn send_raw(
+        &self,
+        method: Method,
+        base: &str,
+        path: &str,
+        body: Option<(String, Vec<u8>)>,
+    ) -> Result<Reply, reqwest::Error> {
         let base = self.base.replace("/api2/json", base);
-        let mut request = self.http.request(method, format!("{base}{path}")).header("content-type", kind).body(body);
+        let mut request = self.http.request(method, format!("{base}{path}"));
+        if let Some((kind, body)) = body {
+            request = request.header("content-type", kind).body(body);
+        }
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        read(request.send().await.unwrap()).await.unwrap()
+        read(request.send().await?).await
     }
 
     pub(super) async fn get(&self, path: &str) -> Reply {

@@ -3,6 +3,5 @@
 mod access;
 mod lab;
 mod network;
-mod recordings;
 mod replay;
 mod virtual_machines;

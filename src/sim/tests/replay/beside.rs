@@ -1,0 +1,77 @@
+//! What recorders did beside the API, as far as their notes say: a privilege taken out of a role, an agent switched off,
+//! a lock file held.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::recording::{Exchange, Recording};
+use crate::sim::Sim;
+
+/// What was taken away for one exchange, to be put back after it.
+#[derive(Debug, Default)]
+pub(super) struct Taken(Vec<(String, String)>);
+
+/// Does what the note of an exchange tells of, before the exchange is asked.
+pub(super) fn before(sim: &Sim, exchange: &Exchange) -> Taken {
+    let mut taken = Taken::default();
+    for (privilege, role) in lacking(&exchange.note) {
+        for cluster in &mut sim.frame.world().clusters {
+            let roles =
+                cluster.access.roles.iter_mut().filter(|(name, _)| role.as_ref().is_none_or(|role| role == *name));
+            for (name, privileges) in roles {
+                if privileges.remove(&privilege) {
+                    taken.0.push((name.clone(), privilege.clone()));
+                }
+            }
+        }
+    }
+    taken
+}
+
+/// Puts back what was taken away for one exchange.
+pub(super) fn after(sim: &Sim, taken: Taken) {
+    for cluster in &mut sim.frame.world().clusters {
+        for (role, privilege) in &taken.0 {
+            if let Some(privileges) = cluster.access.roles.get_mut(role) {
+                privileges.insert(privilege.clone());
+            }
+        }
+    }
+}
+
+/// The privileges that a note says to be missing, each with the role that it is missing in, or in all.
+fn lacking(note: &str) -> Vec<(String, Option<String>)> {
+    static LACK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"lacks? ([\w.]+)(?: \(role (\w+)\))?").unwrap());
+    static NEITHER: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"neither ([A-Z][\w.]+) nor ([A-Z][\w.]*\w)").unwrap());
+    let one = LACK.captures_iter(note).filter(|found| found[1].contains('.'));
+    let one = one.map(|found| (found[1].to_string(), found.get(2).map(|role| role.as_str().to_string())));
+    let both =
+        NEITHER.captures_iter(note).flat_map(|found| [(found[1].to_string(), None), (found[2].to_string(), None)]);
+    one.chain(both).collect()
+}
+
+/// The log of the task that an exchange began, as far as a later one reads it.
+pub(super) fn log_of(recording: &Recording, exchange: &Exchange) -> String {
+    let Some(upid) = exchange.response.task() else { return String::new() };
+    let logs = recording
+        .exchanges
+        .iter()
+        .filter(|one| one.request.path.contains(upid) && one.request.path().ends_with("/log"));
+    logs.map(|one| one.response.body.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_names_the_privileges_that_are_missing() {
+        let in_role = ("VM.Audit".to_string(), Some("HomelabVM".to_string()));
+        assert_eq!(lacking("token and user lack VM.Audit (role HomelabVM)"), [in_role]);
+        let both = [("SDN.Use".to_string(), None), ("SDN.Audit".to_string(), None)];
+        assert_eq!(lacking("neither SDN.Use nor SDN.Audit: the bridge is hidden"), both);
+        assert!(lacking("mapping lacks iommugroup and subsystem-id").is_empty());
+    }
+}

@@ -1,0 +1,434 @@
+//! What the exchanges of a recording themselves show to have been there before the first of them. Words do not name
+//! everything that a recording leans on, so that these rules add to them:
+//!
+//! - What is read, changed or used before anything here made it was there.
+//! - It was as the first read shows it, without what earlier writes here put into it.
+//! - What is made here before it is used was not there, whatever the words say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::recording::{Exchange, Recording, pairs};
+
+/// Options by name.
+pub(super) type Options = BTreeMap<String, String>;
+
+/// A virtual machine, as the exchanges show it.
+#[derive(Debug, Default, Clone)]
+pub(super) struct PriorMachine {
+    /// The node that it was on, when it was there.
+    pub(super) node: Option<String>,
+    /// Whether an exchange made it before any other had to do with it.
+    pub(super) is_made_here: bool,
+    /// Its whole configuration, where it was read.
+    pub(super) config: Option<Options>,
+    /// Single options that its status and the logs of its tasks show.
+    pub(super) hints: Options,
+    pub(super) runs: Option<bool>,
+    pub(super) is_template: bool,
+    /// Options that exchanges here set before any read.
+    touched: BTreeSet<String>,
+}
+
+/// All machines that the exchanges know of.
+pub(super) fn machines(recording: &Recording) -> BTreeMap<u32, PriorMachine> {
+    let mut vmids: BTreeSet<u32> = BTreeSet::new();
+    for exchange in &recording.exchanges {
+        vmids.extend(about(exchange).map(|(_, vmid, _)| vmid));
+        vmids.extend(
+            listed(exchange).filter_map(|row| row["vmid"].as_u64()).filter_map(|vmid| u32::try_from(vmid).ok()),
+        );
+    }
+    let mut machines: BTreeMap<u32, PriorMachine> =
+        vmids.into_iter().map(|vmid| (vmid, machine(recording, 0, vmid))).collect();
+    for vmid in machines.keys().copied().collect::<Vec<_>>() {
+        if machines[&vmid].config.is_none()
+            && let Some((config, is_template)) = from_clone(recording, vmid)
+        {
+            let known = machines.entry(vmid).or_default();
+            known.config = Some(config);
+            known.is_template |= is_template;
+        }
+    }
+    machines
+}
+
+/// Node, number and the rest of the path of an exchange with a virtual machine.
+fn about(exchange: &Exchange) -> Option<(&str, u32, &str)> {
+    static PATH: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^/nodes/([^/]+)/qemu/(\d+)(/.*)?$").unwrap());
+    let found = PATH.captures(exchange.request.path())?;
+    let rest = found.get(3).map_or("", |rest| rest.as_str());
+    Some((found.get(1)?.as_str(), found[2].parse().ok()?, rest))
+}
+
+/// The rows of machines in a list.
+fn listed(exchange: &Exchange) -> impl Iterator<Item = &Value> {
+    let path = exchange.request.path();
+    let is_list = exchange.request.method == "GET" && (path == "/cluster/resources" || path.ends_with("/qemu"));
+    let rows = exchange.response.data().as_array().filter(|_| is_list);
+    rows.into_iter().flatten().filter(|row| row["vmid"].is_u64() && row["type"] != "lxc")
+}
+
+/// Whether an exchange makes a machine: the number that it asks for.
+fn makes(exchange: &Exchange) -> Option<u32> {
+    let (request, path) = (&exchange.request, exchange.request.path());
+    let name = match request.method == "POST" {
+        true if path.ends_with("/qemu") => "vmid",
+        true if path.ends_with("/clone") => "newid",
+        _ => return None,
+    };
+    request.field(name)?.parse().ok()
+}
+
+/// Follows one machine from an exchange on until what is seen of it is the work of exchanges here.
+fn machine(recording: &Recording, from: usize, vmid: u32) -> PriorMachine {
+    let mut machine = PriorMachine::default();
+    let mut power_is_old = true;
+    for exchange in &recording.exchanges[from..] {
+        if makes(exchange) == Some(vmid) && recording.succeeded(exchange) {
+            machine.is_made_here = machine.node.is_none();
+            return machine;
+        }
+        for row in listed(exchange).filter(|row| row["vmid"] == vmid) {
+            let listing = exchange.request.path().split('/').nth(2);
+            let node = row["node"].as_str().or(listing).unwrap_or_default();
+            machine.node.get_or_insert(node.into());
+            machine.see_status(row, power_is_old);
+        }
+        let Some((node, _, rest)) = about(exchange).filter(|(_, other, _)| *other == vmid) else { continue };
+        let words = said(recording, exchange);
+        if is_absent(&words) || matches!(exchange.response.status, 0 | 401 | 403 | 501 | 595 | 596) {
+            continue;
+        }
+        // A refused parameter is refused before anybody looks for the machine.
+        if exchange.response.status == 400 && !words.contains("hotplug problem") {
+            continue;
+        }
+        machine.node.get_or_insert(node.into());
+        machine.see(exchange, rest, &words, power_is_old);
+        let is_write = exchange.request.method != "GET";
+        if is_write && recording.succeeded(exchange) {
+            power_is_old &= !rest.starts_with("/status/");
+            if matches!(rest, "" | "/migrate" | "/template") {
+                return machine;
+            }
+        }
+    }
+    machine
+}
+
+/// Everything that an exchange, and the task it began, said.
+fn said(recording: &Recording, exchange: &Exchange) -> String {
+    let mut words = format!("{} {}", exchange.response.reason, exchange.response.body);
+    if let Some(upid) = exchange.response.task() {
+        for later in &recording.exchanges {
+            if later.request.path.contains(upid) && later.request.method == "GET" {
+                words.push_str(&later.response.body.to_string());
+            }
+        }
+    }
+    words
+}
+
+fn is_absent(words: &str) -> bool {
+    let missing = ["qemu-server/", "unable to find configuration file for VM"];
+    words.contains("does not exist") && words.contains(missing[0]) || words.contains(missing[1])
+}
+
+impl PriorMachine {
+    /// Takes from an exchange with it what it tells of the time before.
+    fn see(&mut self, exchange: &Exchange, rest: &str, words: &str, power_is_old: bool) {
+        let (request, data) = (&exchange.request, exchange.response.data());
+        match (request.method.as_str(), rest) {
+            ("GET", "/config") if request.field("snapshot").is_none() => self.see_config(pairs(data)),
+            ("GET", "/pending") => {
+                let rows = data.as_array().into_iter().flatten();
+                let value = |row: &Value| row.get("value").map(|value| (row["key"].clone(), value.clone()));
+                let rows: Vec<Value> =
+                    rows.filter_map(value).map(|(key, value)| Value::from(vec![key, value])).collect();
+                self.see_config(pairs(&Value::from(rows)));
+                if data.as_array().into_iter().flatten().any(|row| row.get("pending").or(row.get("delete")).is_some()) {
+                    self.runs.get_or_insert(true);
+                }
+            }
+            ("GET", "/status/current") => self.see_status(data, power_is_old),
+            ("GET", "/migrate") => self.see_disks(data),
+            ("PUT" | "POST", "/config") => {
+                let lists = ["delete", "revert"].map(|name| request.field(name).unwrap_or_default());
+                let listed = lists.iter().flat_map(|list| list.split([',', ' ', ';'])).map(str::to_string);
+                self.touched.extend(request.fields().into_iter().map(|(name, _)| name).chain(listed));
+            }
+            _ => {}
+        }
+        self.hear(words, rest, power_is_old);
+    }
+
+    /// A configuration, of which the options that exchanges here set are left out.
+    fn see_config(&mut self, options: Vec<(String, String)>) {
+        if self.config.is_none() {
+            let old = options.into_iter().filter(|(name, _)| name != "digest" && !self.touched.contains(name));
+            self.config = Some(old.collect());
+        }
+    }
+
+    fn see_status(&mut self, row: &Value, power_is_old: bool) {
+        let text = |key: &str| row[key].as_str().map(str::to_string);
+        if power_is_old && let Some(status) = row["status"].as_str() {
+            self.runs.get_or_insert(status == "running");
+        }
+        self.is_template |= row["template"] == 1;
+        let cpus =
+            row["cpus"].as_u64().or(row["maxcpu"].as_u64()).filter(|cpus| *cpus > 1).map(|cpus| cpus.to_string());
+        let memory = row["maxmem"].as_u64().map(|bytes| (bytes >> 20).to_string());
+        let disk = row["maxdisk"].as_u64().map(|bytes| bytes.to_string());
+        let machine = row["running-machine"].as_str().filter(|kind| kind.contains("q35")).map(|_| "q35".to_string());
+        let name = text("name").filter(|name| !name.starts_with("VM "));
+        let flag = |key: &str, value: &str| row.get(key).map(|_| value.to_string());
+        let seen = [
+            ("name", name),
+            ("cores", cpus),
+            ("memory", memory),
+            ("maxdisk", disk),
+            ("tags", text("tags")),
+            ("lock", text("lock")),
+            ("machine", machine),
+            ("serial0", flag("serial", "socket")),
+            ("agent", row["agent"].as_u64().filter(|on| *on == 1).map(|_| "1".into())),
+            ("vga", flag("clipboard", "std")),
+        ];
+        for (name, value) in seen {
+            if let Some(value) = value.filter(|_| !self.touched.contains(name)) {
+                self.hints.entry(name.into()).or_insert(value);
+            }
+        }
+    }
+
+    fn see_disks(&mut self, data: &Value) {
+        for disk in data["local_disks"].as_array().into_iter().flatten() {
+            let (Some(name), Some(volume)) = (disk["drivename"].as_str(), disk["volid"].as_str()) else { continue };
+            let is_cd = disk["cdrom"] == 1 || disk["is_cloudinit"] == 1;
+            let size = disk["size"].as_u64().map(|size| format!(",size={}K", size >> 10)).unwrap_or_default();
+            let value = if is_cd { format!("{volume},media=cdrom") } else { format!("{volume}{size}") };
+            self.hints.insert(name.into(), value);
+        }
+    }
+
+    /// Words of answers and logs that only a machine of a kind draws.
+    fn hear(&mut self, words: &str, rest: &str, power_is_old: bool) {
+        static LINKED: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new(r"[\w-]+:\d+/base-\d+-disk-\d+\.\w+/\d+/vm-\d+-disk-\d+\.\w+").unwrap());
+        let has = |text: &str| words.contains(text);
+        let runs = has("is running - destroy failed")
+            || has("already running")
+            || has("running VM without --online")
+            || has("hotplug problem")
+            || has("guest agent is not running")
+            || has("guest agent configured")
+            || rest.starts_with("/agent/") && has("\"result\"");
+        let rests = has("not running") && !has("agent is not running");
+        if power_is_old && (runs || rests) {
+            self.runs.get_or_insert(runs);
+        }
+        if power_is_old && rest == "/status/start" && !runs {
+            self.runs.get_or_insert(false);
+        }
+        if has("no efidisk configured") && !self.touched.contains("bios") {
+            self.hints.insert("bios".into(), "ovmf".into());
+        }
+        if rest.starts_with("/agent/") && (has("\"result\"") || has("agent is not running")) {
+            self.hints.entry("agent".into()).or_insert("1".into());
+        }
+        if let Some(volume) = LINKED.find(words) {
+            self.hints.entry("scsi0".into()).or_insert(volume.as_str().into());
+        }
+    }
+}
+
+/// The configuration of a machine of which only a clone was read: the clone's, with disks of its own.
+fn from_clone(recording: &Recording, vmid: u32) -> Option<(Options, bool)> {
+    let clones = recording.exchanges.iter().enumerate().filter(|(_, exchange)| {
+        let source = about(exchange).filter(|(_, _, rest)| *rest == "/clone").map(|(_, source, _)| source);
+        source == Some(vmid) && recording.succeeded(exchange)
+    });
+    for (index, exchange) in clones {
+        let clone: u32 = exchange.request.field("newid")?.parse().ok()?;
+        let Some(config) = machine(recording, index + 1, clone).config else { continue };
+        let is_linked = exchange.request.field("full").is_none_or(|full| full != "1");
+        let given = exchange.request.field("name");
+        let name = config
+            .get("name")
+            .filter(|name| given.as_ref() != Some(*name))
+            .and_then(|name| name.strip_prefix("Copy-of-VM-"));
+        let mut source: Options = config
+            .iter()
+            .filter(|(key, _)| *key != "name")
+            .map(|(key, value)| (key.clone(), own_disk(value, clone, vmid)))
+            .collect();
+        if let Some(name) = name {
+            source.insert("name".into(), name.into());
+        }
+        return Some((source, is_linked));
+    }
+    None
+}
+
+/// A clone's drive, as its source has it.
+fn own_disk(value: &str, clone: u32, source: u32) -> String {
+    let (volume, rest) = value.split_once(',').map_or((value, ""), |(volume, rest)| (volume, rest));
+    let base = match volume.rsplit_once(&format!("/{clone}/vm-{clone}-")) {
+        // A linked clone names the disk that it rests on.
+        Some((base, _)) => base.to_string(),
+        None => volume
+            .replace(&format!(":{clone}/"), &format!(":{source}/"))
+            .replace(&format!("vm-{clone}-disk"), &format!("base-{source}-disk"))
+            .replace(&format!("vm-{clone}-"), &format!("vm-{source}-")),
+    };
+    if rest.is_empty() { base } else { format!("{base},{rest}") }
+}
+
+/// The rows of a list that were there before: without those that exchanges before the list made.
+pub(super) fn rows<'r>(recording: &'r Recording, path: &str, key: &str) -> Vec<&'r Value> {
+    let mut made: Vec<String> = Vec::new();
+    for exchange in &recording.exchanges {
+        let (request, response) = (&exchange.request, &exchange.response);
+        if request.method == "POST" && request.path() == path && recording.succeeded(exchange) {
+            made.extend(request.field(key));
+        }
+        if request.method == "GET" && request.path() == path && response.is_success() {
+            let rows = response.data().as_array().into_iter().flatten();
+            return rows.filter(|row| row[key].as_str().is_some_and(|id| !made.iter().any(|one| one == id))).collect();
+        }
+    }
+    Vec::new()
+}
+
+/// Tokens that ask before an exchange makes them, and are heard: user and name each.
+pub(super) fn tokens(recording: &Recording) -> BTreeSet<(String, String)> {
+    let mut made: Vec<String> = Vec::new();
+    let mut tokens = BTreeSet::new();
+    for exchange in &recording.exchanges {
+        if let Some((user, token)) =
+            exchange.request.path().strip_prefix("/access/users/").and_then(|rest| rest.split_once("/token/"))
+            && exchange.request.method == "POST"
+        {
+            made.push(format!("{user}!{token}"));
+        }
+        let Some(id) = exchange.who.strip_prefix("token ") else { continue };
+        if exchange.response.status != 401
+            && !made.iter().any(|one| one == id)
+            && let Some((user, token)) = id.split_once('!')
+        {
+            tokens.insert((user.to_string(), token.to_string()));
+        }
+    }
+    tokens
+}
+
+/// The addresses of nodes, where a status of the cluster shows them.
+pub(super) fn addresses(recording: &Recording) -> BTreeMap<String, String> {
+    let statuses = recording.exchanges.iter().filter(|one| one.request.path() == "/cluster/status");
+    let rows = statuses.flat_map(|one| one.response.data().as_array().into_iter().flatten());
+    rows.filter_map(|row| Some((row["name"].as_str()?.to_string(), row["ip"].as_str()?.to_string()))).collect()
+}
+
+/// Volumes that the exchanges use or list before any of them makes them: their ids with size and format, where those
+/// were seen.
+pub(super) fn volumes(recording: &Recording) -> Vec<(String, Option<u64>, Option<String>)> {
+    static FILE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\b[a-z][\w-]*:(?:import|iso|snippets|vztmpl|backup)/[\w.+-]+").unwrap());
+    let mut volumes: BTreeMap<String, (Option<u64>, Option<String>)> = BTreeMap::new();
+    let mut made: BTreeSet<String> = BTreeSet::new();
+    for exchange in &recording.exchanges {
+        let (request, response) = (&exchange.request, &exchange.response);
+        let asked: Vec<String> = request.fields().into_iter().map(|(_, value)| value).collect();
+        if request.method != "GET" {
+            let names =
+                request.field("filename").into_iter().chain(request.files.iter().map(|file| file.filename.clone()));
+            made.extend(names);
+        }
+        if recording.succeeded(exchange) && request.method != "DELETE" {
+            for id in asked.iter().flat_map(|value| FILE.find_iter(value)).map(|found| found.as_str()) {
+                volumes.entry(id.into()).or_default();
+            }
+        }
+        if request.method != "GET" || !request.path().ends_with("/content") {
+            continue;
+        }
+        for row in response.data().as_array().into_iter().flatten() {
+            let Some(id) = row["volid"].as_str() else { continue };
+            let name = id.rsplit('/').next().unwrap_or_default();
+            let is_file = FILE.is_match(id);
+            if is_file && !made.contains(name) {
+                volumes.insert(id.into(), (row["size"].as_u64(), row["format"].as_str().map(str::to_string)));
+            }
+        }
+    }
+    volumes.into_iter().map(|(id, (size, format))| (id, size, format)).collect()
+}
+
+/// Storages that the exchanges show before any of them writes a definition: the rows of lists, and the bare names that
+/// requests use with success or are refused by right only.
+pub(super) fn storages(recording: &Recording) -> BTreeMap<String, Value> {
+    static DRIVE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"^([A-Za-z][\w-]*):(?:\d|cloudinit|import/|iso/)").unwrap());
+    let mut storages: BTreeMap<String, Value> = BTreeMap::new();
+    for exchange in &recording.exchanges {
+        let (request, response) = (&exchange.request, &exchange.response);
+        let path = request.path();
+        if request.method != "GET" && path.starts_with("/storage") && response.is_success() {
+            break;
+        }
+        let is_list = path == "/storage"
+            || path == "/cluster/resources"
+            || (path.starts_with("/nodes/") && path.ends_with("/storage"));
+        if is_list && request.method == "GET" {
+            for row in response.data().as_array().into_iter().flatten() {
+                if let Some(id) = row["storage"].as_str() {
+                    let known = storages.entry(id.into()).or_insert_with(|| Value::Object(serde_json::Map::new()));
+                    for (key, value) in row.as_object().into_iter().flatten() {
+                        let key = if key == "plugintype" { "type" } else { key.as_str() };
+                        if known.get(key).is_none() && !(key == "type" && value == "storage") {
+                            known[key] = value.clone();
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(id) = path.strip_prefix("/storage/").filter(|_| request.method == "GET" && response.is_success()) {
+            storages.insert(id.into(), response.data().clone());
+        }
+        if !(recording.succeeded(exchange) || response.status == 403)
+            || request.method == "GET" && response.status != 200
+        {
+            continue;
+        }
+        let of_path = path.split("/storage/").nth(1).map(|rest| rest.split('/').next().unwrap_or_default().to_string());
+        let of_fields = request.fields().into_iter().filter_map(|(name, value)| match name.as_str() {
+            "storage" | "targetstorage" if !path.starts_with("/storage") && !path.contains("/backup") => Some(value),
+            _ => DRIVE.captures(&value).map(|found| found[1].to_string()),
+        });
+        for id in of_path.filter(|id| path.starts_with("/nodes/") && !id.is_empty()).into_iter().chain(of_fields) {
+            storages.entry(id).or_insert_with(|| Value::Object(serde_json::Map::new()));
+        }
+    }
+    storages
+}
+
+/// The PCI functions of a node, as its lists show them.
+pub(super) fn devices(recording: &Recording, node: &str) -> Vec<Value> {
+    let path = format!("/nodes/{node}/hardware/pci");
+    let mut devices: BTreeMap<String, Value> = BTreeMap::new();
+    for exchange in recording.exchanges.iter().filter(|one| one.request.path() == path && one.request.method == "GET") {
+        for row in exchange.response.data().as_array().into_iter().flatten() {
+            let Some(id) = row["id"].as_str() else { continue };
+            let known = devices.entry(id.into()).or_insert(Value::Null);
+            if row.get("subsystem_vendor").is_some() || known.is_null() {
+                *known = row.clone();
+            }
+        }
+    }
+    devices.into_values().collect()
+}
