@@ -1,5 +1,7 @@
 //! What people see: the program is run in a project of its own, and what it says is kept here, word for word.
 
+#[path = "../clients/mod.rs"]
+mod clients;
 #[path = "../errors/mod.rs"]
 mod errors;
 

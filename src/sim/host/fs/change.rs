@@ -52,11 +52,15 @@ pub enum Rename {
 impl Fs {
     /// Opens a file and returns the object; the caller keeps `opened` while it uses it.
     pub fn open(&mut self, cred: &Cred, path: &str, access: Access, mode: u32) -> Sys<(Ino, Arc<()>)> {
+        if access.create && path.ends_with('/') {
+            // Whatever is there or not: no file can be made under such a name.
+            self.locate(cred, path.trim_end_matches('/'), true)?;
+            return Err(Errno::IsDirectory);
+        }
         let spot = self.locate(cred, path, !access.exclusive)?;
         let ino = match spot.ino {
             Some(_) if access.exclusive => return Err(Errno::Exists),
             Some(ino) => self.open_existing(cred, ino, access)?,
-            None if access.create && path.ends_with('/') => return Err(Errno::IsDirectory),
             None if access.create => self.add(cred, &spot, Kind::File(Bytes::default()), mode)?,
             None => return Err(Errno::NoEntry),
         };
@@ -391,7 +395,8 @@ impl Fs {
         Ok(())
     }
 
-    /// Sets owner and group; only root may, except that an owner may choose among its own groups.
+    /// Sets owner and group; only root may, except that an owner may choose among its own groups. A file loses its
+    /// set-id bits by it.
     pub fn set_owner(&mut self, cred: &Cred, ino: Ino, uid: Option<u32>, gid: Option<u32>) -> Sys<()> {
         let inode = self.inode_mut(ino)?;
         let keeps_owner = uid.is_none_or(|uid| uid == inode.uid) && cred.uid == inode.uid;
@@ -401,6 +406,11 @@ impl Fs {
         }
         inode.uid = uid.unwrap_or(inode.uid);
         inode.gid = gid.unwrap_or(inode.gid);
+        if !inode.is_dir() {
+            // What a program may do belongs to the owner that it had. A group's bit without x is no set-id bit.
+            let group = if inode.mode & 0o010 != 0 { 0o2000 } else { 0 };
+            inode.mode &= !(0o4000 | group);
+        }
         let realm = inode.realm;
         self.count(realm);
         Ok(())

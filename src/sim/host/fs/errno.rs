@@ -41,6 +41,8 @@ pub enum Errno {
     NoSpace,
     /// ENOMEM
     NoMemory,
+    /// EOPNOTSUPP
+    NotSupported,
 }
 
 impl fmt::Display for Errno {
@@ -64,6 +66,7 @@ impl fmt::Display for Errno {
             Errno::TooManyLinks => "Too many links",
             Errno::NoSpace => "No space left on device",
             Errno::NoMemory => "Cannot allocate memory",
+            Errno::NotSupported => "Operation not supported",
         })
     }
 }

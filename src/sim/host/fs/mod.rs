@@ -52,6 +52,11 @@ impl Fs {
         self.inodes.get_mut(&ino).ok_or(Errno::NoEntry)
     }
 
+    /// How many files, directories and links there are.
+    pub fn count_inodes(&self) -> u64 {
+        self.inodes.len() as u64
+    }
+
     /// How many changes there were outside the memory file systems.
     pub fn changes(&self) -> u64 {
         self.changes

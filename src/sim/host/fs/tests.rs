@@ -103,3 +103,37 @@ fn only_changes_outside_memory_count() {
     fs.rename(&root, "/tmp/y", "/etc/y", Rename::Replace).unwrap();
     assert_eq!(fs.changes(), before + 1);
 }
+
+#[test]
+fn no_file_can_be_made_under_a_name_that_ends_with_a_slash() {
+    let mut fs = Fs::default();
+    let root = Cred::root();
+    fs.write(&root, "/file", b"x", 0o644).unwrap();
+    fs.make_dir(&root, "/dir", 0o755).unwrap();
+    for (path, errno) in [
+        ("/file/", Errno::IsDirectory),
+        ("/dir/", Errno::IsDirectory),
+        ("/new/", Errno::IsDirectory),
+        ("/file/below/", Errno::NotDirectory),
+        ("/none/below/", Errno::NoEntry),
+    ] {
+        assert_eq!(fs.open(&root, path, Access::WRITE, 0o644).unwrap_err(), errno, "{path}");
+    }
+    assert_eq!(fs.open(&root, "/file/", Access::READ, 0).unwrap_err(), Errno::NotDirectory);
+}
+
+#[test]
+fn a_new_owner_takes_the_set_id_bits_of_a_file_and_leaves_those_of_a_directory() {
+    let mut fs = Fs::default();
+    let root = Cred::root();
+    fs.write(&root, "/file", b"x", 0o644).unwrap();
+    fs.make_dir(&root, "/dir", 0o755).unwrap();
+    for (path, mode, left) in
+        [("/file", 0o6755, 0o755), ("/file", 0o6745, 0o2745), ("/file", 0o1755, 0o1755), ("/dir", 0o6755, 0o6755)]
+    {
+        let ino = fs.find(&root, path, true).unwrap();
+        fs.set_mode(&root, ino, mode).unwrap();
+        fs.set_owner(&root, ino, Some(1000), None).unwrap();
+        assert_eq!(fs.inode(ino).unwrap().mode, left, "{path} {mode:o}");
+    }
+}

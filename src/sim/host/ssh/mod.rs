@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use russh::server::{Config, run_stream};
-use russh::{Disconnect, MethodKind, MethodSet, SshId};
+use russh::{Disconnect, SshId};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
 use super::machine::{Machine, PowerRequest, SharedMachine};
@@ -86,7 +86,7 @@ where
     }
     let config = Config {
         server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-OpenSSH_9.6p1 Ubuntu-3ubuntu13.14")),
-        methods: methods(settings),
+        methods: settings.methods(),
         auth_rejection_time: Duration::from_millis(10),
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys,
@@ -121,12 +121,6 @@ where
             }
         }
     }
-}
-
-fn methods(settings: Settings) -> MethodSet {
-    let offered = [(settings.keys, MethodKind::PublicKey), (settings.passwords, MethodKind::Password)];
-    let offered: Vec<MethodKind> = offered.into_iter().filter_map(|(is, kind)| is.then_some(kind)).collect();
-    MethodSet::from(&offered[..])
 }
 
 /// Looks at the machine for a moment.

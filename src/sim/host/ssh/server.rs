@@ -52,7 +52,12 @@ impl Server {
             let uid = machine.user(user).map(|user| user.uid);
             uid.is_some_and(|uid| self.settings.admits(uid, true)) && machine.authorizes(user, key)
         });
-        if is_right { Auth::Accept } else { Auth::reject() }
+        if is_right { Auth::Accept } else { self.rejection() }
+    }
+
+    /// Says no, and that everything may be tried again.
+    fn rejection(&self) -> Auth {
+        Auth::Reject { proceed_with_methods: Some(self.settings.methods()), partial_success: false }
     }
 
     /// Starts a command on a channel that waits for one.
@@ -95,7 +100,7 @@ impl Handler for Server {
         let uid = look(&self.machine, |machine| machine.user(user).map(|user| user.uid));
         let may = uid.is_some_and(|uid| self.settings.admits(uid, false));
         if !may || !self.options.passwords.as_ref().is_some_and(|is_right| is_right(user, password)) {
-            return Ok(Auth::reject());
+            return Ok(self.rejection());
         }
         user.clone_into(&mut self.user);
         Ok(Auth::Accept)

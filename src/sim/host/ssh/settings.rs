@@ -2,6 +2,7 @@
 //! what it read when it started is not simulated.
 
 use glob::Pattern;
+use russh::{MethodKind, MethodSet};
 
 use crate::sim::host::machine::Machine;
 
@@ -53,6 +54,13 @@ impl Settings {
             sessions: number("maxsessions", 10),
             tries: number("maxauthtries", 6),
         }
+    }
+
+    /// How anybody may try to come in.
+    pub fn methods(&self) -> MethodSet {
+        let offered = [(self.keys, MethodKind::PublicKey), (self.passwords, MethodKind::Password)];
+        let offered: Vec<MethodKind> = offered.into_iter().filter_map(|(is, kind)| is.then_some(kind)).collect();
+        MethodSet::from(&offered[..])
     }
 
     /// Whether this user may come in with a key, or with a password.

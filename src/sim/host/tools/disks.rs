@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Options;
 use crate::sim::host::fs::Cred;
 use crate::sim::host::machine::Machine;
+use crate::sim::host::memory;
 use crate::sim::host::process::{Exit, Process, fail, not_simulated};
 
 /// A mounted file system.
@@ -15,7 +16,26 @@ struct Mount {
     options: String,
 }
 
+/// The room on a file system.
+pub struct Space {
+    /// Bytes.
+    pub size: u64,
+    /// Bytes in use.
+    pub used: u64,
+    /// How many files it can hold.
+    pub files: u64,
+    /// How many files it holds.
+    pub used_files: u64,
+}
+
 impl Machine {
+    /// The room on the file system of a path without links.
+    pub fn space(&self, path: &str) -> Space {
+        let mount = mount_of(self.mounts(), path);
+        let (size, used) = mount.map_or((self.disk_bytes, 0), |mount| self.usage(&mount));
+        Space { size, used, files: memory::INODES as u64, used_files: self.fs.count_inodes() }
+    }
+
     /// What is mounted, from /proc/mounts.
     fn mounts(&self) -> Vec<Mount> {
         let parse = |line: &str| {

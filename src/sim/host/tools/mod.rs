@@ -2,7 +2,7 @@
 //! known here is refused as not simulated rather than ignored.
 
 mod awk;
-mod clock;
+pub mod clock;
 mod copy;
 mod digest;
 mod disks;
@@ -21,6 +21,7 @@ mod packages;
 mod pattern;
 mod power;
 mod print;
+mod scp;
 mod sed;
 mod sed_script;
 mod sort;
@@ -103,6 +104,7 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("resolvectl", BIN, network::resolvectl),
     ("rm", BIN, files::rm),
     ("rmdir", BIN, files::rmdir),
+    ("scp", BIN, scp::scp),
     ("sed", BIN, sed::sed),
     ("seq", BIN, print::seq),
     ("sh", BIN, launch::shell),
@@ -245,7 +247,6 @@ const ELSEWHERE: &[&str] = &[
     "rev",
     "rmmod",
     "rsync",
-    "scp",
     "setfacl",
     "sftp",
     "sha1sum",

@@ -1,5 +1,8 @@
 //! SFTP, version 3, with the habits of OpenSSH's server.
 
+mod attributes;
+mod extensions;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,12 +15,18 @@ use russh_sftp::server::{Handler, StatusReply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::{Observer, look};
-use crate::sim::host::fs::{Access, Cred, Errno, Ino, Inode, Rename, join};
+use crate::sim::host::fs::{Access, Cred, Errno, Fs, Ino, Rename, join};
 use crate::sim::host::machine::SharedMachine;
 use crate::sim::host::process::Session;
+use attributes::{attributes, entry, refuse, set};
+use extensions::EXTENSIONS;
 
 /// How many files and directories may be open at once.
 const MAX_OPEN: usize = 256;
+/// The longest packet, in bytes.
+const MAX_PACKET: u32 = 256 * 1024;
+/// The most that is read or written at once: a packet without what stands before the data.
+const MAX_TRANSFER: u32 = MAX_PACKET - 1024;
 
 /// An open file or directory.
 enum Open {
@@ -79,32 +88,8 @@ pub async fn serve(channel: Channel<Msg>, machine: SharedMachine, user: String, 
     let _told = (writer.exit_status(0).await.is_ok(), writer.eof().await.is_ok(), writer.close().await.is_ok());
 }
 
-fn refuse(errno: Errno) -> StatusReply {
-    let code = match errno {
-        Errno::NoEntry | Errno::NotDirectory | Errno::Loop => StatusCode::NoSuchFile,
-        Errno::Access | Errno::NotPermitted => StatusCode::PermissionDenied,
-        Errno::Invalid | Errno::BadDescriptor => StatusCode::Failure,
-        _ => StatusCode::Failure,
-    };
-    // OpenSSH says no more than the code does.
-    StatusReply::new(code)
-}
-
 fn done(id: u32) -> Status {
     Status { id, status_code: StatusCode::Ok, error_message: "Success".to_owned(), language_tag: String::new() }
-}
-
-fn attributes(inode: &Inode) -> FileAttributes {
-    let time = u32::try_from(inode.mtime).unwrap_or(u32::MAX);
-    FileAttributes {
-        size: Some(inode.size()),
-        uid: Some(inode.uid),
-        gid: Some(inode.gid),
-        permissions: Some(inode.st_mode()),
-        atime: Some(time),
-        mtime: Some(time),
-        ..FileAttributes::default()
-    }
 }
 
 impl Sftp {
@@ -122,7 +107,7 @@ impl Sftp {
         &self,
         id: u32,
         what: String,
-        act: impl FnOnce(&mut crate::sim::host::fs::Fs, &Cred) -> Result<(), Errno>,
+        act: impl FnOnce(&mut Fs, &Cred) -> Result<(), Errno>,
     ) -> Result<Status, StatusReply> {
         let before = self.session.changes();
         let result = self.session.with(|machine| act(&mut machine.fs, &self.cred));
@@ -140,6 +125,11 @@ impl Sftp {
         attrs.map(|attrs| Attrs { id, attrs }).map_err(refuse)
     }
 
+    /// The path without links.
+    fn real(&self, path: &str) -> Result<String, Errno> {
+        self.session.with(|machine| machine.fs.locate(&self.cred, path, true).map(|spot| machine.fs.real_path(&spot)))
+    }
+
     fn keep(&mut self, open: Open) -> String {
         self.next += 1;
         let name = self.next.to_string();
@@ -155,26 +145,6 @@ impl Sftp {
     }
 }
 
-/// Sets what a client sends of attributes.
-fn set(fs: &mut crate::sim::host::fs::Fs, cred: &Cred, ino: Ino, attrs: &FileAttributes) -> Result<(), Errno> {
-    if let Some(size) = attrs.size {
-        if fs.inode(ino)?.rights(cred) & 2 == 0 {
-            return Err(Errno::Access);
-        }
-        fs.truncate(ino, size)?;
-    }
-    if attrs.uid.is_some() || attrs.gid.is_some() {
-        fs.set_owner(cred, ino, attrs.uid, attrs.gid)?;
-    }
-    if let Some(mode) = attrs.permissions {
-        fs.set_mode(cred, ino, mode & 0o7777)?;
-    }
-    if let Some(time) = attrs.mtime {
-        fs.set_time(cred, ino, i64::from(time))?;
-    }
-    Ok(())
-}
-
 impl Handler for Sftp {
     type Error = StatusReply;
 
@@ -184,9 +154,7 @@ impl Handler for Sftp {
 
     async fn init(&mut self, _version: u32, _extensions: HashMap<String, String>) -> Result<Version, Self::Error> {
         let mut version = Version::new();
-        for name in ["posix-rename@openssh.com", "hardlink@openssh.com", "fsync@openssh.com"] {
-            version.extensions.insert(name.to_owned(), "1".to_owned());
-        }
+        version.extensions.extend(EXTENSIONS.map(|(name, number)| (name.to_owned(), number.to_owned())));
         Ok(version)
     }
 
@@ -237,7 +205,7 @@ impl Handler for Sftp {
 
     async fn read(&mut self, id: u32, handle: String, offset: u64, length: u32) -> Result<Data, Self::Error> {
         let ino = self.ino(&handle)?;
-        let mut data = vec![0; length.min(128 * 1024) as usize];
+        let mut data = vec![0; length.min(MAX_TRANSFER) as usize];
         let length = self.session.with(|machine| machine.read_at(ino, offset, &mut data)).map_err(refuse)?;
         if length == 0 {
             return Err(StatusReply::new(StatusCode::Eof));
@@ -279,9 +247,11 @@ impl Handler for Sftp {
     }
 
     async fn fsetstat(&mut self, id: u32, handle: String, attrs: FileAttributes) -> Result<Status, Self::Error> {
-        let ino = self.ino(&handle)?;
-        self.session.with(|machine| set(&mut machine.fs, &self.cred, ino, &attrs)).map_err(refuse)?;
-        Ok(done(id))
+        let Some(Open::File { ino, path, .. }) = self.open.get(&handle) else {
+            return Err(StatusReply::new(StatusCode::Failure));
+        };
+        let (ino, what) = (*ino, format!("setstat {path}"));
+        self.change(id, what, |fs, cred| set(fs, cred, ino, &attrs)).await
     }
 
     async fn opendir(&mut self, id: u32, path: String) -> Result<Handle, Self::Error> {
@@ -294,10 +264,7 @@ impl Handler for Sftp {
             names.extend(machine.fs.list(&self.cred, &path)?);
             let entry = |name: String| {
                 let inode = machine.fs.stat(&self.cred, &format!("{path}/{name}"), false).ok()?;
-                let mut attrs = attributes(inode);
-                attrs.user = Some(machine.user_name(inode.uid));
-                attrs.group = Some(machine.group_name(inode.gid));
-                Some(File::new(name, attrs))
+                Some(entry(machine, name, inode))
             };
             Ok(names.into_iter().filter_map(entry).collect())
         });
@@ -334,10 +301,7 @@ impl Handler for Sftp {
 
     async fn realpath(&mut self, id: u32, path: String) -> Result<Name, Self::Error> {
         let path = self.path(&path);
-        let real = self
-            .session
-            .with(|machine| machine.fs.locate(&self.cred, &path, true).map(|spot| machine.fs.real_path(&spot)));
-        real.map(|real| Name { id, files: vec![File::dummy(real)] }).map_err(refuse)
+        self.real(&path).map(|real| Name { id, files: vec![File::dummy(real)] }).map_err(refuse)
     }
 
     async fn rename(&mut self, id: u32, oldpath: String, newpath: String) -> Result<Status, Self::Error> {
@@ -358,31 +322,6 @@ impl Handler for Sftp {
     }
 
     async fn extended(&mut self, id: u32, request: String, data: Vec<u8>) -> Result<Packet, Self::Error> {
-        let bad = || StatusReply::new(StatusCode::BadMessage);
-        let mut rest = data.as_slice();
-        let mut text = || {
-            let length = u32::from_be_bytes(rest.get(..4)?.try_into().ok()?) as usize;
-            let text = String::from_utf8_lossy(rest.get(4..4 + length)?).into_owned();
-            rest = &rest[4 + length..];
-            Some(text)
-        };
-        match request.as_str() {
-            "posix-rename@openssh.com" | "hardlink@openssh.com" => {
-                let (from, to) = (text().ok_or_else(bad)?, text().ok_or_else(bad)?);
-                let (from, to) = (self.path(&from), self.path(&to));
-                let done = match request.starts_with("posix") {
-                    true => {
-                        self.change(id, format!("rename {from} {to}"), |fs, cred| {
-                            fs.rename(cred, &from, &to, Rename::Replace)
-                        })
-                        .await
-                    }
-                    false => self.change(id, format!("link {from} {to}"), |fs, cred| fs.link(cred, &from, &to)).await,
-                };
-                done.map(Packet::Status)
-            }
-            "fsync@openssh.com" => Ok(Packet::Status(done(id))),
-            _ => Err(StatusReply::new(StatusCode::OpUnsupported)),
-        }
+        self.extension(id, &request, &data).await
     }
 }
