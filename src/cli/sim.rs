@@ -14,7 +14,7 @@ use crate::error::{Class, Error, Result, exit};
 use crate::project::Project;
 use crate::run::journal::Journal;
 use crate::run::lock::{Holder, Lock};
-use crate::sim::{self, Entry};
+use crate::sim::{self, Entry, Wanted};
 
 /// What is done with the simulated homelab.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -51,6 +51,9 @@ pub struct LogArgs {
     /// Only those that change something
     #[arg(long)]
     pub mutating: bool,
+    /// The connections instead: each cost a TLS or SSH handshake
+    #[arg(long, conflicts_with = "mutating")]
+    pub connections: bool,
     /// Only those of the last run
     #[arg(long)]
     pub last: bool,
@@ -121,7 +124,12 @@ fn lock(project: &Project, doing: &str) -> Result<Lock> {
 }
 
 fn log(project: &Project, args: &LogArgs) -> Result<u8> {
-    let entries = sim::read_log(&project.simulator(), args.last, args.mutating)?;
+    let wanted = match (args.connections, args.mutating) {
+        (true, _) => Wanted::Connections,
+        (_, true) => Wanted::Mutating,
+        _ => Wanted::Requests,
+    };
+    let entries = sim::read_log(&project.simulator(), args.last, wanted)?;
     let zone = TimeZone::system();
     let mut text = String::new();
     for entry in &entries {

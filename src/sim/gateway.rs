@@ -14,6 +14,7 @@ use super::faults::{LineFault, SLOW};
 use super::frame::Frame;
 use super::guests::{Connection, Surroundings};
 use super::host::Forward;
+use super::log::Entry;
 use super::proxmox::http;
 use super::world::Target;
 
@@ -125,10 +126,12 @@ async fn serve(stream: Box<dyn Connection>, host: &str, target: Target, fault: O
             let Some(acceptor) = frame.certificates.acceptor(&node) else { return };
             // A client that does not like the certificate goes away; that is its business.
             if let Ok(stream) = acceptor.accept(stream).await {
+                record(frame, &node, "tls");
                 http::serve(stream, Arc::clone(frame), node).await;
             }
         }
         Target::Ssh { machine, node } => {
+            record(frame, host, "ssh");
             if fault == Some(LineFault::Slow) {
                 tokio::time::sleep(SLOW).await;
             }
@@ -140,6 +143,12 @@ async fn serve(stream: Box<dyn Connection>, host: &str, target: Target, fault: O
         }
         Target::Closed | Target::Nobody => {}
     }
+}
+
+/// Takes note of a handshake.
+fn record(frame: &Frame, target: &str, method: &str) {
+    let entry = Entry { kind: "connection".into(), target: target.into(), method: method.into(), ..Entry::default() };
+    frame.record(entry);
 }
 
 /// What is around the machine that is called `host`.

@@ -23,12 +23,12 @@ pub struct Entry {
     pub session: String,
     /// When it was answered, in milliseconds since 1970.
     pub at: u64,
-    /// `proxmox` or `ssh`; `session` for the line that begins a session.
+    /// `proxmox` or `ssh`; `session` for the line that begins a session, `connection` for a handshake.
     pub kind: String,
     /// The node or host it went to.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target: String,
-    /// The HTTP method, or the command line.
+    /// The HTTP method, or the command line; of a connection `tls` or `ssh`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub method: String,
     /// The path below the formatter; over SSH the user.
@@ -92,9 +92,31 @@ fn failed(path: &Path, cause: impl std::fmt::Display) -> Error {
     Error::new(Class::Failed, format!("simulator: {}: the request log fails", path.display())).cause(cause)
 }
 
-/// Reads the log of a simulator's folder: with `last` the newest session alone, with `mutating` only what changes
-/// something. Lines that begin a session are left out.
-pub fn read_log(dir: &Path, last: bool, mutating: bool) -> Result<Vec<Entry>> {
+/// What is read from the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// All requests.
+    Requests,
+    /// The requests that change something, or would have.
+    Mutating,
+    /// The connections that were made: each cost a handshake.
+    Connections,
+}
+
+impl Wanted {
+    fn has(self, entry: &Entry) -> bool {
+        match (self, entry.kind.as_str()) {
+            (_, "session") => false,
+            (Wanted::Connections, kind) => kind == "connection",
+            (_, "connection") => false,
+            (Wanted::Mutating, _) => entry.mutating,
+            (Wanted::Requests, _) => true,
+        }
+    }
+}
+
+/// Reads the log of a simulator's folder: with `last` the newest session alone.
+pub fn read_log(dir: &Path, last: bool, wanted: Wanted) -> Result<Vec<Entry>> {
     let path = dir.join(FILE);
     let file = match File::open(&path) {
         Ok(file) => file,
@@ -109,7 +131,7 @@ pub fn read_log(dir: &Path, last: bool, mutating: bool) -> Result<Vec<Entry>> {
         if entry.kind == "session" && last {
             entries.clear();
         }
-        if entry.kind != "session" && (entry.mutating || !mutating) {
+        if wanted.has(&entry) {
             entries.push(entry);
         }
     }
@@ -138,11 +160,11 @@ mod tests {
         let first = RequestLog::open(dir.path(), "one", &[]).unwrap();
         first.write(request("GET", false)).unwrap();
         first.write(request("POST", true)).unwrap();
-        assert_eq!(read_log(dir.path(), true, false).unwrap().len(), 2);
-        assert_eq!(read_log(dir.path(), true, true).unwrap()[0].method, "POST");
+        assert_eq!(read_log(dir.path(), true, Wanted::Requests).unwrap().len(), 2);
+        assert_eq!(read_log(dir.path(), true, Wanted::Mutating).unwrap()[0].method, "POST");
         RequestLog::open(dir.path(), "two", &[]).unwrap();
-        assert!(read_log(dir.path(), true, false).unwrap().is_empty());
-        assert_eq!(read_log(dir.path(), false, false).unwrap().len(), 2);
+        assert!(read_log(dir.path(), true, Wanted::Requests).unwrap().is_empty());
+        assert_eq!(read_log(dir.path(), false, Wanted::Requests).unwrap().len(), 2);
     }
 
     #[test]
@@ -151,7 +173,7 @@ mod tests {
         RequestLog::open(dir.path(), "one", &[]).unwrap().write(request("GET", false)).unwrap();
         let mut file = OpenOptions::new().append(true).open(dir.path().join(FILE)).unwrap();
         file.write_all(b"{\"session\":\"one\",\"at").unwrap();
-        assert_eq!(read_log(dir.path(), true, false).unwrap().len(), 1);
+        assert_eq!(read_log(dir.path(), true, Wanted::Requests).unwrap().len(), 1);
     }
 
     #[test]
@@ -160,7 +182,7 @@ mod tests {
         let log = RequestLog::open(dir.path(), "one", &["s3cret", "", "t0ken"]).unwrap();
         let params = BTreeMap::from([("comment".to_string(), "is s3cret".to_string())]);
         log.write(Entry { params, ..request("curl -H 't0ken' https://u:s3cret@host/", false) }).unwrap();
-        let entry = read_log(dir.path(), true, false).unwrap().remove(0);
+        let entry = read_log(dir.path(), true, Wanted::Requests).unwrap().remove(0);
         assert_eq!(entry.method, "curl -H '***' https://u:***@host/");
         assert_eq!(entry.params["comment"], "is ***");
     }

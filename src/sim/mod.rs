@@ -34,7 +34,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use faults::Faults;
-pub use log::{Entry, read_log};
+pub use log::{Entry, Wanted, read_log};
 pub use seed::{GpuSeed, HostSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed};
 
 use crate::error::{Class, Error, Result};

@@ -13,6 +13,7 @@ mod look_back;
 mod new;
 mod phase3;
 mod project;
+mod scale;
 mod sim;
 mod together;
 mod trust;

@@ -4,26 +4,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::ext::ReasonPhrase;
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
-use reqwest::{Method, Url};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request, Uri};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use url::{Position, Url};
 
-use crate::clients::dial::Dialler;
 use crate::error::{Class, Error};
 use crate::run::capability::Writer;
 
 use super::lost::{Lost, Way};
 use super::session::{Pass, Session};
 use super::settings::{Endpoint, Settings};
+use super::transport::{Received, Transport};
 use super::{ApiError, Failure, Params, Result};
-
-/// The API's proxy has three workers: more connections only wait for each other, and every new one costs a handshake.
-const CONNECTIONS: usize = 3;
-
-/// The server drops a connection that was idle for 5 s. Ours is given up before, so that no call meets the closing.
-const IDLE: Duration = Duration::from_secs(4);
 
 /// How often a call is repeated at most.
 const REPEATS: u32 = 3;
@@ -57,9 +52,7 @@ struct Inner {
     endpoint: Endpoint,
     who: String,
     session: Session,
-    http: reqwest::Client,
-    permits: Semaphore,
-    dialler: Dialler,
+    transport: Transport,
     connect_timeout: Duration,
     request_timeout: Duration,
     pace: Pace,
@@ -100,11 +93,9 @@ impl Client {
         let place = &endpoint.place;
         let who = settings.credentials.who().to_owned();
         let inner = Inner {
-            http: http_client(place, &settings)?,
+            transport: Transport::new(&endpoint, &settings)?,
             session: Session::new(place, settings.credentials)?,
             who,
-            permits: Semaphore::new(CONNECTIONS),
-            dialler: settings.dialler,
             connect_timeout: settings.connect_timeout,
             request_timeout: settings.request_timeout,
             pace,
@@ -136,6 +127,14 @@ impl Client {
     /// Deletes something. The parameters travel in the query string: the API refuses a body.
     pub async fn delete(&self, path: &str, params: &Params, _: &Writer) -> Result<Answer> {
         self.call(Method::DELETE, path, params).await
+    }
+
+    /// Asks something small over every connection that nobody uses, so that the server keeps it open. Where that fails
+    /// the next call connects again.
+    pub async fn keep_warm(&self) {
+        let call = Call::new(&self.inner.endpoint, Method::GET, "/version", &Params::new());
+        let (Ok(call), Ok(pass)) = (call, self.pass().await) else { return };
+        self.inner.transport.keep_warm(|| call.request(&self.inner.endpoint, &pass)).await;
     }
 
     pub(super) fn pace(&self) -> &Pace {
@@ -179,34 +178,12 @@ impl Client {
 
     async fn send(&self, call: &Call, pass: &Pass) -> Result<Answer, Miss> {
         let inner = &self.inner;
-        // Held until the answer is read: a connection is busy that long. The semaphore is never closed.
-        let _permit = inner.permits.acquire().await;
-        let mut request = inner.http.request(call.method.clone(), call.url.clone());
-        request = request.headers(pass.headers(call.method != Method::GET)).header(ACCEPT, "application/json");
-        if call.form.as_deref() == Some("") {
-            // Said aloud: a POST without any length is left to the server's guess.
-            request = request.header(CONTENT_LENGTH, 0);
-        } else if let Some(form) = &call.form {
-            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone());
-        }
-        let exchange = async {
-            let response = request.send().await?;
-            let status = response.status();
-            let reason =
-                response.extensions().get::<ReasonPhrase>().map(|r| String::from_utf8_lossy(r.as_bytes()).into_owned());
-            let reason = reason.unwrap_or_else(|| status.canonical_reason().unwrap_or_default().to_owned());
-            Ok((status.as_u16(), reason, response.bytes().await?))
-        };
-        let way = Way {
-            to: &inner.endpoint,
-            dialler: inner.dialler,
-            connect_timeout: inner.connect_timeout,
-            request_timeout: inner.request_timeout,
-        };
-        match exchange.await {
-            Ok((200..=299, _, body)) => self.read_answer(call, &body).map_err(Miss::Nonsense),
-            Ok((status, reason, body)) => Err(Miss::Refused(self.refusal(call, status, reason, &body))),
-            Err(lost) => Err(Miss::Lost(way.explain(&call.method, &call.path, lost).await)),
+        let way =
+            Way { to: &inner.endpoint, connect_timeout: inner.connect_timeout, request_timeout: inner.request_timeout };
+        match inner.transport.exchange(call.request(&inner.endpoint, pass)).await {
+            Ok(Received { status: 200..=299, body, .. }) => self.read_answer(call, &body).map_err(Miss::Nonsense),
+            Ok(received) => Err(Miss::Refused(self.refusal(call, received))),
+            Err(trouble) => Err(Miss::Lost(way.explain(&call.method, &call.path, trouble))),
         }
     }
 
@@ -225,8 +202,9 @@ impl Client {
         Ok(Answer { data, total, changes })
     }
 
-    fn refusal(&self, call: &Call, status: u16, reason: String, body: &[u8]) -> ApiError {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    fn refusal(&self, call: &Call, received: Received) -> ApiError {
+        let Received { status, reason, body } = received;
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let message = body.get("message").and_then(Value::as_str).unwrap_or_default();
         let lines = message.lines().map(str::trim_end).filter(|line| !line.is_empty() && *line != reason);
         let errors = body.get("errors").and_then(Value::as_object).into_iter().flatten();
@@ -250,33 +228,12 @@ impl fmt::Debug for Client {
     }
 }
 
-fn http_client(place: &str, settings: &Settings) -> Result<reqwest::Client, Error> {
-    let broken = |e: reqwest::Error| Error::new(Class::Bug, format!("{place}: no HTTP client can be made")).cause(e);
-    let mut builder = reqwest::Client::builder()
-        .http1_only()
-        .https_only(true)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .tcp_nodelay(true)
-        .pool_max_idle_per_host(CONNECTIONS)
-        .pool_idle_timeout(IDLE)
-        .connect_timeout(settings.connect_timeout)
-        .timeout(settings.request_timeout);
-    if let Some(tls) = settings.trust.tls_config(place)? {
-        builder = builder.tls_backend_preconfigured(tls);
-    }
-    if let Dialler::Through(gateway) = settings.dialler {
-        builder = builder.proxy(reqwest::Proxy::all(format!("http://{gateway}")).map_err(broken)?);
-    }
-    builder.build().map_err(broken)
-}
-
 /// One call, ready to be sent more than once.
 struct Call {
     method: Method,
     path: String,
-    url: Url,
+    /// Path and query.
+    target: Uri,
     form: Option<String>,
     repeatable: bool,
 }
@@ -293,8 +250,28 @@ impl Call {
         if !path.starts_with('/') || url.path() != format!("/api2/json{path}") {
             return Err(wrong().help("write names in paths with `segment`"));
         }
+        let target = url[Position::BeforePath..Position::AfterQuery].parse().map_err(|e| wrong().cause(e))?;
         let repeatable = method == Method::GET;
-        Ok(Call { path: path.to_owned(), url, form: has_body.then(|| params.encoded()), repeatable, method })
+        Ok(Call { path: path.to_owned(), target, form: has_body.then(|| params.encoded()), repeatable, method })
+    }
+
+    /// The call as it is sent.
+    fn request(&self, endpoint: &Endpoint, pass: &Pass) -> Request<Full<Bytes>> {
+        let body = self.form.clone().unwrap_or_default();
+        let mut request = Request::new(Full::from(body));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.clone();
+        let headers = request.headers_mut();
+        *headers = pass.headers(self.method != Method::GET);
+        headers.insert(HOST, endpoint.authority.clone());
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        match self.form.as_deref() {
+            // Said aloud: a POST without any length is left to the server's guess.
+            Some("") => headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0")),
+            Some(_) => headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded")),
+            None => None,
+        };
+        request
     }
 }
 

@@ -10,6 +10,7 @@ mod session;
 mod settings;
 pub mod size;
 mod task;
+mod transport;
 mod trust;
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ impl Params {
     }
 
     /// As a form body or a query string.
-    pub(super) fn encoded(&self) -> String {
+    pub fn encoded(&self) -> String {
         let pairs: Vec<String> = self.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
         pairs.join("&")
     }

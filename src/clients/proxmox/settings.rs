@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::Url;
+use hyper::header::HeaderValue;
+use url::Url;
 
 use crate::clients::dial::Dialler;
 use crate::error::{Class, Error, Result};
@@ -119,6 +120,8 @@ pub(super) struct Endpoint {
     pub port: u16,
     /// `https://host:port/api2/json`.
     pub base: String,
+    /// `host:port`, as a header.
+    pub authority: HeaderValue,
 }
 
 impl Endpoint {
@@ -142,7 +145,9 @@ impl Endpoint {
         let port = parsed.port().unwrap_or(if url.contains(":443") { 443 } else { USUAL_PORT });
         let place = if port == USUAL_PORT { host.clone() } else { format!("{host}:{port}") };
         let base = format!("https://{host}:{port}/api2/json");
-        Ok(Endpoint { place, host: host.trim_matches(['[', ']']).to_owned(), port, base })
+        let authority = HeaderValue::from_str(&format!("{host}:{port}"));
+        let authority = authority.map_err(|e| wrong("names a host that no header may have").cause(e).help(help))?;
+        Ok(Endpoint { place, host: host.trim_matches(['[', ']']).to_owned(), port, base, authority })
     }
 }
 

@@ -10,6 +10,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use rustls_platform_verifier::BuilderVerifierExt as _;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Class, Error, Result};
@@ -26,15 +27,13 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// The TLS settings for it; `None` where the HTTP client asks the system by itself.
-    pub(super) fn tls_config(&self, place: &str) -> Result<Option<ClientConfig>> {
+    /// The TLS settings for it.
+    pub(super) fn tls_config(&self, place: &str) -> Result<ClientConfig> {
         let provider = Arc::new(ring::default_provider());
         let config = match self {
-            Trust::SystemRoots => {
-                // The HTTP client takes the process's provider; an error only says that there is one already.
-                let _ = ring::default_provider().install_default();
-                return Ok(None);
-            }
+            Trust::SystemRoots => builder(place, provider)?
+                .with_platform_verifier()
+                .map_err(|e| Error::new(Class::Failed, format!("{place}: the system's CAs cannot be used")).cause(e))?,
             Trust::CaFile(file) => {
                 let roots = Arc::new(read_roots(place, file)?);
                 let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
@@ -47,7 +46,7 @@ impl Trust {
                 builder(place, provider)?.dangerous().with_custom_certificate_verifier(pinned)
             }
         };
-        Ok(Some(config.with_no_client_auth()))
+        Ok(config.with_no_client_auth())
     }
 }
 

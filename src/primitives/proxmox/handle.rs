@@ -46,6 +46,8 @@ struct Inner {
     guests: tokio::sync::Mutex<Option<Arc<Vec<Guest>>>>,
     permissions: tokio::sync::Mutex<Option<Arc<Permissions>>>,
     queues: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// What a dry run has looked at, by path and parameters.
+    looked: Mutex<HashMap<String, Arc<tokio::sync::OnceCell<Json>>>>,
 }
 
 /// Privileges by path, as the API grants them to whoever asks.
@@ -66,6 +68,7 @@ impl Proxmox {
                 guests: tokio::sync::Mutex::default(),
                 permissions: tokio::sync::Mutex::default(),
                 queues: Mutex::default(),
+                looked: Mutex::default(),
             }),
         }
     }
@@ -80,10 +83,25 @@ impl Proxmox {
         self.inner.client.place()
     }
 
-    /// Reads a path, and notes that it was read.
-    pub fn get(&self, reader: &Reader, path: &str, params: &Params) -> Result<Json> {
+    /// Reads a path as it is now, and notes that it was read.
+    pub fn get_now(&self, reader: &Reader, path: &str, params: &Params) -> Result<Json> {
         reader.touch(path);
         reader.wait(async { Ok(self.inner.client.get(path, params).await?.data) })
+    }
+
+    /// Reads a path, and notes that it was read. A dry run changes nothing, so it asks once for all who want to know.
+    pub fn get(&self, reader: &Reader, path: &str, params: &Params) -> Result<Json> {
+        if !scope::is_planning()? {
+            return self.get_now(reader, path, params);
+        }
+        reader.touch(path);
+        let key = format!("{path}?{}", params.encoded());
+        let looked =
+            Arc::clone(self.inner.looked.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
+        reader.wait(async {
+            let ask = async || Ok(self.inner.client.get(path, params).await?.data);
+            looked.get_or_try_init(ask).await.cloned()
+        })
     }
 
     /// All guests that the token may see: one request for all VMs of a playbook, until something changes.

@@ -164,7 +164,7 @@ impl Fact for RawRead<'_> {
     }
 
     fn read(&self, reader: &Reader) -> Result<State> {
-        Ok(State::Here(Value::from(self.pve.get(reader, self.path, self.params)?)))
+        Ok(State::Here(Value::from(self.pve.get_now(reader, self.path, self.params)?)))
     }
 }
 
@@ -208,13 +208,20 @@ impl Fact for VmStatus<'_> {
     }
 
     fn read(&self, reader: &Reader) -> Result<State> {
-        self.pve.forget_guests();
+        let planning = scope::is_planning()?;
+        if !planning {
+            self.pve.forget_guests();
+        }
         let guests = self.pve.guests(reader)?;
         let Some(guest) = guests.iter().find(|guest| guest.vmid == self.vmid) else { return Ok(State::Absent) };
         let path = format!("/nodes/{}/qemu/{}", segment(&guest.node), self.vmid);
         let rows = self.pve.get(reader, &format!("{path}/pending"), &Params::new())?;
-        let current = self.pve.get(reader, &format!("{path}/status/current"), &Params::new())?;
-        let status = current.get("status").and_then(Json::as_str).unwrap_or("unknown");
+        // The list lags behind what a run has just done, but a dry run does nothing.
+        let current = match planning {
+            true => Json::Null,
+            false => self.pve.get(reader, &format!("{path}/status/current"), &Params::new())?,
+        };
+        let status = current.get("status").and_then(Json::as_str).unwrap_or(&guest.status);
         Ok(State::Here(Value::Map(state::normal(&Config::parse(&rows), &guest.node, status))))
     }
 }

@@ -10,7 +10,7 @@ use crate::primitives::network::Network;
 use crate::primitives::proxmox::{Api, Connections};
 use crate::primitives::testing::Lab;
 use crate::script::context::Services;
-use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed, read_log};
+use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed, Wanted, read_log};
 
 /// A cluster of two nodes with a template and a graphics card.
 struct Cluster {
@@ -88,7 +88,7 @@ const VM: &str = r#"pve.vm(#{
 impl Cluster {
     /// The calls that changed something.
     fn writes(&self) -> Vec<String> {
-        let log = read_log(&self.lab.root().join("sim"), false, true).unwrap();
+        let log = read_log(&self.lab.root().join("sim"), false, Wanted::Mutating).unwrap();
         log.into_iter().map(|entry| format!("{} {}", entry.method, entry.path)).collect()
     }
 }

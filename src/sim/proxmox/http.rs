@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -10,7 +11,7 @@ use hyper::ext::ReasonPhrase;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -26,6 +27,9 @@ use crate::sim::log::{Entry, masked};
 /// The longest body; uploads are not simulated.
 const BODY_LIMIT: usize = 4 << 20;
 
+/// How long the proxy keeps a connection over which nothing is asked.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// Serves the API of a node on one connection.
 pub(crate) async fn serve<S>(stream: S, frame: Arc<Frame>, node: String)
 where
@@ -35,8 +39,10 @@ where
         let (frame, node) = (Arc::clone(&frame), node.clone());
         async move { respond(&frame, node, request).await }
     });
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(IDLE);
     // A connection that breaks is the client's to notice.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// A connection that ends without an answer, on purpose.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::lab::{Client, start, wait};
-use crate::sim::{Scenario, Sim, read_log};
+use crate::sim::{Scenario, Sim, Wanted, read_log};
 
 /// Dials through the gateway and gives all that comes back.
 async fn dial(sim: &Sim, target: &str) -> String {
@@ -90,9 +90,9 @@ async fn the_log_tells_what_would_change_and_hides_passwords() {
     let sim = start(dir.path(), Scenario::Plan, None).await;
     let root = Client::root(&sim, "10.20.11.11").await;
     root.get("/version").await.data();
-    assert!(read_log(dir.path(), true, true).unwrap().is_empty());
+    assert!(read_log(dir.path(), true, Wanted::Mutating).unwrap().is_empty());
     root.put("/nodes/pve1/qemu/9000/config", &[("cores", "4")]).await.data();
-    let changes = read_log(dir.path(), true, true).unwrap();
+    let changes = read_log(dir.path(), true, Wanted::Mutating).unwrap();
     assert_eq!(changes.len(), 1);
     assert_eq!(changes[0].params["cores"], "4");
     let text = std::fs::read_to_string(dir.path().join("requests.jsonl")).unwrap();

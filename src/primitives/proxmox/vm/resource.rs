@@ -116,8 +116,8 @@ impl Vm {
     fn unlocked_config(&self, reader: &Reader, node: &str) -> Result<Config> {
         let path = self.path(node, "/pending");
         let mut waited = Duration::ZERO;
+        let mut config = Config::parse(&self.pve.get(reader, &path, &Params::new())?);
         loop {
-            let config = Config::parse(&self.pve.get(reader, &path, &Params::new())?);
             let Some(lock) = config.get("lock").map(str::to_owned) else { return Ok(config) };
             match self.active_task(reader, node)? {
                 Some(upid) => {
@@ -144,12 +144,13 @@ impl Vm {
                     waited += pause;
                 }
             }
+            config = Config::parse(&self.pve.get_now(reader, &path, &Params::new())?);
         }
     }
 
     fn active_task(&self, reader: &Reader, node: &str) -> Result<Option<Upid>> {
         let params = Params::new().with("source", "active").with("vmid", self.options.vmid);
-        let tasks = self.pve.get(reader, &format!("/nodes/{}/tasks", segment(node)), &params)?;
+        let tasks = self.pve.get_now(reader, &format!("/nodes/{}/tasks", segment(node)), &params)?;
         let rows = tasks.as_array().map(Vec::as_slice).unwrap_or_default();
         rows.iter().filter_map(|row| row.get("upid")?.as_str()).next().map(Upid::parse).transpose()
     }

@@ -20,7 +20,7 @@ use crate::run::scope;
 use crate::run::secret::Redactor;
 use crate::run::session::{self, Run};
 use crate::run::steps::StepBook;
-use crate::sim::{NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed, read_log};
+use crate::sim::{NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed, Wanted, read_log};
 
 /// A simulated cluster of two nodes with a template, and a handle on it.
 struct Lab {
@@ -125,7 +125,7 @@ impl Lab {
     }
 
     fn mutations(&self, folder: &Path) -> usize {
-        read_log(folder, false, true).expect("the log is readable").len()
+        read_log(folder, false, Wanted::Mutating).expect("the log is readable").len()
     }
 }
 
