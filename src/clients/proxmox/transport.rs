@@ -102,12 +102,7 @@ impl Transport {
         let count = self.idle().len();
         for _ in 0..count {
             let Ok(_permit) = self.permits.try_acquire() else { return };
-            let mut idle = self.idle();
-            if idle.is_empty() {
-                return;
-            }
-            let connection = idle.remove(0);
-            drop(idle);
+            let Some(connection) = self.least_used() else { return };
             // One that broke is gone, which the next call finds out in its own way.
             let _ = tokio::time::timeout(IDLE, self.over(connection, small())).await;
         }
@@ -151,6 +146,11 @@ impl Transport {
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn least_used(&self) -> Option<Connection> {
+        let mut idle = self.idle();
+        (!idle.is_empty()).then(|| idle.remove(0))
     }
 
     fn take(&self) -> Option<Connection> {
