@@ -4,10 +4,13 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::inputs::tables::{Cell, Document, Proposals, Row, Table};
-use crate::sim::{GpuSeed, HostSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed};
+use crate::sim::{GpuSeed, HostSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed};
 
 /// What a storage is taken to hold where no table says so: enough for a homelab on paper.
 const STORAGE_BYTES: u64 = 2 << 40;
+/// A cloud image, and the disk that is in it.
+const IMAGE_BYTES: u64 = 600 << 20;
+const IMAGE_DISK_BYTES: u64 = 3584 << 20;
 /// The threads of a node whose processor is not known yet.
 const NODE_THREADS: u32 = 20;
 
@@ -27,10 +30,11 @@ pub(super) fn read(root: &Path, scenario: Scenario) -> Result<Seed> {
         gateway: settings.setting("nameserver")?.text()?,
         search_domain: settings.setting("search_domain")?.text()?,
         bridges: vec![settings.setting("vm_bridge")?.text()?],
-        storages: storages(&software.table("storage_ids")?)?,
+        storages: storages(&software.table("storage_ids")?, network.table("nfs").ok().as_ref(), &hosts)?,
         template: Some(template(&cluster, &software.table("vms")?)?),
         gpus: gpus(&hardware.table("gpu")?)?,
         network_hosts: other_hosts(&hosts, &node_names)?,
+        web: cloud_image(software.table("versions").ok().as_ref(), &cluster)?,
     })
 }
 
@@ -46,7 +50,7 @@ fn nodes(nodes: &Table, hosts: &Table) -> Result<Vec<NodeSeed>> {
         .collect()
 }
 
-fn storages(table: &Table) -> Result<Vec<StorageSeed>> {
+fn storages(table: &Table, exports: Option<&Table>, hosts: &Table) -> Result<Vec<StorageSeed>> {
     let mut storages = Vec::new();
     for row in table.rows()? {
         let kind = row.cell("type")?.text()?;
@@ -57,15 +61,47 @@ fn storages(table: &Table) -> Result<Vec<StorageSeed>> {
             _ => "iso,vztmpl,import,snippets",
         };
         let shared = kind == "nfs";
+        let source = match kind.as_str() {
+            "nfs" => export(&row, exports, hosts),
+            _ => row.cell("pool").and_then(|cell| cell.text()).unwrap_or_default(),
+        };
         storages.push(StorageSeed {
             id: row.key(),
             kind,
             content: content.to_owned(),
             shared,
             size_bytes: STORAGE_BYTES,
+            source,
         });
     }
     Ok(storages)
+}
+
+/// `server:/export` of an NFS storage. What the tables do not tell yet is made up: it has to be somewhere.
+fn export(storage: &Row<'_>, exports: Option<&Table>, hosts: &Table) -> String {
+    let id = storage.key();
+    let row = exports.and_then(|exports| exports.row(&id).ok());
+    let known = |name: &str| row.as_ref()?.cell(name).ok()?.text().ok();
+    let server = known("server").unwrap_or_else(|| "nas".to_owned());
+    let address = hosts.row(&server).and_then(|host| host.cell("ip")?.ipv4()).map(|ip| ip.to_string());
+    let path = known("export").unwrap_or_else(|| format!("/export/{id}"));
+    format!("{}:{path}", address.unwrap_or(server))
+}
+
+/// The image that the template is made of, where its releases lie.
+fn cloud_image(versions: Option<&Table>, cluster: &Table) -> Result<Vec<WebSeed>> {
+    let Some(row) = versions.and_then(|versions| versions.row("ubuntu-cloud-image").ok()) else { return Ok(Vec::new()) };
+    let (source, version) = (row.cell("source")?.text()?, row.cell("version")?.text()?);
+    let sum = row.cell("sha256").and_then(|cell| cell.text()).ok();
+    let is_sum = |text: &String| text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit());
+    let source = source.trim_end_matches('/');
+    Ok(vec![WebSeed {
+        url: format!("{source}/release/ubuntu-{version}-server-cloudimg-amd64.img"),
+        size_bytes: IMAGE_BYTES,
+        disk_bytes: IMAGE_DISK_BYTES,
+        sha256: sum.filter(is_sum).unwrap_or_default(),
+        system: cluster.setting("ci_user")?.text()?,
+    }])
 }
 
 fn template(cluster: &Table, vms: &Table) -> Result<TemplateSeed> {

@@ -61,6 +61,10 @@ pub(crate) trait Machine: Send + Sync {
     fn reboot(&self);
     /// Takes on changed cloud-init settings, as a guest does when it boots with a changed drive.
     fn apply(&self, settings: &CloudInit);
+    /// Makes a directory and those above it, as far as they are not there.
+    fn make_directory(&self, path: &str);
+    /// Whether a directory is there.
+    fn has_directory(&self, path: &str) -> bool;
     /// Runs a command as root.
     fn agent_exec(&self, command: &[String]) -> Execution;
     /// Its network interfaces, in the guest agent's form.

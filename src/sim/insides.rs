@@ -73,6 +73,14 @@ impl Machine for Inside {
         self.with(|machine| machine.reconfigure(&settings_of(settings)));
     }
 
+    fn make_directory(&self, path: &str) {
+        self.with(|machine| machine.make_directory(path));
+    }
+
+    fn has_directory(&self, path: &str) -> bool {
+        self.with(|machine| machine.has_directory(path))
+    }
+
     fn agent_exec(&self, command: &[String]) -> Execution {
         let host::ExecResult { exit, stdout, stderr } = host::run_shared(&self.0, "root", command, &[]);
         Execution { exit, stdout, stderr }

@@ -35,7 +35,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use faults::Faults;
 pub use log::{Entry, Wanted, read_log};
-pub use seed::{GpuSeed, HostSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed};
+pub use seed::{GpuSeed, HostSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed};
 
 use crate::error::{Class, Error, Result};
 use contacts::Contacts;

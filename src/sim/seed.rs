@@ -30,6 +30,9 @@ pub struct Seed {
     pub gpus: Vec<GpuSeed>,
     /// Other machines of the network. They are there, and every port of theirs is closed.
     pub network_hosts: Vec<HostSeed>,
+    /// Files that nodes can download.
+    #[serde(default)]
+    pub web: Vec<WebSeed>,
 }
 
 /// One Proxmox node.
@@ -50,7 +53,7 @@ pub struct NodeSeed {
 pub struct StorageSeed {
     /// Its id, such as `local-zfs`.
     pub id: String,
-    /// `dir`, `zfspool` or `nfs`.
+    /// `dir`, `nfs`, `zfspool` or `lvmthin`.
     pub kind: String,
     /// What may lie on it, comma-separated: `images,rootdir`.
     pub content: String,
@@ -58,6 +61,34 @@ pub struct StorageSeed {
     pub shared: bool,
     /// Its size in bytes.
     pub size_bytes: u64,
+    /// Where it is: `server:/export`, `pool/dataset`, `group/thin-pool`, or the path of a directory. Empty makes one up.
+    #[serde(default)]
+    pub source: String,
+}
+
+/// A file on the web.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct WebSeed {
+    /// Its URL, with `http://` or `https://`.
+    pub url: String,
+    /// Its length in bytes.
+    pub size_bytes: u64,
+    /// The size in bytes of the disk that it is a qcow2 image of; 0 when it is something else.
+    pub disk_bytes: u64,
+    /// Its SHA-256 in hexadecimal; empty makes one up.
+    pub sha256: String,
+    /// The user that the image makes when cloud-init names none; empty when no system is on it.
+    pub system: String,
+}
+
+impl WebSeed {
+    /// The server's part of the URL, and the path.
+    pub(crate) fn split(&self) -> (String, String) {
+        let start = self.url.find("://").map_or(0, |at| at + 3);
+        let end = self.url[start..].find('/').map_or(self.url.len(), |at| start + at);
+        let path = &self.url[end..];
+        (self.url[..end].to_string(), if path.is_empty() { "/".into() } else { path.to_string() })
+    }
 }
 
 /// The template.
@@ -151,11 +182,13 @@ impl Seed {
         if let Some(gpu) = self.gpus.iter().find(|gpu| !known(&gpu.node)) {
             return wrong(format!("mapping {} is on node `{}`, which is not listed", gpu.mapping, gpu.node));
         }
-        if let Some(storage) = self.storages.iter().find(|one| !["dir", "zfspool", "nfs"].contains(&one.kind.as_str()))
-        {
+        let kinds = ["dir", "lvmthin", "nfs", "zfspool"];
+        if let Some(storage) = self.storages.iter().find(|one| !kinds.contains(&one.kind.as_str())) {
             return wrong(format!(
-                "storage {} is of kind `{}`; dir, zfspool and nfs are simulated",
-                storage.id, storage.kind
+                "storage {} is of kind `{}`; {} can be there from the start",
+                storage.id,
+                storage.kind,
+                kinds.join(", ")
             ));
         }
         Ok(())

@@ -17,7 +17,7 @@ use super::seed::{HostSeed, NodeSeed, Seed};
 use crate::error::{Class, Error, Result};
 
 /// The form of the file. A world of another form cannot be read.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The file's name in the simulator's folder.
 const FILE: &str = "world.json";
@@ -36,6 +36,12 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<HostSeed>,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) secrets: Secrets,
+}
+
+/// What the files of all versions have.
+#[derive(Deserialize)]
+struct Form {
+    version: u32,
 }
 
 /// What the simulator knows and the caller must prove to know.
@@ -90,11 +96,12 @@ impl World {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unusable(&path, error)),
         };
-        let world: World = serde_json::from_str(&text).map_err(|error| unusable(&path, error))?;
-        if world.version != VERSION {
-            return Err(unusable(&path, format!("it has the form {}, not {VERSION}", world.version)));
+        // What else is in a file of another form cannot be known.
+        let Form { version } = serde_json::from_str(&text).map_err(|error| unusable(&path, error))?;
+        if version != VERSION {
+            return Err(unusable(&path, format!("it was made by another version: its form is {version}, not {VERSION}")));
         }
-        Ok(Some(world))
+        Ok(Some(serde_json::from_str(&text).map_err(|error| unusable(&path, error))?))
     }
 
     /// All its machines, by the names of their files.

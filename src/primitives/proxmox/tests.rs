@@ -26,6 +26,7 @@ fn seed() -> Seed {
         content: content.into(),
         shared: false,
         size_bytes: 1 << 40,
+        ..StorageSeed::default()
     };
     Seed {
         scenario: Scenario::Plan,
@@ -51,7 +52,7 @@ fn seed() -> Seed {
             subsystem_id: "10de:181b".into(),
             iommu_group: 17,
         }],
-        network_hosts: Vec::new(),
+        ..Seed::default()
     }
 }
 

@@ -206,6 +206,20 @@ impl Machine {
         lines.map(str::to_owned).collect()
     }
 
+    /// Makes a directory and those above it, as root. What is in the way stays.
+    pub fn make_directory(&mut self, path: &str) {
+        let ends = path.char_indices().skip(1).filter(|(_, next)| *next == '/').map(|(at, _)| at);
+        for end in ends.chain([path.len()]) {
+            // Most are there already; what could not be made shows when somebody looks for it.
+            let _made = self.fs.make_dir(&Cred::root(), &path[..end], 0o755);
+        }
+    }
+
+    /// Whether a directory is there.
+    pub fn has_directory(&self, path: &str) -> bool {
+        self.fs.list(&Cred::root(), path).is_ok()
+    }
+
     /// The files of a directory that end in `suffix`, as paths, sorted.
     pub fn files_in(&self, dir: &str, suffix: &str) -> Vec<String> {
         let names = self.fs.list(&Cred::root(), dir).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! One request, checked and ready for its handler.
 
 use super::permission::Caller;
+use super::transfer::Upload;
 use super::verify::Params;
 
 /// A request whose caller is known, whose privileges suffice and whose parameters are right.
@@ -14,6 +15,8 @@ pub(crate) struct Call {
     pub(crate) caller: Caller,
     /// Its parameters, those of the path among them.
     pub(crate) params: Params,
+    /// The file that came with it.
+    pub(crate) upload: Option<Upload>,
     /// The time, in milliseconds.
     pub(crate) now: u64,
 }

@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::access::Access;
 use super::answer::Refusal;
 use super::mapping::Mapping;
+use super::outside::Outside;
 use super::pools::Pools;
+use super::storage::Storage;
 use super::tasks::Task;
 use super::vm::Vm;
+use super::volume::Volume;
 use crate::sim::chance::Chance;
 use crate::sim::guests::Machines;
 
@@ -23,8 +26,11 @@ pub(crate) struct Cluster {
     pub(crate) pace: f64,
     pub(crate) search_domain: String,
     pub(crate) nodes: BTreeMap<String, Node>,
+    /// What the file of storages has. Empty as long as nobody wrote it.
     pub(crate) storages: BTreeMap<String, Storage>,
     pub(crate) volumes: Vec<Volume>,
+    #[serde(default)]
+    pub(crate) outside: Outside,
     pub(crate) mappings: BTreeMap<String, Mapping>,
     pub(crate) vms: BTreeMap<u32, Vm>,
     pub(crate) tasks: Vec<Task>,
@@ -50,6 +56,20 @@ pub(crate) struct Node {
     pub(crate) fingerprint: String,
     /// When it was switched on, in milliseconds.
     pub(crate) booted: u64,
+    /// The size of its root file system in bytes.
+    #[serde(default = "root_size")]
+    pub(crate) root_size: u64,
+    /// Its ZFS datasets that can be storages, with their sizes in bytes.
+    #[serde(default)]
+    pub(crate) pools: BTreeMap<String, u64>,
+    /// Its LVM thin pools, `pve/data`, with their sizes in bytes.
+    #[serde(default)]
+    pub(crate) thin_pools: BTreeMap<String, u64>,
+}
+
+/// The size of a root file system of which nothing is known.
+pub(crate) fn root_size() -> u64 {
+    250 << 30
 }
 
 /// A PCI function.
@@ -65,89 +85,11 @@ pub(crate) struct PciDevice {
     pub(crate) iommu_group: u32,
 }
 
-/// One storage definition.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Storage {
-    /// `dir`, `zfspool` or `nfs`.
-    pub(crate) kind: String,
-    pub(crate) content: Vec<String>,
-    pub(crate) shared: bool,
-    pub(crate) size: u64,
-    /// Its other settings, as they read back.
-    pub(crate) settings: BTreeMap<String, String>,
-}
-
-impl Storage {
-    /// Whether its volumes are files, which have formats and folders.
-    pub(crate) fn has_files(&self) -> bool {
-        self.kind != "zfspool"
-    }
-}
-
-/// One volume on a storage.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Volume {
-    /// `local-zfs:vm-101-disk-0`.
-    pub(crate) id: String,
-    /// The node it lies on; `None` on a shared storage.
-    pub(crate) node: Option<String>,
-    pub(crate) size: u64,
-    /// `raw`, `qcow2`, `subvol`, `snippet`, `iso`.
-    pub(crate) format: String,
-    /// `images`, `import`, `iso`, `snippets`.
-    pub(crate) content: String,
-    /// The machine it belongs to.
-    pub(crate) vmid: Option<u32>,
-    /// When it was made, in seconds.
-    pub(crate) ctime: u64,
-    /// The operating system on it, by the user its image makes.
-    pub(crate) system: Option<String>,
-}
-
-impl Volume {
-    /// The storage it lies on.
-    pub(crate) fn storage(&self) -> &str {
-        self.id.split(':').next().unwrap_or_default()
-    }
-
-    /// Its name on the storage, without the base it is a clone of.
-    pub(crate) fn name(&self) -> &str {
-        self.id.rsplit([':', '/']).next().unwrap_or_default()
-    }
-}
-
 impl Cluster {
     /// A span of milliseconds at this cluster's pace.
     pub(crate) fn span(&self, milliseconds: u64) -> u64 {
         // Spans are a few seconds at most; no precision is lost.
         (milliseconds as f64 * self.pace).round() as u64
-    }
-
-    /// A storage by its id, or the API's complaint.
-    pub(crate) fn storage(&self, id: &str) -> Result<&Storage, Refusal> {
-        self.storages.get(id).ok_or_else(|| Refusal::failed(format!("storage '{id}' does not exist")))
-    }
-
-    /// The volumes that a node sees on a storage.
-    pub(crate) fn volumes_on<'c>(&'c self, node: &'c str, storage: &'c str) -> impl Iterator<Item = &'c Volume> {
-        let mine = move |volume: &&Volume| volume.node.as_deref().is_none_or(|home| home == node);
-        self.volumes.iter().filter(move |volume| volume.storage() == storage).filter(mine)
-    }
-
-    /// A volume by its id, as a node sees it.
-    pub(crate) fn volume(&self, node: &str, id: &str) -> Option<&Volume> {
-        self.volumes.iter().find(|volume| volume.id == id && volume.node.as_deref().is_none_or(|home| home == node))
-    }
-
-    /// The same, to change it.
-    pub(crate) fn volume_mut(&mut self, node: &str, id: &str) -> Option<&mut Volume> {
-        let mine = |volume: &&mut Volume| volume.id == id && volume.node.as_deref().is_none_or(|home| home == node);
-        self.volumes.iter_mut().find(mine)
-    }
-
-    /// Removes a volume.
-    pub(crate) fn free(&mut self, node: &str, id: &str) {
-        self.volumes.retain(|volume| volume.id != id || volume.node.as_deref().is_some_and(|home| home != node));
     }
 
     /// A virtual machine on a node, or the complaint that its file is not there.

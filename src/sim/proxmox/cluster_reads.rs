@@ -8,7 +8,7 @@ use super::answer::{Answer, Outcome, Refusal};
 use super::call::Call;
 use super::cluster::Cluster;
 use super::formats::list as items;
-use super::{nodes, storage, vm_read};
+use super::{nodes, storage_state, vm_read};
 
 /// `GET /cluster/status`.
 pub(crate) fn status(cluster: &mut Cluster, call: &Call) -> Outcome {
@@ -45,7 +45,7 @@ pub(crate) fn resources(cluster: &mut Cluster, call: &Call) -> Outcome {
         }));
     }
     if wants("storage") {
-        rows.extend(storage::resources(cluster, call));
+        rows.extend(storage_state::resources(cluster, call));
     }
     if wants("sdn") && cluster.access.has_any(&call.caller, "/sdn/zones/localnetwork", &["SDN.Audit"]) {
         rows.extend(cluster.nodes.keys().map(|name| {

@@ -117,8 +117,9 @@ impl Api {
         let given: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let candidates = self.methods.iter().filter(|candidate| candidate.method == method);
         let best = candidates.filter(|one| one.matches(&given)).min_by_key(|one| one.placeholders().count())?;
-        let values = best.segments().zip(&given).filter_map(|(part, value)| {
-            Some((placeholder(part)?.to_string(), percent_decode_str(value).decode_utf8_lossy().into_owned()))
+        let values = best.segments().enumerate().filter_map(|(at, part)| {
+            let value = if part == REST { given[at..].join("/") } else { given[at].to_string() };
+            Some((placeholder(part)?.to_string(), percent_decode_str(&value).decode_utf8_lossy().into_owned()))
         });
         Some((best, values.collect()))
     }
@@ -146,8 +147,9 @@ impl Method {
 
     fn matches(&self, given: &[&str]) -> bool {
         let mut given = given.iter();
-        self.segments().all(|part| given.next().is_some_and(|one| placeholder(part).is_some() || part == *one))
-            && given.next().is_none()
+        let fits = |part: &str, one: &str| placeholder(part).is_some() || part == one;
+        let all = self.segments().all(|part| given.next().is_some_and(|one| fits(part, one)));
+        all && (given.next().is_none() || self.path.ends_with(REST))
     }
 
     /// The names that its path leaves open.
@@ -156,7 +158,10 @@ impl Method {
     }
 }
 
-fn placeholder(part: &'static str) -> Option<&'static str> {
+/// The last part of a path that takes all that follows: the names of volumes have slashes.
+const REST: &str = "{volume}";
+
+fn placeholder(part: &str) -> Option<&str> {
     part.strip_prefix('{')?.strip_suffix('}')
 }
 
@@ -214,6 +219,14 @@ mod tests {
     fn a_literal_segment_wins_over_a_placeholder() {
         let (method, _) = api().find("GET", "/cluster/config/join").unwrap();
         assert_eq!(method.path, "/cluster/config/join");
+    }
+
+    #[test]
+    fn the_name_of_a_volume_is_everything_after_content() {
+        let (method, values) = api().find("GET", "/nodes/a/storage/nas/content/nas:import/x.qcow2").unwrap();
+        assert_eq!(method.path, "/nodes/{node}/storage/{storage}/content/{volume}");
+        assert_eq!(values["volume"], "nas:import/x.qcow2");
+        assert!(api().find("GET", "/nodes/a/storage/nas/status/more").is_none());
     }
 
     #[test]

@@ -11,9 +11,10 @@ use super::definition::{Method, Who, api};
 use super::form::{Form, Given};
 use super::login::{self, Proof};
 use super::permission::Caller;
+use super::transfer::Upload;
 use super::{
-    acl, cluster_reads, mapping, nodes, pools, storage, tasks, users, verify, vm_clone, vm_create, vm_disks,
-    vm_migrate, vm_power, vm_read, vm_update,
+    acl, cluster_reads, content, mapping, nodes, pools, scan, storage, storage_state, tasks, transfer, users, verify, vm_clone,
+    vm_create, vm_disks, vm_migrate, vm_power, vm_read, vm_update,
 };
 use crate::sim::world::World;
 
@@ -26,6 +27,8 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) form: Form,
     pub(crate) proof: Proof,
+    /// The file that came with it.
+    pub(crate) upload: Option<Upload>,
     /// In milliseconds.
     pub(crate) now: u64,
 }
@@ -56,7 +59,8 @@ pub(crate) fn answer(world: &mut World, request: &Request) -> Outcome {
     let handler = handler(method.method, method.path)
         .ok_or_else(|| Refusal::not_simulated(&format!("{} {}", method.method, method.path)))?;
     let params = verify::verify(method, form)?;
-    let call = Call { node, asked: request.node.clone(), caller, params, now: request.now };
+    let upload = request.upload.clone();
+    let call = Call { node, asked: request.node.clone(), caller, params, upload, now: request.now };
     handler(cluster, &call)
 }
 
@@ -171,7 +175,10 @@ fn handler(method: &str, path: &str) -> Option<Handler> {
         ("GET", "/pools/{poolid}") => pools::read,
         // Nothing here can make one of these, so that the empty list is the truth.
         ("GET", "/access/tfa" | "/access/groups" | "/cluster/ha/resources") => cluster_reads::none,
-        _ => return cluster_handler(method, path).or_else(|| vm_handler(method, path)),
+        _ => {
+            let others = cluster_handler(method, path).or_else(|| storage_handler(method, path));
+            return others.or_else(|| vm_handler(method, path));
+        }
     };
     Some(handler)
 }
@@ -192,8 +199,6 @@ fn cluster_handler(method: &str, path: &str) -> Option<Handler> {
         ("GET", "/cluster/mapping/pci/{id}") => mapping::read,
         ("PUT", "/cluster/mapping/pci/{id}") => mapping::update,
         ("DELETE", "/cluster/mapping/pci/{id}") => mapping::delete,
-        ("GET", "/storage") => storage::list,
-        ("GET", "/storage/{storage}") => storage::read,
         ("GET", "/nodes") => nodes::list,
         ("GET", "/nodes/{node}") => nodes::index,
         ("GET", "/nodes/{node}/status") => nodes::status,
@@ -201,14 +206,49 @@ fn cluster_handler(method: &str, path: &str) -> Option<Handler> {
         ("GET", "/nodes/{node}/network") => nodes::network,
         ("GET", "/nodes/{node}/network/{iface}") => nodes::interface,
         ("GET", "/nodes/{node}/hardware/pci") => mapping::devices,
-        ("GET", "/nodes/{node}/storage") => storage::list_on_node,
-        ("GET", "/nodes/{node}/storage/{storage}/status") => storage::status,
-        ("GET", "/nodes/{node}/storage/{storage}/content") => storage::content,
         ("GET", "/nodes/{node}/tasks") => tasks::list,
         ("GET", "/nodes/{node}/tasks/{upid}") => tasks::index,
         ("DELETE", "/nodes/{node}/tasks/{upid}") => tasks::stop,
         ("GET", "/nodes/{node}/tasks/{upid}/status") => tasks::status,
         ("GET", "/nodes/{node}/tasks/{upid}/log") => tasks::log,
+        _ => return None,
+    };
+    Some(handler)
+}
+
+fn storage_handler(method: &str, path: &str) -> Option<Handler> {
+    let handler: Handler = match (method, path) {
+        ("GET", "/storage") => storage::list,
+        ("POST", "/storage") => storage::create,
+        ("GET", "/storage/{storage}") => storage::read,
+        ("PUT", "/storage/{storage}") => storage::update,
+        ("DELETE", "/storage/{storage}") => storage::delete,
+        ("GET", "/nodes/{node}/scan") => scan::index,
+        ("GET", "/nodes/{node}/scan/nfs") => scan::exports,
+        ("GET", "/nodes/{node}/scan/lvm") => scan::groups,
+        ("GET", "/nodes/{node}/scan/lvmthin") => scan::thin_pools,
+        ("GET", "/nodes/{node}/scan/zfs") => scan::pools,
+        ("GET", "/nodes/{node}/query-url-metadata") => transfer::look_up,
+        ("GET", "/nodes/{node}/storage") => storage_state::list,
+        _ => return volume_handler(method, path.strip_prefix("/nodes/{node}/storage/{storage}")?),
+    };
+    Some(handler)
+}
+
+fn volume_handler(method: &str, below: &str) -> Option<Handler> {
+    let handler: Handler = match (method, below) {
+        ("GET", "") => storage_state::index,
+        ("GET", "/status") => storage_state::status,
+        ("GET", "/content") => content::list,
+        ("POST", "/content") => content::allocate,
+        ("GET", "/content/{volume}") => content::read,
+        ("PUT", "/content/{volume}") => content::describe,
+        ("DELETE", "/content/{volume}") => content::delete,
+        ("GET", "/prunebackups") => content::prune_preview,
+        ("GET", "/import-metadata") => content::import_metadata,
+        ("GET", "/file-restore/list") => content::look_into_backup,
+        ("POST", "/download-url") => transfer::download,
+        ("POST", "/upload") => transfer::upload,
         _ => return None,
     };
     Some(handler)

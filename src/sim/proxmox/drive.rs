@@ -1,10 +1,14 @@
 //! Drives: what the value of `scsi0` means, and the volumes behind it.
 
 use super::answer::Refusal;
-use super::cluster::{Cluster, Volume};
+use super::checksum::Sums;
+use super::cluster::Cluster;
 use super::definition::api;
 use super::property::{self, Keys};
+use super::storage::Storage;
+use super::storage_kind::Naming;
 use super::vm::is_drive;
+use super::volume::{Volume, fresh_use, split};
 
 /// A drive's value, read.
 #[derive(Debug, Clone)]
@@ -32,6 +36,17 @@ pub(crate) enum Source {
     Volume(String),
     /// A file of the node.
     Path(String),
+}
+
+/// A disk to be made.
+pub(crate) struct NewDisk {
+    /// The machine that it is for.
+    pub(crate) vmid: u32,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) format: String,
+    /// What is copied onto it.
+    pub(crate) image: Option<Volume>,
 }
 
 impl Drive {
@@ -124,6 +139,7 @@ impl Cluster {
         log: &mut Vec<String>,
     ) -> Result<String, String> {
         let mut drive = Drive::read(option, value).map_err(|refusal| refusal.reason)?;
+        let format = drive.keys.get("format").cloned();
         match drive.source().map_err(|refusal| refusal.reason)? {
             Source::Nothing => return Ok(drive.print()),
             Source::Path(path) => return Err(format!("volume {path} does not exist")),
@@ -136,27 +152,31 @@ impl Cluster {
                 return Ok(drive.print());
             }
             Source::CloudInit(storage) => {
-                let format = drive.keys.get("format").cloned().unwrap_or_else(|| "qcow2".into());
-                let name = self.volume_name(&storage, vmid, &format!("vm-{vmid}-cloudinit"), &format)?;
-                if self.volume(node, &name).is_some() {
-                    return Err(self.exists_text(&storage, &name));
+                let format = format.unwrap_or_else(|| "qcow2".into());
+                let id = self.volume_name(&storage, vmid, &format!("vm-{vmid}-cloudinit"), &format)?;
+                self.activate(node, &storage)?;
+                if self.volume(node, &id).is_some() {
+                    return Err(self.exists_text(&id));
                 }
-                drive.file = self.add_volume(node, name, 4 << 20, &format, vmid, None, now);
+                drive.file = self.add_disk(node, id, NewDisk { vmid, size: 4 << 20, format, image: None }, now);
                 drive.keys.insert("media".into(), "cdrom".into());
             }
             Source::New(storage, size) => {
                 let size = self.fixed_size(&storage, option).unwrap_or(size);
-                let format = drive.keys.get("format").cloned().unwrap_or_else(|| "raw".into());
-                drive.file = self.new_disk(node, &storage, vmid, size, &format, None, now)?;
+                let format = format.unwrap_or_else(|| "raw".into());
+                drive.file = self.new_disk(node, &storage, NewDisk { vmid, size, format, image: None }, now)?;
                 drive.keys.insert("size".into(), size_text(size));
             }
             Source::Import(storage, source) => {
+                self.activate(node, split(&source).0)?;
                 let found = self.volume(node, &source).cloned();
                 let volume = found.ok_or_else(|| format!("failed to stat '{}'", self.path_of(&source)))?;
                 log.push(format!("create full clone of drive ({source})"));
-                let format = drive.keys.get("format").cloned().unwrap_or_else(|| volume.format.clone());
-                drive.file = self.new_disk(node, &storage, vmid, volume.size, &format, volume.system, now)?;
-                drive.keys.insert("size".into(), size_text(volume.size));
+                let format = format.unwrap_or_else(|| volume.format.clone());
+                let size = volume.size;
+                let disk = NewDisk { vmid, size, format, image: Some(volume) };
+                drive.file = self.new_disk(node, &storage, disk, now)?;
+                drive.keys.insert("size".into(), size_text(size));
                 log.push(format!("allocated target volume '{}'", drive.file));
             }
         }
@@ -167,7 +187,7 @@ impl Cluster {
 
     /// The size of drives that have only one.
     fn fixed_size(&self, storage: &str, option: &str) -> Option<u64> {
-        let files = self.storages.get(storage).is_some_and(|storage| storage.has_files());
+        let files = self.storage(storage).is_ok_and(Storage::has_files);
         match option {
             "efidisk0" if files => Some(528 << 10),
             "efidisk0" => Some(1 << 20),
@@ -176,104 +196,93 @@ impl Cluster {
         }
     }
 
-    /// Makes a new disk and gives its volume.
-    #[expect(clippy::too_many_arguments, reason = "a volume has that many properties, and each is one word")]
-    pub(crate) fn new_disk(
-        &mut self,
-        node: &str,
-        storage: &str,
-        vmid: u32,
-        size: u64,
-        format: &str,
-        system: Option<String>,
-        now: u64,
-    ) -> Result<String, String> {
-        for number in 0..1000 {
+    /// Makes a new disk with the first number that is free, and gives its volume.
+    pub(crate) fn new_disk(&mut self, node: &str, storage: &str, disk: NewDisk, now: u64) -> Result<String, String> {
+        self.activate(node, storage)?.check_allocates()?;
+        let vmid = disk.vmid;
+        for number in 0..1024 {
             let taken = [format!("vm-{vmid}-disk-{number}"), format!("base-{vmid}-disk-{number}")];
-            let is_taken = |volume: &Volume| taken.iter().any(|name| volume.name().split('.').next() == Some(name));
+            let is_taken = |volume: &Volume| taken.iter().any(|name| volume.file().split('.').next() == Some(name));
             if self.volumes_on(node, storage).any(is_taken) {
                 continue;
             }
-            let name = self.volume_name(storage, vmid, &taken[0], format)?;
-            return Ok(self.add_volume(node, name, size, format, vmid, system, now));
+            let id = self.volume_name(storage, vmid, &taken[0], &disk.format)?;
+            return Ok(self.add_disk(node, id, disk, now));
         }
         Err(format!("unable to allocate an image name for VM {vmid} in storage '{storage}'"))
     }
 
     /// The id of a volume with this stem: a file in the machine's folder, or a dataset.
     pub(crate) fn volume_name(&self, storage: &str, vmid: u32, stem: &str, format: &str) -> Result<String, String> {
-        let definition = self.storages.get(storage).ok_or_else(|| format!("storage '{storage}' does not exist"))?;
-        if !definition.has_files() {
+        if !self.storage(storage)?.has_files() {
             return Ok(format!("{storage}:{stem}"));
         }
         Ok(format!("{storage}:{vmid}/{stem}.{format}"))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a volume has that many properties, and each is one word")]
-    fn add_volume(
-        &mut self,
-        node: &str,
-        id: String,
-        size: u64,
-        format: &str,
-        vmid: u32,
-        system: Option<String>,
-        now: u64,
-    ) -> String {
-        let storage = self.storages.get(id.split(':').next().unwrap_or_default());
-        let shared = storage.is_some_and(|storage| storage.shared);
-        let files = storage.is_some_and(|storage| storage.has_files());
-        let format = if files { format } else { "raw" };
-        self.volumes.push(Volume {
-            id: id.clone(),
-            node: (!shared).then(|| node.to_string()),
-            size,
-            format: format.into(),
+    fn add_disk(&mut self, node: &str, id: String, disk: NewDisk, now: u64) -> String {
+        let (storage, name) = split(&id);
+        let (Some(place), Ok(definition)) = (self.place(node, storage), self.storage(storage)) else { return id };
+        let format = if definition.has_files() { disk.format } else { "raw".into() };
+        let fresh = fresh_use(&format, disk.size, definition.setting("preallocation"));
+        let is_thick = definition.kind.name == "zfspool" && !definition.is_set("sparse");
+        let data = disk.image.as_ref().map_or(0, |image| image.used);
+        let used = if is_thick { disk.size } else { fresh.max(data) };
+        let volume = Volume {
+            place,
+            name: name.into(),
+            size: disk.size,
+            length: used,
+            used,
+            format,
             content: "images".into(),
-            vmid: Some(vmid),
+            vmid: Some(disk.vmid),
             ctime: now / 1000,
-            system,
-        });
+            system: disk.image.and_then(|image| image.system),
+            sums: Sums::default(),
+            notes: None,
+            protected: false,
+        };
+        self.put_volume(volume);
         id
     }
 
-    /// Puts a file on a shared storage.
+    /// Puts a file on a storage that all nodes see.
     #[cfg(test)]
     pub(crate) fn add_shared_file(&mut self, storage: &str, name: &str, content: &str, size: u64) {
-        let format = name.rsplit('.').next().unwrap_or_default().to_string();
-        let id = format!("{storage}:{name}");
-        self.volumes.push(Volume {
-            id,
-            node: None,
+        let place = self.place("", storage).unwrap();
+        self.put_volume(Volume {
+            place,
+            name: name.into(),
             size,
-            format,
+            length: size,
+            used: size,
+            format: name.rsplit('.').next().unwrap_or_default().into(),
             content: content.into(),
             vmid: None,
             ctime: 0,
             system: None,
+            sums: Sums::made_up(name),
+            notes: None,
+            protected: false,
         });
     }
 
-    /// Where a volume's file would be on a node.
-    pub(crate) fn path_of(&self, id: &str) -> String {
-        let (storage, name) = id.split_once(':').unwrap_or((id, ""));
-        let Some(definition) = self.storages.get(storage) else { return id.to_string() };
-        let folder = if name.contains("disk-") || name.contains("cloudinit") { "images/" } else { "" };
-        match definition.settings.get("path").or(definition.settings.get("pool")) {
-            Some(path) if definition.has_files() => format!("{path}/{folder}{name}"),
-            Some(pool) => format!("/dev/zvol/{pool}/{name}"),
-            None => name.to_string(),
+    /// The complaint about a disk that is there already.
+    pub(crate) fn exists_text(&self, id: &str) -> String {
+        let (storage, name) = split(id);
+        let setting = |name: &str| self.storage(storage).map(|one| one.setting(name)).unwrap_or_default();
+        match self.storage(storage).map(|storage| storage.kind.naming) {
+            Ok(Naming::Datasets) => {
+                format!("zfs error: cannot create '{}/{name}': dataset already exists", setting("pool"))
+            }
+            Ok(Naming::LogicalVolumes) => {
+                let group = setting("vgname");
+                let text = format!("Logical Volume \"{name}\" already exists in volume group \"{group}\"");
+                format!("lvcreate '{group}/{name}' error:   {text}")
+            }
+            _ => format!("disk image '{}' already exists", self.path_of(id)),
         }
-    }
-
-    fn exists_text(&self, storage: &str, id: &str) -> String {
-        let definition = self.storages.get(storage);
-        if definition.is_some_and(|storage| storage.has_files()) {
-            return format!("disk image '{}' already exists", self.path_of(id));
-        }
-        let pool = definition.and_then(|one| one.settings.get("pool")).map(String::as_str).unwrap_or_default();
-        let name = id.split(':').next_back().unwrap_or_default();
-        format!("zfs error: cannot create '{pool}/{name}': dataset already exists")
     }
 }
 

@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
+use super::transfer::{DownloadOrder, UploadOrder};
 use super::vm_clone::CloneOrder;
 use super::vm_create::CreateOrder;
 use super::vm_migrate::MigrateOrder;
 use super::vm_update::Update;
-use super::{vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_update};
+use super::{content, transfer, vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_update};
 
 /// The effect of a task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,6 +37,11 @@ pub(crate) enum Effect {
         purge: bool,
         #[serde(default)]
         unreferenced: bool,
+    },
+    Download(DownloadOrder),
+    Upload(UploadOrder),
+    FreeVolume {
+        id: String,
     },
     Start {
         vmid: u32,
@@ -75,6 +81,9 @@ impl Effect {
             }
             Effect::Template { .. } => Ok(80),
             Effect::Destroy { vmid, .. } => vm_disks::check_destroy(cluster, node, *vmid).map(|()| 40),
+            Effect::Download(order) => transfer::begin_download(cluster, node, order, now, log),
+            Effect::Upload(order) => transfer::begin_upload(cluster, node, order, log),
+            Effect::FreeVolume { .. } => Ok(20),
             Effect::Start { vmid, skip_lock } => {
                 vm_power::check_start(cluster, node, *vmid, *skip_lock, log).map(|()| 80)
             }
@@ -104,6 +113,9 @@ impl Effect {
             Effect::Destroy { vmid, purge, unreferenced } => {
                 vm_disks::destroy(cluster, node, vmid, purge, unreferenced, log)
             }
+            Effect::Download(order) => transfer::finish_download(cluster, node, &order, at, log),
+            Effect::Upload(order) => transfer::finish_upload(cluster, node, order, at, log),
+            Effect::FreeVolume { id } => content::free(cluster, node, &id, log),
             Effect::Start { vmid, .. } => vm_power::start(cluster, node, vmid, at, log),
             Effect::Stop { vmid } | Effect::Shutdown { vmid } => vm_power::stop(cluster, node, vmid),
             Effect::Reboot { vmid } => vm_power::reboot(cluster, node, vmid, at, log),

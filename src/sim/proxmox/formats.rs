@@ -9,7 +9,8 @@ use super::verify::matches;
 /// Checks a value against a named format. Formats that no simulated method depends on let everything pass.
 pub(crate) fn check(name: &str, at: &str, value: &str) -> Result<(), String> {
     if let Some(fields) = api().keys(name) {
-        return property::read(fields, at, value).map(|_| ());
+        let keys = property::read(fields, at, value)?;
+        return if name == "prune-backups" { check_retention(&keys) } else { Ok(()) };
     }
     if let Some(item) = name.strip_suffix("-list").filter(|_| name != "pve-tag-list") {
         return list(value).try_for_each(|one| check(item, at, one));
@@ -23,6 +24,9 @@ pub(crate) fn check(name: &str, at: &str, value: &str) -> Result<(), String> {
         "pve-ipv4-config" => value == "dhcp" || value == "manual" || is_cidr::<Ipv4Addr>(value, 32),
         "pve-ipv6-config" => matches!(value, "auto" | "dhcp" | "manual") || is_cidr::<Ipv6Addr>(value, 128),
         "mac-addr" => matches("[a-fA-F0-9][02468aceACE](?::[a-fA-F0-9]{2}){5}", value),
+        "pve-storage-path" => matches(r"/[^;()]+.*", value),
+        "pve-storage-server" => value.parse::<IpAddr>().is_ok() || is_dns_name(value),
+        "pve-storage-portal-dns" => is_portal(value),
         "email-opt" | "email" => value.is_empty() || matches(r"[\w+.~-]+@[a-zA-Z0-9.-]+", value),
         _ => return check_with_name(name, value),
     };
@@ -39,6 +43,9 @@ fn noun(format: &str) -> &'static str {
         "pve-ipv4-config" => "ipv4 network configuration",
         "pve-ipv6-config" => "ipv6 network configuration",
         "mac-addr" => "unicast MAC address",
+        "pve-storage-path" => "absolute path",
+        "pve-storage-server" => "server name or IP address",
+        "pve-storage-portal-dns" => "portal address",
         _ => "email address",
     }
 }
@@ -53,14 +60,20 @@ fn check_with_name(name: &str, value: &str) -> Result<(), String> {
         "urlencoded" => (matches(r"[-%a-zA-Z0-9_.!~*'()]*", value), format!("invalid urlencoded string: {value}\n")),
         "pve-configid" => (matches("[a-zA-Z][a-zA-Z0-9_-]+", value), format!("invalid configuration ID '{value}'\n")),
         "pve-bridge-id" => (matches("[-_.a-zA-Z0-9]+", value), format!("invalid bridge ID '{value}'\n")),
+        "pve-storage-id" if value.chars().count() < 2 => {
+            (false, format!("storage ID '{value}' cannot be shorter than 2 characters\n"))
+        }
+        "pve-storage-vgname" => (
+            matches("(?i)[a-z0-9][a-z0-9._-]*[a-z0-9]", value),
+            format!("lvm name '{value}' contains illegal characters\n"),
+        ),
+        "pve-storage-options" => (matches(r"\S+", value), format!("invalid options '{value}'\n")),
+        "pve-dir-override" => return check_folder(value),
         "pve-storage-id" => (
             matches("[a-zA-Z][a-zA-Z0-9._-]*[a-zA-Z0-9]", value),
             format!("storage ID '{value}' contains illegal characters\n"),
         ),
-        "pve-storage-content" => {
-            let known = ["images", "rootdir", "vztmpl", "iso", "backup", "snippets", "none", "import"];
-            (known.contains(&value), format!("invalid content type '{value}'\n"))
-        }
+        "pve-storage-content" => (CONTENT.contains(&value), format!("invalid content type '{value}'\n")),
         "pve-userid" => (is_user(value), format!("value '{value}' does not look like a valid user name\n")),
         "pve-tokenid" => {
             let fine = value.split_once('!').is_some_and(|(user, _)| is_user(user));
@@ -85,6 +98,40 @@ fn check_with_name(name: &str, value: &str) -> Result<(), String> {
         _ => return Ok(()),
     };
     if fine { Ok(()) } else { Err(text) }
+}
+
+/// Everything that can lie on a storage.
+const CONTENT: [&str; 8] = ["images", "rootdir", "vztmpl", "iso", "backup", "snippets", "none", "import"];
+
+/// Keeping all backups goes with no other number.
+fn check_retention(keys: &property::Keys) -> Result<(), String> {
+    let keeps_some = keys.iter().any(|(key, value)| key != "keep-all" && value != "0");
+    match keys.get("keep-all") {
+        Some(all) if all == "1" && keeps_some => Err("keep-all cannot be set together with other options.\n".into()),
+        _ => Ok(()),
+    }
+}
+
+/// A folder of a kind of content: `iso=images/iso`.
+fn check_folder(value: &str) -> Result<(), String> {
+    let wrong = || format!("invalid override '{value}'\n");
+    let (content, folder) = value.split_once('=').ok_or_else(wrong)?;
+    if !matches("[a-z]+", content) {
+        return Err(wrong());
+    }
+    check_with_name("pve-storage-content", content)?;
+    let is_short = folder.len() < 1023 && folder.split('/').all(|part| part.len() < 255);
+    if is_short && matches(r"[^.]*(?:\.?[^.]+)+", folder) { Ok(()) } else { Err(wrong()) }
+}
+
+/// A host with or without a port.
+fn is_portal(value: &str) -> bool {
+    let (host, port) = match value.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.starts_with('[') => (host, port),
+        _ => (value, "1"),
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    port.parse::<u16>().is_ok() && (host.parse::<IpAddr>().is_ok() || is_dns_name(host))
 }
 
 /// The items of a list: separated by comma, semicolon or blanks.

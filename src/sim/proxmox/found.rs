@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::access::Access;
-use super::cluster::{Cluster, Node, PciDevice, Storage, Volume};
+use super::checksum::Sums;
+use super::cluster::{Cluster, Node, PciDevice, root_size};
 use super::mapping::Mapping;
+use super::outside::{Export, Outside, Server, WebFile, WebServer};
+use super::storage::Storage;
+use super::storage_kind::{self, Settings};
 use super::vm::{Options, Vm};
+use super::volume::{Volume, fresh_use, split};
 use crate::error::Result;
 use crate::sim::chance::{self, Chance};
 use crate::sim::guests::Machines;
@@ -16,10 +21,10 @@ use crate::sim::world::Secrets;
 pub(crate) const USER: &str = "automation@pve";
 pub(crate) const TOKEN: &str = "homelab";
 
-/// The size of `local` when the seed does not list it.
-const LOCAL_SIZE: u64 = 100 << 30;
 /// The root disk of the template, the size of the cloud image.
 const TEMPLATE_SIZE: u64 = 3584 << 20;
+/// What is on it.
+const TEMPLATE_USED: u64 = 1800 << 20;
 
 /// The clusters of a seed: one of all nodes, or each node alone.
 pub(crate) fn found(seed: &Seed, fingerprints: &BTreeMap<String, String>, secrets: &Secrets) -> Result<Vec<Cluster>> {
@@ -38,6 +43,7 @@ pub(crate) fn found(seed: &Seed, fingerprints: &BTreeMap<String, String>, secret
 fn bare(seed: &Seed, names: &[&str], fingerprints: &BTreeMap<String, String>, secrets: &Secrets) -> Result<Cluster> {
     let key = chance::hex(&chance::secret_bytes()?);
     let mut nodes = BTreeMap::new();
+    let root = seed.storages.iter().find(|storage| storage.id == "local").map(|storage| storage.size_bytes);
     for (index, node) in seed.nodes.iter().enumerate().filter(|(_, node)| names.contains(&node.name.as_str())) {
         let devices = seed.gpus.iter().filter(|gpu| gpu.node == node.name).flat_map(devices).collect();
         nodes.insert(
@@ -52,27 +58,20 @@ fn bare(seed: &Seed, names: &[&str], fingerprints: &BTreeMap<String, String>, se
                 devices,
                 fingerprint: fingerprints.get(&node.name).cloned().unwrap_or_default(),
                 booted: chance::now(),
+                root_size: root.unwrap_or_else(root_size),
+                pools: pools(seed, "zfspool"),
+                thin_pools: pools(seed, "lvmthin"),
             },
         );
     }
-    let local = seed.storages.iter().find(|storage| storage.id == "local").map(storage);
-    let built_in = || Storage {
-        kind: "dir".into(),
-        content: ["backup", "iso", "snippets", "vztmpl", "import"].map(str::to_string).to_vec(),
-        shared: false,
-        size: LOCAL_SIZE,
-        settings: BTreeMap::from([
-            ("path".into(), "/var/lib/vz".into()),
-            ("prune-backups".into(), "keep-all=1".into()),
-        ]),
-    };
     Ok(Cluster {
         name: None,
         pace: 1.0,
         search_domain: seed.search_domain.clone(),
         nodes,
-        storages: BTreeMap::from([("local".to_string(), local.unwrap_or_else(built_in))]),
+        storages: BTreeMap::new(),
         volumes: Vec::new(),
+        outside: outside(seed),
         mappings: BTreeMap::new(),
         vms: BTreeMap::new(),
         tasks: Vec::new(),
@@ -86,7 +85,8 @@ fn bare(seed: &Seed, names: &[&str], fingerprints: &BTreeMap<String, String>, se
 /// Everything that comes before the first virtual machine.
 fn plan(cluster: &mut Cluster, seed: &Seed, secrets: &Secrets) {
     cluster.name = Some(seed.cluster_name.clone());
-    cluster.storages.extend(seed.storages.iter().map(|one| (one.id.clone(), storage(one))));
+    cluster.storages.extend(seed.storages.iter().filter_map(|one| Some((one.id.clone(), storage(one)?))));
+    cluster.storages.entry("local".into()).or_insert_with(installed_local);
     for gpu in &seed.gpus {
         let map = format!(
             "node={},path={},id={},iommugroup={},subsystem-id={}",
@@ -102,23 +102,92 @@ fn plan(cluster: &mut Cluster, seed: &Seed, secrets: &Secrets) {
     }
 }
 
-fn storage(seed: &StorageSeed) -> Storage {
-    let path = match (seed.kind.as_str(), seed.id.as_str()) {
-        ("zfspool", _) => ("pool", "rpool/data".to_string()),
-        (_, "local") => ("path", "/var/lib/vz".to_string()),
-        _ => ("path", format!("/mnt/pve/{}", seed.id)),
+/// `local` as the installer leaves it.
+fn installed_local() -> Storage {
+    let settings = [("content", "backup,import,iso,snippets,vztmpl"), ("path", "/var/lib/vz")];
+    let settings = settings.map(|(name, value)| (name.to_string(), value.to_string())).into();
+    Storage { kind: storage_kind::find("dir").expect("directories are a kind of storage"), settings, secrets: Settings::new() }
+}
+
+/// Where a storage of the seed is: the server and export, the pool, or the path.
+fn source(seed: &StorageSeed) -> (String, String) {
+    let part = |at: usize, made_up: &str| {
+        let found = if seed.kind == "nfs" { seed.source.splitn(2, ':').nth(at) } else { Some(seed.source.as_str()) };
+        found.filter(|text| !text.is_empty()).unwrap_or(made_up).to_string()
     };
-    let mut settings = BTreeMap::from([(path.0.to_string(), path.1)]);
-    if seed.kind == "zfspool" {
-        settings.insert("sparse".into(), "1".into());
+    match (seed.kind.as_str(), seed.id.as_str()) {
+        ("nfs", id) => (part(0, "nas"), part(1, &format!("/export/{id}"))),
+        ("zfspool", _) => (String::new(), part(0, "rpool/data")),
+        ("lvmthin", _) => (String::new(), part(0, "pve/data")),
+        (_, "local") => (String::new(), "/var/lib/vz".into()),
+        (_, id) => (String::new(), part(0, &format!("/mnt/pve/{id}"))),
     }
-    Storage {
-        kind: seed.kind.clone(),
-        content: super::formats::list(&seed.content).map(str::to_string).collect(),
-        shared: seed.shared,
-        size: seed.size_bytes,
-        settings,
+}
+
+fn storage(seed: &StorageSeed) -> Option<Storage> {
+    let (server, place) = source(seed);
+    let kind = storage_kind::find(&seed.kind)?;
+    let set = |pairs: &[(&str, &str)]| -> Settings {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    };
+    let mut settings = match seed.kind.as_str() {
+        "nfs" => set(&[("server", &server), ("export", &place), ("path", &format!("/mnt/pve/{}", seed.id))]),
+        "zfspool" => set(&[("pool", &place), ("sparse", "1")]),
+        "lvmthin" => {
+            let (group, pool) = place.split_once('/').unwrap_or((&place, "data"));
+            set(&[("vgname", group), ("thinpool", pool)])
+        }
+        _ if seed.shared => set(&[("path", &place), ("shared", "1")]),
+        _ => set(&[("path", &place)]),
+    };
+    settings.insert("content".into(), super::formats::list(&seed.content).collect::<Vec<_>>().join(","));
+    Some(Storage { kind, settings, secrets: Settings::new() })
+}
+
+/// The pools that the seed's storages of a kind lie in. Every node has them.
+fn pools(seed: &Seed, kind: &str) -> BTreeMap<String, u64> {
+    let own = seed.storages.iter().filter(|storage| storage.kind == kind);
+    let mut pools = BTreeMap::new();
+    for storage in own {
+        let (_, pool) = source(storage);
+        if let Some((root, _)) = pool.split_once('/').filter(|_| kind == "zfspool") {
+            pools.insert(root.to_string(), storage.size_bytes);
+        }
+        pools.insert(pool, storage.size_bytes);
     }
+    pools
+}
+
+/// The servers that the seed's storages need, and its web servers.
+fn outside(seed: &Seed) -> Outside {
+    let mut outside = Outside::default();
+    for storage in &seed.storages {
+        let (server, place) = source(storage);
+        let size = storage.size_bytes;
+        if storage.kind == "dir" && storage.shared {
+            outside.mounts.insert(place, size);
+        } else if storage.kind == "nfs" {
+            let known = seed.network_hosts.iter().find(|host| host.ip == server || host.name == server);
+            let names = known.into_iter().flat_map(|host| {
+                [host.name.clone(), format!("{}.{}", host.name, seed.search_domain), host.ip.clone()]
+            });
+            let found: &mut Server = outside.servers.entry(server.clone()).or_default();
+            found.names = names.filter(|name| *name != server).collect();
+            found.exports.insert(place, Export { size, clients: "*".into() });
+        }
+    }
+    for file in &seed.web {
+        let (server, path) = file.split();
+        let found: &mut WebServer = outside.web.entry(server).or_default();
+        found.address = "203.0.113.80".into();
+        found.missing = "Not Found".into();
+        let made_up = Sums::made_up(&file.url);
+        let sums = if file.sha256.is_empty() { made_up } else { made_up.with("sha256", &file.sha256) };
+        let image = (file.disk_bytes > 0).then(|| ("qcow2".to_string(), file.disk_bytes));
+        let system = (!file.system.is_empty()).then(|| file.system.clone());
+        found.files.insert(path, WebFile { length: file.size_bytes, image, sums, system });
+    }
+    outside
 }
 
 fn devices(gpu: &GpuSeed) -> Vec<PciDevice> {
@@ -142,7 +211,8 @@ fn add_template(cluster: &mut Cluster, seed: &Seed, template: &TemplateSeed) {
     let bridge = seed.bridges.first().map(String::as_str).unwrap_or("vmbr0");
     let efi = base_disk(cluster, template, 0, 1 << 20, None);
     let root = base_disk(cluster, template, 1, TEMPLATE_SIZE, Some(template.ci_user.clone()));
-    let efi_size = if cluster.volumes.iter().any(|one| one.id == efi && one.size < 1 << 20) { "528K" } else { "1M" };
+    let is_small = cluster.volume(&template.node, &efi).is_some_and(|volume| volume.size < 1 << 20);
+    let efi_size = if is_small { "528K" } else { "1M" };
     let options = [
         ("agent", "enabled=1,fstrim_cloned_disks=1".to_string()),
         ("balloon", "0".into()),
@@ -175,20 +245,28 @@ fn add_template(cluster: &mut Cluster, seed: &Seed, template: &TemplateSeed) {
 
 fn base_disk(cluster: &mut Cluster, template: &TemplateSeed, number: u32, size: u64, system: Option<String>) -> String {
     let vmid = template.vmid;
-    let storage = cluster.storages.get(&template.storage);
-    let (files, shared) = storage.map_or((false, false), |storage| (storage.has_files(), storage.shared));
+    let files = cluster.storage(&template.storage).is_ok_and(Storage::has_files);
     let stem = format!("base-{vmid}-disk-{number}");
     let (name, format) = if files { (format!("{vmid}/{stem}.qcow2"), "qcow2") } else { (stem, "raw") };
     let id = format!("{}:{name}", template.storage);
-    cluster.volumes.push(Volume {
-        id: id.clone(),
-        node: (!shared).then(|| template.node.clone()),
-        size: if files && number == 0 { 528 << 10 } else { size },
-        format: format.into(),
-        content: "images".into(),
-        vmid: Some(vmid),
-        ctime: chance::now() / 1000,
-        system,
-    });
+    let size = if files && number == 0 { 528 << 10 } else { size };
+    let used = if system.is_some() { TEMPLATE_USED } else { fresh_use(format, size, "metadata") };
+    if let Some(place) = cluster.place(&template.node, split(&id).0) {
+        cluster.put_volume(Volume {
+            place,
+            name,
+            size,
+            length: used,
+            used,
+            format: format.into(),
+            content: "images".into(),
+            vmid: Some(vmid),
+            ctime: chance::now() / 1000,
+            system,
+            sums: Sums::default(),
+            notes: None,
+            protected: false,
+        });
+    }
     id
 }

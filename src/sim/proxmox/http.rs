@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
@@ -19,13 +19,17 @@ use super::answer::{Outcome, Refusal};
 use super::dispatch::{self, Request, is_mutating};
 use super::form::{Form, Given, decode, decode_json};
 use super::login::Proof;
+use super::multipart::{self, boundary};
+use super::transfer::Upload;
 use crate::sim::chance::now;
 use crate::sim::faults::{Fault, SLOW};
 use crate::sim::frame::Frame;
 use crate::sim::log::{Entry, masked};
 
-/// The longest body; uploads are not simulated.
-const BODY_LIMIT: usize = 4 << 20;
+/// The longest body that is no file.
+const FORM_LIMIT: usize = 512 << 10;
+/// The longest body with a file in it. A file is never kept, but read at once.
+const UPLOAD_LIMIT: usize = 64 << 20;
 
 /// How long the proxy keeps a connection over which nothing is asked.
 const IDLE: Duration = Duration::from_secs(5);
@@ -90,11 +94,13 @@ async fn respond(
         tokio::time::sleep(SLOW).await;
     }
     let query = head.uri.query().unwrap_or_default().to_string();
-    let read = Limited::new(body, BODY_LIMIT).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let form = parameters(&head.method, &head.headers, &query, &read);
-    let shown = form.clone().unwrap_or_default();
+    let form = match whole_body(&head.headers, body).await {
+        Ok(body) => parameters(&head.method, &head.headers, &query, &body),
+        Err(refusal) => Err(refusal),
+    };
+    let shown = form.as_ref().map(|(form, _)| form.clone()).unwrap_or_default();
     let outcome = match form {
-        Ok(form) => {
+        Ok((form, upload)) => {
             let method = head.method.to_string();
             let request = Request {
                 node: node.clone(),
@@ -102,6 +108,7 @@ async fn respond(
                 path: path.clone(),
                 form,
                 proof: proof(&head.headers),
+                upload,
                 now: now(),
             };
             let outcome = answer(frame, &request, fault);
@@ -145,26 +152,48 @@ fn proof(headers: &HeaderMap) -> Proof {
     }
 }
 
-fn parameters(method: &Method, headers: &HeaderMap, query: &str, body: &[u8]) -> Result<Form, Refusal> {
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Reads a body, unless it is too long.
+async fn whole_body(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Refusal> {
+    let has_file = boundary(content_type(headers)).is_some();
+    let limit = if has_file { UPLOAD_LIMIT } else { FORM_LIMIT };
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if !error.is::<LengthLimitError>() => Err(Refusal::text(400, "Bad Request")),
+        Err(_) if has_file => Err(Refusal::not_simulated("a file of more than 64 MiB in a request")),
+        Err(_) => Err(Refusal::silent(501, "for data too large")),
+    }
+}
+
+/// What a request is given, and the file that came with it.
+type Parameters = (Form, Option<Upload>);
+
+fn parameters(method: &Method, headers: &HeaderMap, query: &str, body: &[u8]) -> Result<Parameters, Refusal> {
     if !matches!(method.as_str(), "GET" | "POST" | "PUT" | "DELETE") {
         return Err(Refusal::silent(501, format!("method '{method}' not available")));
     }
     if matches!(method.as_str(), "GET" | "DELETE") {
         return match body.is_empty() {
-            true => Ok(decode(query)),
+            true => Ok((decode(query), None)),
             false => Err(Refusal::text(501, format!("Unexpected content for method '{method}'"))),
         };
     }
-    let text = String::from_utf8_lossy(body);
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut form = match kind.split(';').next().unwrap_or_default().trim() {
-        _ if body.is_empty() => Form::new(),
-        "application/x-www-form-urlencoded" => decode(&text),
-        "application/json" => decode_json(&text)?,
+    let kind = content_type(headers);
+    let (mut form, upload) = match (kind.split(';').next().unwrap_or_default().trim(), boundary(kind)) {
+        _ if body.is_empty() => (Form::new(), None),
+        ("application/x-www-form-urlencoded", _) => (decode(&String::from_utf8_lossy(body)), None),
+        ("application/json", _) => (decode_json(&String::from_utf8_lossy(body))?, None),
+        (_, Some(boundary)) if method == Method::POST => {
+            let (form, upload) = multipart::read(boundary, body)?;
+            (form, Some(upload))
+        }
         _ => return Err(Refusal::text(506, format!("upload 'Content-Type '{kind}' not implemented"))),
     };
     form.extend(decode(query));
-    Ok(form)
+    Ok((form, upload))
 }
 
 fn answer(frame: &Frame, request: &Request, fault: Option<Fault>) -> Outcome {

@@ -11,9 +11,8 @@ pub(crate) const VERSION: &str = "9.2.11";
 const REPO_ID: &str = "14a22df3";
 const KERNEL: &str = "7.0.2-2-pve";
 const KERNEL_BUILD: &str = "#1 SMP PREEMPT_DYNAMIC PMX 7.0.2-2 (2026-10-01T00:00Z)";
-/// The root file system of every node.
-const ROOT_SIZE: u64 = 250 << 30;
-const ROOT_USED: u64 = 20 << 30;
+/// What the system itself takes of a node's root file system.
+const SYSTEM: u64 = 20 << 30;
 
 /// The refusal for a node nobody knows.
 pub(crate) fn no_such_host(name: &str) -> Refusal {
@@ -25,6 +24,11 @@ pub(crate) fn no_such_host(name: &str) -> Refusal {
 impl Node {
     fn uptime(&self, now: u64) -> u64 {
         now.saturating_sub(self.booted) / 1000
+    }
+
+    /// What the system itself takes of the root file system.
+    pub(crate) fn system_used(&self) -> u64 {
+        SYSTEM.min(self.root_size)
     }
 
     fn memory(&self) -> u64 {
@@ -57,8 +61,8 @@ pub(crate) fn row(cluster: &Cluster, call: &Call, name: &str, node: &Node) -> Ma
         row.insert("cpu".into(), json!(0.02));
         row.insert("maxmem".into(), json!(node.memory()));
         row.insert("mem".into(), json!(used_memory(cluster, name)));
-        row.insert("maxdisk".into(), json!(ROOT_SIZE));
-        row.insert("disk".into(), json!(ROOT_USED));
+        row.insert("maxdisk".into(), json!(node.root_size));
+        row.insert("disk".into(), json!(cluster.root_used(name)));
     }
     row
 }
@@ -83,6 +87,7 @@ pub(crate) fn index(_: &mut Cluster, _: &Call) -> Outcome {
 pub(crate) fn status(cluster: &mut Cluster, call: &Call) -> Outcome {
     let node = cluster.nodes.get(&call.node).ok_or_else(|| no_such_host(&call.node))?;
     let (total, used) = (node.memory(), used_memory(cluster, &call.node).min(node.memory()));
+    let (size, taken) = (node.root_size, cluster.root_used(&call.node));
     Answer::of(json!({
         "pveversion": format!("pve-manager/{VERSION}/{REPO_ID}"),
         "kversion": format!("Linux {KERNEL} {KERNEL_BUILD}"),
@@ -99,7 +104,7 @@ pub(crate) fn status(cluster: &mut Cluster, call: &Call) -> Outcome {
         "memory": { "total": total, "used": used, "free": total - used, "available": total - used },
         "swap": { "total": 0, "used": 0, "free": 0 },
         "rootfs": {
-            "total": ROOT_SIZE, "used": ROOT_USED, "avail": ROOT_SIZE - ROOT_USED, "free": ROOT_SIZE - ROOT_USED,
+            "total": size, "used": taken, "avail": size - taken, "free": size - taken,
         },
     }))
 }

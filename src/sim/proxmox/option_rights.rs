@@ -185,7 +185,7 @@ impl Rights<'_> {
             Source::New(storage, _) => self.room(&storage),
             Source::Import(storage, from) => {
                 self.room(&storage)?;
-                self.cluster.storage(from.split(':').next().unwrap_or_default()).map(|_| ())
+                Ok(self.cluster.storage(from.split(':').next().unwrap_or_default()).map(|_| ())?)
             }
             Source::Volume(id) => self.existing(&id),
             _ => Ok(()),
@@ -197,19 +197,14 @@ impl Rights<'_> {
         if !self.caller.is_root() {
             self.access().demand(self.caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
         }
-        if definition.content.iter().any(|content| content == "images") {
+        if definition.holds("images") {
             return Ok(());
         }
         Err(Refusal::parameter("storage", format!("storage '{storage}' does not support vm images")))
     }
 
     fn existing(&self, id: &str) -> Result<(), Refusal> {
-        let (storage, name) = id.split_once(':').unwrap_or((id, ""));
-        let definition = self.cluster.storage(storage)?;
-        if definition.has_files() && !name.contains('/') {
-            return Err(format!("unable to parse directory volume name '{name}'").into());
-        }
-        Ok(())
+        Ok(self.cluster.read_id(id).map(|_| ())?)
     }
 
     /// Every bridge wants SDN.Use.

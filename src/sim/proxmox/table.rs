@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use super::definition::{Api, Fields, Limit, Method, Property, Right, Who};
 
 /// Values come first, for the others refer to them.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     include_str!("calls/values.txt"),
     include_str!("calls/access.txt"),
     include_str!("calls/cluster.txt"),
     include_str!("calls/machines.txt"),
+    include_str!("calls/storage.txt"),
     include_str!("calls/tasks.txt"),
     include_str!("calls/guarded.txt"),
 ];
@@ -93,7 +94,7 @@ impl Reader {
             let known = self.fields.get("placeholders");
             for name in method.placeholders().collect::<Vec<_>>() {
                 if let Some(property) = known.and_then(|known| known.get(name)) {
-                    method.params.insert(name, property.clone());
+                    method.params.entry(name).or_insert_with(|| property.clone());
                 }
             }
             self.methods.push(method);

@@ -81,7 +81,7 @@ impl Cluster {
     /// Starts a task and gives its UPID. What its beginning refuses is the task's failure, not the call's.
     pub(crate) fn fork(&mut self, call: &Call, kind: &str, id: &str, effect: Effect) -> Outcome {
         self.forget_old_tasks();
-        let pid = self.tasks.last().map_or(1000, |last| last.pid) + 7;
+        let pid = self.next_pid();
         let pstart = call.now / 10 % 0xFFFF_FFFF;
         let owner = call.caller.id();
         let upid = format!("UPID:{}:{pid:08X}:{pstart:08X}:{:08X}:{kind}:{id}:{owner}:", call.node, call.seconds());
@@ -109,6 +109,21 @@ impl Cluster {
         }
         self.tasks.push(task);
         Answer::of(upid)
+    }
+
+    /// The process that the next task will be.
+    pub(crate) fn next_pid(&self) -> u64 {
+        self.tasks.last().map_or(1000, |last| last.pid) + 7
+    }
+
+    /// Lets the newest task end at once, and gives its error if it has one.
+    pub(crate) fn end_newest(&mut self, now: u64) -> Option<String> {
+        if let Some(task) = self.tasks.last_mut() {
+            task.ends = now;
+        }
+        self.settle(now);
+        let exit = self.tasks.last()?.exit.clone()?;
+        (exit != "OK" && !exit.starts_with("WARNINGS:")).then_some(exit)
     }
 
     /// Takes the oldest out of the archive when it is full. What still runs stays.

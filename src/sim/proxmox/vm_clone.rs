@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Outcome, Refusal};
 use super::call::Call;
 use super::cluster::{Cluster, not_found};
-use super::drive::is_cloudinit;
+use super::drive::{NewDisk, is_cloudinit};
 use super::effects::Effect;
 use super::option_rights::{Rights, storages_of};
 use super::property;
 use super::vm::{Options, Vm, is_drive, is_net, volume_of};
+use super::volume::{fresh_use, split};
 
 /// A clone to be made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ fn check_target(cluster: &Cluster, call: &Call, source: &Vm, order: &CloneOrder)
             let path = format!("/storage/{storage}");
             cluster.access.demand(&call.caller, &path, &["Datastore.AllocateSpace"])?;
         }
-        if !definition.content.iter().any(|content| content == "images") {
+        if !definition.holds("images") {
             let text = format!("storage '{storage}' does not support vm images");
             return Err(Refusal::parameter("storage", text));
         }
@@ -84,7 +85,7 @@ fn check_target(cluster: &Cluster, call: &Call, source: &Vm, order: &CloneOrder)
     if cluster.vms.contains_key(&order.newid) {
         return Err(format!("unable to create VM {}: config file already exists", order.newid).into());
     }
-    let is_local = |storage: &String| cluster.storages.get(storage).is_some_and(|one| !one.shared);
+    let is_local = |storage: &String| cluster.storage(storage).is_ok_and(|one| !one.is_shared());
     if order.target != call.node && storages_of(&source.config).iter().any(is_local) {
         return Err(format!("can't clone VM to node '{}' (VM uses local storage)", order.target).into());
     }
@@ -107,6 +108,7 @@ pub(crate) fn finish(
     at: u64,
     log: &mut Vec<String>,
 ) -> Result<usize, String> {
+    let before = cluster.volumes_of(order.newid);
     let copied = copy(cluster, node, order, at, log);
     match copied {
         Ok(config) => {
@@ -115,7 +117,7 @@ pub(crate) fn finish(
         }
         Err(error) => {
             cluster.vms.remove(&order.newid);
-            cluster.volumes.retain(|volume| volume.vmid != Some(order.newid));
+            cluster.free_volumes_but(order.newid, &before);
             Err(format!("clone failed: {error}"))
         }
     }
@@ -176,21 +178,23 @@ fn copy_drive(
     let volume = cluster.volume(node, &id).cloned().ok_or_else(|| format!("volume '{id}' does not exist"))?;
     let kind = if order.full { "full" } else { "linked" };
     log.push(format!("create {kind} clone of drive {name} ({id})"));
-    let storage = order.storage.clone().unwrap_or_else(|| volume.storage().to_string());
+    let storage = order.storage.clone().unwrap_or_else(|| split(&id).0.to_string());
     let format = match &order.format {
         Some(format) => format.clone(),
         None if order.full => volume.format.clone(),
         None => "qcow2".into(),
     };
-    let system = volume.system.clone();
-    let mut new = cluster.new_disk(&order.target, &storage, order.newid, volume.size, &format, system, at)?;
+    let disk = NewDisk { vmid: order.newid, size: volume.size, format, image: Some(volume) };
+    let mut new = cluster.new_disk(&order.target, &storage, disk, at)?;
     log.push(format!("allocated target volume '{new}'"));
     if !order.full {
         // A linked clone is named together with the base it rests on.
         let own = new.split_once(':').map(|(_, own)| own.to_string()).unwrap_or_default();
         let linked = format!("{id}/{own}");
         if let Some(volume) = cluster.volume_mut(&order.target, &new) {
-            volume.id.clone_from(&linked);
+            volume.name = split(&linked).1.into();
+            // It holds only what differs from its base.
+            volume.used = fresh_use(&volume.format, volume.size, "metadata");
         }
         new = linked;
     }

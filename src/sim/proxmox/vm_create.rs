@@ -70,6 +70,7 @@ pub(crate) fn finish(
 ) -> Result<usize, String> {
     let vmid = order.vmid;
     let mut config = Options::new();
+    let before = cluster.volumes_of(vmid);
     for (name, value) in &order.options {
         let stored = if is_drive(name) {
             cluster.provide(node, vmid, name, value, at, log)
@@ -80,7 +81,7 @@ pub(crate) fn finish(
             Ok(stored) => drop(config.insert(name.clone(), stored)),
             Err(error) => {
                 cluster.vms.remove(&vmid);
-                cluster.volumes.retain(|volume| volume.vmid != Some(vmid));
+                cluster.free_volumes_but(vmid, &before);
                 return Err(format!("unable to create VM {vmid} - {error}"));
             }
         }

@@ -8,6 +8,7 @@ use super::cluster::{Cluster, not_found};
 use super::drive::{drives, parse_size, size_text};
 use super::effects::Effect;
 use super::vm::{Pending, volume_of};
+use super::volume::{fresh_use, split};
 
 /// `PUT /nodes/{node}/qemu/{vmid}/resize`.
 pub(crate) fn put_size(cluster: &mut Cluster, call: &Call) -> Outcome {
@@ -74,6 +75,7 @@ pub(crate) fn resize(
     }
     if let Some(volume) = cluster.volume_mut(node, &id) {
         volume.size = wanted;
+        volume.used = volume.used.max(fresh_use(&volume.format, wanted, "metadata"));
     }
     let parts = value.split(',').map(|part| match part.strip_prefix("size=") {
         Some(_) => format!("size={}", size_text(wanted)),
@@ -111,7 +113,7 @@ pub(crate) fn make_template(cluster: &mut Cluster, node: &str, vmid: u32) -> Res
         let id = volume_of(&value).to_string();
         let base = id.replace(&format!("vm-{vmid}-"), &format!("base-{vmid}-"));
         if let Some(volume) = cluster.volume_mut(node, &id) {
-            volume.id.clone_from(&base);
+            volume.name = split(&base).1.into();
         }
         vm.config.insert(name, value.replacen(&id, &base, 1));
     }
@@ -141,9 +143,9 @@ pub(crate) fn check_destroy(cluster: &Cluster, node: &str, vmid: u32) -> Result<
     // The disks go from the last to the first.
     let bases: Vec<&str> = drives(&vm.config).map(|(_, value)| volume_of(value)).collect();
     let in_use = |base: &&str| {
-        let (storage, name) = base.split_once(':').unwrap_or_default();
-        let prefix = format!("{storage}:{name}/");
-        cluster.volumes.iter().any(|volume| volume.id.starts_with(&prefix) && volume.vmid != Some(vmid))
+        let (storage, name) = split(base);
+        let Some(place) = cluster.place(node, storage) else { return false };
+        cluster.volumes.iter().any(|volume| volume.rests_on(&place, name) && volume.vmid != Some(vmid))
     };
     match bases.into_iter().rev().find(in_use) {
         Some(base) => Err(format!("base volume '{base}' is still in use by linked cloned")),
@@ -170,8 +172,15 @@ pub(crate) fn destroy(
         Pending::Delete(_) => None,
     });
     let named: BTreeSet<&str> = vm.config.values().chain(waiting).map(|value| volume_of(value)).collect();
+    for id in named {
+        if cluster.volume(node, id).is_some_and(|volume| volume.vmid == Some(vmid)) {
+            cluster.free(node, id);
+        }
+    }
     // What no option names is left on the storage, unless it was asked for too.
-    cluster.volumes.retain(|volume| volume.vmid != Some(vmid) || !(unreferenced || named.contains(volume.id.as_str())));
+    if unreferenced {
+        cluster.volumes.retain(|volume| volume.vmid != Some(vmid) || !volume.is_seen_from(node));
+    }
     cluster.machines.remove_guest(vmid);
     let path = format!("/vms/{vmid}");
     cluster.access.rows.retain(|row| row.path != path);

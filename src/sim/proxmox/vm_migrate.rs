@@ -9,6 +9,7 @@ use super::cluster::{Cluster, no_config};
 use super::drive::drives;
 use super::effects::Effect;
 use super::vm::{Vm, volume_of};
+use super::volume::split;
 
 /// A move to be made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,7 +47,7 @@ pub(crate) fn preview(cluster: &mut Cluster, call: &Call) -> Outcome {
 fn local_disks<'c>(cluster: &'c Cluster, vm: &'c Vm) -> impl Iterator<Item = (&'c String, &'c String)> {
     drives(&vm.config).filter(|(_, value)| {
         let storage = volume_of(value).split(':').next().unwrap_or_default();
-        cluster.storages.get(storage).is_some_and(|storage| !storage.shared)
+        cluster.storage(storage).is_ok_and(|storage| !storage.is_shared())
     })
 }
 
@@ -150,13 +151,13 @@ pub(crate) fn finish(
     for (name, value) in local {
         let id = volume_of(&value).to_string();
         let volume = cluster.volume(node, &id).cloned().ok_or_else(|| format!("volume '{id}' does not exist"))?;
-        let storage = order.storage.clone().unwrap_or_else(|| volume.storage().to_string());
-        let stem = volume.name().split('.').next().unwrap_or_default().to_string();
+        let storage = order.storage.clone().unwrap_or_else(|| split(&id).0.to_string());
+        let stem = volume.file().split('.').next().unwrap_or_default().to_string();
         let new = cluster.volume_name(&storage, order.vmid, &stem, &volume.format)?;
-        let shared = cluster.storages.get(&storage).is_some_and(|storage| storage.shared);
-        if let Some(volume) = cluster.volume_mut(node, &id) {
-            volume.id.clone_from(&new);
-            volume.node = (!shared).then(|| order.target.clone());
+        let place = cluster.place(&order.target, &storage);
+        if let (Some(volume), Some(place)) = (cluster.volume_mut(node, &id), place) {
+            volume.name = split(&new).1.into();
+            volume.place = place;
         }
         log.push(format!("{time} volume '{id}' is '{new}' on the target"));
         vm.config.insert(name, value.replacen(&id, &new, 1));

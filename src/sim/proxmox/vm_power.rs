@@ -7,7 +7,7 @@ use super::drive::is_cloudinit;
 use super::effects::Effect;
 use super::mapping::find_device;
 use super::property;
-use super::vm::{Options, Running, Vm, is_net};
+use super::vm::{Options, Running, Vm, is_drive, is_net, volume_of};
 use super::vm_update::apply_pending;
 use crate::sim::guests::CloudInit;
 
@@ -101,6 +101,7 @@ pub(crate) fn check_start(
     }
     let config = vm.future();
     check_devices(cluster, node, vmid, &config, log)?;
+    check_storages(cluster, node, &config)?;
     check_snippets(cluster, node, &config)?;
     warn(&config, log);
     let bridges = &cluster.nodes.get(node).map(|node| node.bridges.clone()).unwrap_or_default();
@@ -161,6 +162,13 @@ fn user_of(cluster: &Cluster, node: &str, address: &str) -> Option<u32> {
     };
     let on_node = cluster.vms.iter().filter(|(_, vm)| vm.node == node && vm.running.is_some());
     on_node.filter(|(_, vm)| holds(vm)).map(|(vmid, _)| *vmid).next()
+}
+
+/// What a machine's drives lie on must be in use.
+fn check_storages(cluster: &Cluster, node: &str, config: &Options) -> Result<(), String> {
+    let volumes = config.iter().filter(|(name, _)| is_drive(name)).map(|(_, value)| volume_of(value));
+    let storages = volumes.filter_map(|id| id.split_once(':')).map(|(storage, _)| storage);
+    storages.into_iter().try_for_each(|storage| cluster.activate(node, storage).map(|_| ()))
 }
 
 fn check_snippets(cluster: &Cluster, node: &str, config: &Options) -> Result<(), String> {

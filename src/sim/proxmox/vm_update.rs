@@ -306,7 +306,8 @@ fn park(cluster: &mut Cluster, node: &str, vmid: u32, vm: &mut Vm, value: &str, 
         return;
     }
     if force || is_cloudinit(vmid, value) {
-        return cluster.free(node, &id);
+        cluster.free(node, &id);
+        return;
     }
     let free = (0..256).map(|number| format!("unused{number}")).find(|slot| !vm.config.contains_key(slot));
     if let Some(slot) = free {

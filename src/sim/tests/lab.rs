@@ -1,5 +1,6 @@
 //! A small homelab to test against, and a client that speaks plain HTTP to it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ pub(super) fn seed(scenario: Scenario) -> Seed {
         content: content.into(),
         shared,
         size_bytes: 1 << 40,
+        source: if kind == "nfs" { "10.20.10.20:/var/nfs/VMStorage/.data".into() } else { String::new() },
     };
     Seed {
         scenario,
@@ -55,20 +57,23 @@ pub(super) fn seed(scenario: Scenario) -> Seed {
             subsystem_id: "10de:181b".into(),
             iommu_group: 17,
         }],
-        network_hosts: Vec::new(),
+        ..Seed::default()
     }
 }
 
-/// A machine that only echoes: enough to see what the cluster does with it.
-struct Echo(Mutex<CloudInit>);
+/// A machine that only echoes, and knows its directories: enough to see what the cluster does with it.
+struct Echo {
+    settings: Mutex<CloudInit>,
+    directories: Mutex<BTreeSet<String>>,
+}
 
 impl Echo {
     fn shared(settings: CloudInit) -> SharedMachine {
-        Arc::new(Echo(Mutex::new(settings)))
+        Arc::new(Echo { settings: Mutex::new(settings), directories: Mutex::default() })
     }
 
     fn settings(&self) -> MutexGuard<'_, CloudInit> {
-        self.0.lock().unwrap()
+        self.settings.lock().unwrap()
     }
 }
 
@@ -81,6 +86,14 @@ impl Machine for Echo {
 
     fn apply(&self, settings: &CloudInit) {
         self.settings().clone_from(settings);
+    }
+
+    fn make_directory(&self, path: &str) {
+        self.directories.lock().unwrap().insert(path.into());
+    }
+
+    fn has_directory(&self, path: &str) -> bool {
+        self.directories.lock().unwrap().iter().any(|one| one == path || one.starts_with(&format!("{path}/")))
     }
 
     fn agent_exec(&self, command: &[String]) -> Execution {

@@ -59,6 +59,7 @@ impl Lab {
                     content: "images,rootdir".into(),
                     shared: false,
                     size_bytes: 1 << 40,
+                    ..StorageSeed::default()
                 }],
                 template: Some(TemplateSeed {
                     vmid: 9000,
@@ -67,8 +68,7 @@ impl Lab {
                     storage: "local-zfs".into(),
                     ci_user: "ubuntu".into(),
                 }),
-                gpus: Vec::new(),
-                network_hosts: Vec::new(),
+                ..Seed::default()
             },
             session: "test".into(),
             faults: None,
