@@ -247,27 +247,6 @@ impl Cluster {
         id
     }
 
-    /// Puts a file on a storage that all nodes see.
-    #[cfg(test)]
-    pub(crate) fn add_shared_file(&mut self, storage: &str, name: &str, content: &str, size: u64) {
-        let place = self.place("", storage).unwrap();
-        self.put_volume(Volume {
-            place,
-            name: name.into(),
-            size,
-            length: size,
-            used: size,
-            format: name.rsplit('.').next().unwrap_or_default().into(),
-            content: content.into(),
-            vmid: None,
-            ctime: 0,
-            system: None,
-            sums: Sums::made_up(name),
-            notes: None,
-            protected: false,
-        });
-    }
-
     /// The complaint about a disk that is there already.
     pub(crate) fn exists_text(&self, id: &str) -> String {
         let (storage, name) = split(id);

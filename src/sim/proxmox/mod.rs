@@ -51,11 +51,17 @@ mod volume_name;
 
 pub(crate) use cluster::Cluster;
 #[cfg(test)]
-pub(crate) use cluster::{PciDevice, Volume};
+pub(crate) use checksum::Sums;
+#[cfg(test)]
+pub(crate) use cluster::PciDevice;
 #[cfg(test)]
 pub(crate) use drive::{parse_size, size_text};
 pub(crate) use found::{TOKEN, USER, found};
 #[cfg(test)]
+pub(crate) use outside::{Address, Export, Server, Share, WebFile, WebServer};
+#[cfg(test)]
 pub(crate) use roles::HOMELAB;
 #[cfg(test)]
 pub(crate) use vm::Vm;
+#[cfg(test)]
+pub(crate) use volume::{Place, Volume, blocks, fresh_use};

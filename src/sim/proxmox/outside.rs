@@ -110,7 +110,8 @@ impl<'u> Address<'u> {
         Address { scheme, host, port: port.parse().unwrap_or(usual), path: if path.is_empty() { "/" } else { path } }
     }
 
-    fn server(&self) -> String {
+    /// The part of it that names the server, in the words of [`Outside::web`].
+    pub(crate) fn server(&self) -> String {
         let usual = if self.scheme == "https" { 443 } else { 80 };
         let port = if self.port == usual { String::new() } else { format!(":{}", self.port) };
         format!("{}://{}{port}", self.scheme, self.host)

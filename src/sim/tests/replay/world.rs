@@ -9,7 +9,8 @@ use super::super::lab::{Client, seed, start_seeded};
 use super::given::{Given, GivenMachine, GivenStorage};
 use super::prior::{self, Options, PriorMachine};
 use super::recording::Recording;
-use crate::sim::proxmox::{HOMELAB, PciDevice, Vm, Volume, parse_size, size_text};
+use super::storages;
+use crate::sim::proxmox::{HOMELAB, PciDevice, Place, Sums, Vm, Volume, fresh_use, parse_size, size_text};
 use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, StorageSeed, TemplateSeed};
 
 /// What lies on a storage of files of which the words tell no more.
@@ -31,8 +32,7 @@ pub(super) async fn prepare(dir: &Path, recording: &Recording, given: &Given) ->
         }
     }
     hardware(&sim, recording);
-    restrict_storages(&sim, given);
-    volumes(&sim, recording);
+    storages::prepare(&sim, recording, given);
     rights(&sim, recording, given).await;
     objects(&sim, recording, given).await;
     machines(&sim, recording, given).await;
@@ -77,7 +77,7 @@ fn seed_of(recording: &Recording, given: &Given) -> Seed {
         gateway,
         search_domain: "example.test".into(),
         bridges: if given.bridges.is_empty() { vec!["vmbr0".into()] } else { given.bridges.clone() },
-        storages: storages(recording, given),
+        storages: defined(recording, given),
         template,
         nodes,
         ..seed(if given.is_cluster { Scenario::Plan } else { Scenario::Bare })
@@ -89,7 +89,7 @@ fn is_made_here(recording: &Recording, vmid: u32) -> bool {
 }
 
 /// The storages of the words, and those that only the exchanges show.
-fn storages(recording: &Recording, given: &Given) -> Vec<StorageSeed> {
+fn defined(recording: &Recording, given: &Given) -> Vec<StorageSeed> {
     let seen = prior::storages(recording);
     let mut all = given.storages.clone();
     // Where the words list storages, a list that an exchange shows can only tell more about them.
@@ -112,6 +112,10 @@ fn storages(recording: &Recording, given: &Given) -> Vec<StorageSeed> {
             content: text("content").unwrap_or(told),
             shared: row.and_then(|row| row.get("shared")).map_or(storage.shared, |flag| *flag == 1),
             size_bytes: 270_553_174_016,
+            source: match (text("server").zip(text("export")), text("path").or(storage.path)) {
+                (Some((server, export)), _) => format!("{server}:{export}"),
+                (None, path) => text("pool").or(path).unwrap_or_default(),
+            },
             id: storage.id,
         }
     };
@@ -131,16 +135,6 @@ impl GivenStorage {
     }
 }
 
-fn restrict_storages(sim: &Sim, given: &Given) {
-    for cluster in &mut sim.frame.world().clusters {
-        for told in given.storages.iter().filter(|told| !told.nodes.is_empty()) {
-            if let Some(storage) = cluster.storages.get_mut(&told.id) {
-                storage.settings.insert("nodes".into(), told.nodes.join(","));
-            }
-        }
-    }
-}
-
 /// The PCI functions that lists show, in the place of those made up.
 fn hardware(sim: &Sim, recording: &Recording) {
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().trim_start_matches("0x").to_string();
@@ -156,19 +150,6 @@ fn hardware(sim: &Sim, recording: &Recording) {
             let rows = prior::devices(recording, name);
             if !rows.is_empty() {
                 node.devices = rows.iter().map(device).collect();
-            }
-        }
-    }
-}
-
-/// Files that were on the storages.
-fn volumes(sim: &Sim, recording: &Recording) {
-    for cluster in &mut sim.frame.world().clusters {
-        for (id, size, _) in prior::volumes(recording) {
-            let Some((storage, name)) = id.split_once(':') else { continue };
-            let content = name.split('/').next().unwrap_or_default();
-            if cluster.storages.contains_key(storage) {
-                cluster.add_shared_file(storage, name, content, size.unwrap_or(3_758_096_384));
             }
         }
     }
@@ -314,28 +295,34 @@ fn insert(sim: &Sim, node: &str, vmid: u32, told: &GivenMachine, known: &PriorMa
         };
         let id = stored.split(',').next().unwrap_or_default().to_string();
         let size = stored.split("size=").nth(1).and_then(|rest| parse_size(rest.split(',').next()?));
-        let shared =
-            id.split(':').next().and_then(|storage| cluster.storages.get(storage)).is_some_and(|one| one.shared);
-        if id.contains(':') {
+        if let Some((storage, own)) = id.split_once(':')
+            && let Some(place) = cluster.place(node, storage)
+        {
             let size = size.unwrap_or(if id.contains("cloudinit") { 4 << 20 } else { 1 << 30 });
-            cluster.volumes.push(volume(&id, (!shared).then(|| node.to_string()), size, vmid));
+            cluster.put_volume(volume(place, own, size, vmid));
         }
         config.insert(name, stored);
     }
     cluster.vms.insert(vmid, Vm { node: node.into(), config, ..Vm::default() });
 }
 
-fn volume(id: &str, node: Option<String>, size: u64, vmid: u32) -> Volume {
-    let format = id.rsplit_once('.').map_or("raw", |(_, ending)| ending);
+fn volume(place: Place, name: &str, size: u64, vmid: u32) -> Volume {
+    let format = name.rsplit_once('.').map_or("raw", |(_, ending)| ending);
+    let used = fresh_use(format, size, "metadata");
     Volume {
-        id: id.into(),
-        node,
+        place,
+        name: name.into(),
         size,
+        length: used,
+        used,
         format: format.into(),
         content: "images".into(),
         vmid: Some(vmid),
         ctime: 1_700_000_000,
         system: None,
+        sums: Sums::default(),
+        notes: None,
+        protected: false,
     }
 }
 
