@@ -90,7 +90,9 @@ fn export(storage: &Row<'_>, exports: Option<&Table>, hosts: &Table) -> String {
 
 /// The image that the template is made of, where its releases lie.
 fn cloud_image(versions: Option<&Table>, cluster: &Table) -> Result<Vec<WebSeed>> {
-    let Some(row) = versions.and_then(|versions| versions.row("ubuntu-cloud-image").ok()) else { return Ok(Vec::new()) };
+    let Some(row) = versions.and_then(|versions| versions.row("ubuntu-cloud-image").ok()) else {
+        return Ok(Vec::new());
+    };
     let (source, version) = (row.cell("source")?.text()?, row.cell("version")?.text()?);
     let sum = row.cell("sha256").and_then(|cell| cell.text()).ok();
     let is_sum = |text: &String| text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit());

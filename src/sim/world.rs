@@ -99,7 +99,10 @@ impl World {
         // What else is in a file of another form cannot be known.
         let Form { version } = serde_json::from_str(&text).map_err(|error| unusable(&path, error))?;
         if version != VERSION {
-            return Err(unusable(&path, format!("it was made by another version: its form is {version}, not {VERSION}")));
+            return Err(unusable(
+                &path,
+                format!("it was made by another version: its form is {version}, not {VERSION}"),
+            ));
         }
         Ok(Some(serde_json::from_str(&text).map_err(|error| unusable(&path, error))?))
     }

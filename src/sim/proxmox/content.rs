@@ -24,7 +24,9 @@ fn check_access(cluster: &Cluster, caller: &Caller, id: &str) -> Result<(), Refu
         cluster.access.demand(caller, &format!("/vms/{vmid}"), &[privilege])
     };
     match (named.content, named.vmid) {
-        ("iso" | "vztmpl" | "import", _) => cluster.access.demand_any(caller, &path, &["Datastore.AllocateSpace", "Datastore.Audit"]),
+        ("iso" | "vztmpl" | "import", _) => {
+            cluster.access.demand_any(caller, &path, &["Datastore.AllocateSpace", "Datastore.Audit"])
+        }
         ("backup", Some(_)) => {
             cluster.access.demand(caller, &path, &["Datastore.AllocateSpace"])?;
             on_machine("VM.Backup")
@@ -364,7 +366,6 @@ pub(crate) fn look_into_backup(cluster: &mut Cluster, call: &Call) -> Outcome {
     }
     Err(Refusal::not_simulated("what is in a backup"))
 }
-
 
 #[cfg(test)]
 mod tests {

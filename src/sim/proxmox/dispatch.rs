@@ -13,8 +13,8 @@ use super::login::{self, Proof};
 use super::permission::Caller;
 use super::transfer::Upload;
 use super::{
-    acl, cluster_reads, content, mapping, nodes, pools, scan, storage, storage_state, tasks, transfer, users, verify, vm_clone,
-    vm_create, vm_disks, vm_migrate, vm_power, vm_read, vm_update,
+    acl, cluster_reads, content, mapping, nodes, pools, scan, storage, storage_state, tasks, transfer, users, verify,
+    vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_read, vm_update,
 };
 use crate::sim::world::World;
 

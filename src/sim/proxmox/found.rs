@@ -106,7 +106,11 @@ fn plan(cluster: &mut Cluster, seed: &Seed, secrets: &Secrets) {
 fn installed_local() -> Storage {
     let settings = [("content", "backup,import,iso,snippets,vztmpl"), ("path", "/var/lib/vz")];
     let settings = settings.map(|(name, value)| (name.to_string(), value.to_string())).into();
-    Storage { kind: storage_kind::find("dir").expect("directories are a kind of storage"), settings, secrets: Settings::new() }
+    Storage {
+        kind: storage_kind::find("dir").expect("directories are a kind of storage"),
+        settings,
+        secrets: Settings::new(),
+    }
 }
 
 /// Where a storage of the seed is: the server and export, the pool, or the path.
@@ -168,9 +172,9 @@ fn outside(seed: &Seed) -> Outside {
             outside.mounts.insert(place, size);
         } else if storage.kind == "nfs" {
             let known = seed.network_hosts.iter().find(|host| host.ip == server || host.name == server);
-            let names = known.into_iter().flat_map(|host| {
-                [host.name.clone(), format!("{}.{}", host.name, seed.search_domain), host.ip.clone()]
-            });
+            let names = known
+                .into_iter()
+                .flat_map(|host| [host.name.clone(), format!("{}.{}", host.name, seed.search_domain), host.ip.clone()]);
             let found: &mut Server = outside.servers.entry(server.clone()).or_default();
             found.names = names.filter(|name| *name != server).collect();
             found.exports.insert(place, Export { size, clients: "*".into() });

@@ -49,9 +49,9 @@ mod vm_update;
 mod volume;
 mod volume_name;
 
-pub(crate) use cluster::Cluster;
 #[cfg(test)]
 pub(crate) use checksum::Sums;
+pub(crate) use cluster::Cluster;
 #[cfg(test)]
 pub(crate) use cluster::PciDevice;
 #[cfg(test)]

@@ -277,7 +277,8 @@ mod tests {
 
     #[test]
     fn a_section_of_the_file_begins_with_what_every_storage_of_the_kind_has() {
-        let settings = [("content", "images"), ("disable", "1"), ("export", "/x"), ("path", "/mnt/pve/nas"), ("server", "nas")];
+        let settings =
+            [("content", "images"), ("disable", "1"), ("export", "/x"), ("path", "/mnt/pve/nas"), ("server", "nas")];
         let storage = Storage {
             kind: storage_kind::find("nfs").unwrap(),
             settings: settings.map(|(name, value)| (name.to_string(), value.to_string())).into(),

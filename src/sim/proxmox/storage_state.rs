@@ -103,7 +103,9 @@ impl Cluster {
         let source = format!("{server}:{export}");
         Err(match storage.setting("options").contains("vers=4") {
             true => {
-                format!("mount error: mount.nfs: mounting {source} failed, reason given by server: No such file or directory")
+                format!(
+                    "mount error: mount.nfs: mounting {source} failed, reason given by server: No such file or directory"
+                )
             }
             false => format!("mount error: mount.nfs: access denied by server while mounting {source}"),
         })
@@ -138,9 +140,8 @@ impl Cluster {
 
     fn import_pool(&self, node: &str, id: &str, storage: &Storage) -> Result<(), String> {
         let pool = storage.setting("pool").split('/').next().unwrap_or_default();
-        let is_there = |node: &Node| {
-            node.pools.keys().any(|dataset| dataset.split('/').next().unwrap_or_default() == pool)
-        };
+        let is_there =
+            |node: &Node| node.pools.keys().any(|dataset| dataset.split('/').next().unwrap_or_default() == pool);
         if self.nodes.get(node).is_some_and(is_there) {
             return Ok(());
         }
@@ -185,9 +186,7 @@ impl Cluster {
     /// What is taken of a node's root file system: the system, and the volumes in its directories.
     pub(crate) fn root_used(&self, node: &str) -> u64 {
         let Some(own) = self.nodes.get(node) else { return 0 };
-        let is_there = |place: &Place| {
-            place.node.as_deref() == Some(node) && place.root.starts_with("dir:")
-        };
+        let is_there = |place: &Place| place.node.as_deref() == Some(node) && place.root.starts_with("dir:");
         let volumes = self.volumes.iter().filter(|volume| is_there(&volume.place)).map(|volume| volume.used);
         (own.system_used() + volumes.sum::<u64>()).min(own.root_size)
     }
@@ -238,9 +237,7 @@ pub(crate) fn list(cluster: &mut Cluster, call: &Call) -> Outcome {
     let wanted = |id: &str, storage: &Storage| {
         let named = params.get("storage").is_none_or(|name| name == id);
         let enabled = !params.is_set("enabled") || !storage.is_set("disable");
-        let reachable = target.is_none_or(|target| {
-            storage.is_shared() && storage.is_on(node) && storage.is_on(target)
-        });
+        let reachable = target.is_none_or(|target| storage.is_shared() && storage.is_on(node) && storage.is_on(target));
         named && enabled && reachable && cluster.may_see(call, id)
     };
     let rows = listed.into_iter().filter(|(id, storage)| wanted(id, storage)).map(|(id, storage)| {

@@ -215,7 +215,8 @@ pub(crate) fn finish_download(
         log.push(format!("{line}OK, checksum verified"));
     }
     let format = cluster.read_id(&id)?.1.format;
-    check_image(&order.content, &format, file.image.as_ref()).map_err(|text| format!("failed to verify file: {text}"))?;
+    check_image(&order.content, &format, file.image.as_ref())
+        .map_err(|text| format!("failed to verify file: {text}"))?;
     let WebFile { image, sums, system, .. } = file;
     let size = image.map_or(length, |(_, size)| size);
     let name = format!("{}/{}", order.content, order.file);

@@ -41,9 +41,8 @@ static DATASET: LazyLock<Regex> =
     LazyLock::new(|| whole(r"(?:((?:base|basevol)-\d+-\S+)/)?((base|basevol|vm|subvol)-(\d+)-\S+)"));
 static LOGICAL: LazyLock<Regex> = LazyLock::new(|| whole(r"(?:vm|base)-(\d+)-\S+"));
 static LOGICAL_NAME: LazyLock<Regex> = LazyLock::new(|| whole(r"(?i)[a-z0-9][a-z0-9._-]*[a-z0-9]"));
-static SNAPSHOT: LazyLock<Regex> = LazyLock::new(|| {
-    whole(r"backup/((?:vm|ct|host)/([^/]+)/\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z)")
-});
+static SNAPSHOT: LazyLock<Regex> =
+    LazyLock::new(|| whole(r"backup/((?:vm|ct|host)/([^/]+)/\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z)"));
 
 /// Reads a name; the error is the API's own.
 pub(crate) fn read(naming: Naming, name: &str) -> Result<Named, String> {

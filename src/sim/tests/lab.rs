@@ -344,7 +344,9 @@ async fn read(response: reqwest::Response) -> Result<Reply, reqwest::Error> {
     let status = response.status().as_u16();
     let phrase =
         response.extensions().get::<ReasonPhrase>().map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into());
-    let reason = phrase.unwrap_or_else(|| "OK".to_string());
+    // The client keeps a phrase only when it is not the usual one.
+    let usual = || response.status().canonical_reason().unwrap_or_default().to_string();
+    let reason = phrase.unwrap_or_else(usual);
     let text = response.text().await?;
     Ok(Reply { status, reason, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
 }

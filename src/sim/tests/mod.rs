@@ -4,4 +4,6 @@ mod access;
 mod lab;
 mod network;
 mod replay;
+mod storage;
 mod virtual_machines;
+mod volumes;

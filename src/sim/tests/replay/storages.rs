@@ -11,9 +11,7 @@ use super::given::Given;
 use super::prior;
 use super::recording::{Exchange, Recording};
 use crate::sim::Sim;
-use crate::sim::proxmox::{
-    Address, Cluster, Export, Server, Share, Sums, Volume, WebFile, WebServer, blocks,
-};
+use crate::sim::proxmox::{Address, Cluster, Export, Server, Share, Sums, Volume, WebFile, WebServer, blocks};
 
 /// The image that the recorders built machines from.
 const IMAGE_LENGTH: u64 = 196_664;
@@ -27,6 +25,7 @@ pub(super) fn prepare(sim: &Sim, recording: &Recording, given: &Given) {
         restrict(cluster, given);
         forget_built_in(cluster, recording);
         hold_what_is_listed(cluster, recording);
+        lack_what_is_refused(cluster, recording);
         rooms(cluster, recording);
         web(cluster, recording);
         files(cluster, recording);
@@ -74,6 +73,21 @@ fn hold_what_is_listed(cluster: &mut Cluster, recording: &Recording) {
                 storage.settings.insert("content".into(), all);
             }
         }
+    }
+}
+
+/// A storage that refuses a kind of content before any exchange defines it anew cannot hold it.
+fn lack_what_is_refused(cluster: &mut Cluster, recording: &Recording) {
+    static REFUSED: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"storage '([^']+)' (?:is not configured for content-type|does not support) '(\w+)'").unwrap()
+    });
+    let defines = |one: &&Exchange| one.request.method != "GET" && one.request.path().starts_with("/storage");
+    for exchange in recording.exchanges.iter().take_while(|one| !defines(one)) {
+        let Some(found) = REFUSED.captures(&exchange.response.reason) else { continue };
+        let Some(storage) = cluster.storages.get_mut(&found[1]) else { continue };
+        let left: Vec<&str> = storage.content().into_iter().filter(|content| *content != &found[2]).collect();
+        let left = left.join(",");
+        storage.settings.insert("content".into(), left);
     }
 }
 
@@ -189,13 +203,22 @@ fn web(cluster: &mut Cluster, recording: &Recording) {
 
 /// The size of the disk in a file, where a volume of its name was looked at.
 fn disk_of(recording: &Recording, name: &str) -> Option<u64> {
-    let looks = recording.exchanges.iter().filter(|one| one.request.method == "GET" && one.request.path().ends_with(name));
+    let looks =
+        recording.exchanges.iter().filter(|one| one.request.method == "GET" && one.request.path().ends_with(name));
     looks.filter_map(|one| one.response.data()["size"].as_u64()).next()
+}
+
+/// Scripts that are refused for what they are, and so are there.
+fn refused_scripts(recording: &Recording) -> Vec<(String, Option<u64>)> {
+    static SCRIPT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"script '([^']+)' is not executable").unwrap());
+    let texts = recording.exchanges.iter().map(|one| one.response.body.to_string());
+    texts.filter_map(|text| SCRIPT.captures(&text).map(|found| (found[1].to_string(), None))).collect()
 }
 
 /// Files that lay on the storages.
 fn files(cluster: &mut Cluster, recording: &Recording) {
-    for (id, listed, _) in prior::volumes(recording) {
+    let told = prior::volumes(recording).into_iter().map(|(id, length, _)| (id, length));
+    for (id, listed) in told.chain(refused_scripts(recording)) {
         let Some((storage, name)) = id.split_once(':').filter(|(storage, _)| cluster.storage(storage).is_ok()) else {
             continue;
         };
