@@ -106,11 +106,7 @@ fn plan(cluster: &mut Cluster, seed: &Seed, secrets: &Secrets) {
 fn installed_local() -> Storage {
     let settings = [("content", "backup,import,iso,snippets,vztmpl"), ("path", "/var/lib/vz")];
     let settings = settings.map(|(name, value)| (name.to_string(), value.to_string())).into();
-    Storage {
-        kind: storage_kind::find("dir").expect("directories are a kind of storage"),
-        settings,
-        secrets: Settings::new(),
-    }
+    Storage { kind: storage_kind::directory(), settings, secrets: Settings::new() }
 }
 
 /// Where a storage of the seed is: the server and export, the pool, or the path.

@@ -19,8 +19,9 @@ pub(crate) fn boundary(kind: &str) -> Option<&str> {
         return None;
     }
     let named = parts.filter_map(|part| part.trim().split_once('='));
-    let found = named.filter(|(name, _)| name.trim() == "boundary").map(|(_, value)| value.trim().trim_matches('"'));
-    found.filter(|value| !value.is_empty()).next()
+    let mut found =
+        named.filter(|(name, _)| name.trim() == "boundary").map(|(_, value)| value.trim().trim_matches('"'));
+    found.find(|value| !value.is_empty())
 }
 
 /// Reads a body.

@@ -41,8 +41,7 @@ static LOCAL: LazyLock<Storage> = LazyLock::new(|| {
         ("prune-backups", "keep-all=1"),
     ];
     Storage {
-        // A test reads it.
-        kind: storage_kind::find("dir").expect("directories are a kind of storage"),
+        kind: storage_kind::directory(),
         settings: settings.map(|(name, value)| (name.to_string(), value.to_string())).into(),
         secrets: Settings::new(),
     }

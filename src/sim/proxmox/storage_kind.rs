@@ -190,6 +190,11 @@ static KINDS: [Kind; 6] = [
 /// Settings by name, in the form the file has them.
 pub(crate) type Settings = BTreeMap<String, String>;
 
+/// Directories of the nodes.
+pub(crate) fn directory() -> &'static Kind {
+    &KINDS[0]
+}
+
 /// A kind by its name; `None` for one that is not simulated.
 pub(crate) fn find(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
