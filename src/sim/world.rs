@@ -254,3 +254,19 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     drop(file);
     fs::rename(&fresh, path).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_world_of_an_earlier_form_is_refused_with_the_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), r#"{"version":2,"nodes":[],"clusters":[{"volumes":[{"id":"local:1/vm-1-disk-0.raw"}]}]}"#)
+            .unwrap();
+        let error = World::load(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("cannot be read"), "{error}");
+        assert_eq!(error.help_text(), Some("start over with `homelab sim reset`"));
+        assert!(format!("{error:?}").contains("its form is 2, not 3"), "{error:?}");
+    }
+}

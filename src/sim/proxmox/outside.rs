@@ -19,6 +19,8 @@ pub(crate) struct Outside {
     pub(crate) web: BTreeMap<String, WebServer>,
     /// The nodes that cannot reach a host, by the host's address or name.
     pub(crate) cut_off: BTreeMap<String, BTreeSet<String>>,
+    /// What becomes of a connection to where nobody is, when it is not `No route to host`.
+    pub(crate) silence: Option<String>,
 }
 
 /// A server of files or backups.
@@ -29,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) names: Vec<String>,
     /// Directories exported by NFS.
     pub(crate) exports: BTreeMap<String, Export>,
+    /// Whether it speaks NFS 4 alone, which lists no exports.
+    pub(crate) hides_exports: bool,
     /// Shares by SMB.
     pub(crate) shares: BTreeMap<String, Share>,
     /// Datastores of a backup server.
@@ -84,7 +88,7 @@ pub(crate) enum Fetched<'o> {
     /// The server answers that it has no such file.
     Missing(&'o WebServer),
     /// Nobody answers, and why.
-    NoAnswer(&'static str),
+    NoAnswer(&'o str),
     /// Nobody has this name.
     NoName,
 }
@@ -152,13 +156,18 @@ impl Outside {
         found.map(|(mount, size)| (mount.as_str(), *size))
     }
 
+    /// What becomes of a connection to where nobody is.
+    pub(crate) fn silence(&self) -> &str {
+        self.silence.as_deref().unwrap_or("No route to host")
+    }
+
     /// Asks a web server for a file.
     pub(crate) fn fetch(&self, node: &str, address: &Address) -> Fetched<'_> {
         if !self.resolves(address.host) {
             return Fetched::NoName;
         }
         if !self.reaches(node, address.host) {
-            return Fetched::NoAnswer("No route to host");
+            return Fetched::NoAnswer(self.silence());
         }
         if let Some(server) = self.web.get(&address.server()) {
             return server.files.get(address.path).map_or(Fetched::Missing(server), |file| Fetched::File(server, file));
@@ -166,7 +175,7 @@ impl Outside {
         let local = address.host == "localhost" || address.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let is_up = local || self.web.keys().any(|server| Address::read(server).host == address.host);
         let closed = is_up || self.by_name(address.host).is_some();
-        Fetched::NoAnswer(if closed { "Connection refused" } else { "No route to host" })
+        Fetched::NoAnswer(if closed { "Connection refused" } else { self.silence() })
     }
 }
 

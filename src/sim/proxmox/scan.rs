@@ -22,7 +22,8 @@ pub(crate) fn exports(cluster: &mut Cluster, call: &Call) -> Outcome {
         let command = format!("/sbin/showmount --no-headers --exports {host}");
         return Err(format!("command '{command}' failed: exit code 1").into());
     };
-    let rows = server.exports.iter().map(|(path, export)| json!({ "path": path, "options": export.clients }));
+    let listed = server.exports.iter().filter(|_| !server.hides_exports);
+    let rows = listed.map(|(path, export)| json!({ "path": path, "options": export.clients }));
     Answer::of(rows.collect::<Vec<_>>())
 }
 

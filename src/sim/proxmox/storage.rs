@@ -172,6 +172,10 @@ fn row(cluster: &Cluster, id: &str, storage: &Storage) -> Value {
     for (name, value) in &storage.settings {
         row[name] = told(name, value);
     }
+    if storage.settings.contains_key("content-dirs") {
+        let folders = storage.folders().map(|(content, folder)| (content.to_string(), json!(folder)));
+        row["content-dirs"] = Value::Object(folders.collect());
+    }
     row["content"] = json!(storage.content().join(","));
     if storage.kind.is_shared {
         row["shared"] = json!(1);

@@ -127,7 +127,8 @@ impl Cluster {
         let port = storage.settings.get("port").map(String::as_str).unwrap_or("8007");
         let server = self.outside.server(node, host).filter(|server| !server.datastores.is_empty());
         let server = server.ok_or_else(|| {
-            format!("{id}: error fetching datastores - 500 Can't connect to {host}:{port} (No route to host)")
+            let why = self.outside.silence();
+            format!("{id}: error fetching datastores - 500 Can't connect to {host}:{port} ({why})")
         })?;
         if server.datastores.values().all(|share| !is_let_in(share, storage)) {
             return Err(format!("{id}: error fetching datastores - 401 Unauthorized"));

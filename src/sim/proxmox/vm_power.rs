@@ -164,11 +164,17 @@ fn user_of(cluster: &Cluster, node: &str, address: &str) -> Option<u32> {
     on_node.filter(|(_, vm)| holds(vm)).map(|(vmid, _)| *vmid).next()
 }
 
-/// What a machine's drives lie on must be in use.
+/// A machine's drives must be there, on storages that are in use.
 fn check_storages(cluster: &Cluster, node: &str, config: &Options) -> Result<(), String> {
-    let volumes = config.iter().filter(|(name, _)| is_drive(name)).map(|(_, value)| volume_of(value));
-    let storages = volumes.filter_map(|id| id.split_once(':')).map(|(storage, _)| storage);
-    storages.into_iter().try_for_each(|storage| cluster.activate(node, storage).map(|_| ()))
+    let drives = config.iter().filter(|(name, _)| is_drive(name) && !name.starts_with("unused"));
+    for id in drives.map(|(_, value)| volume_of(value)) {
+        let Some((storage, _)) = id.split_once(':') else { continue };
+        cluster.activate(node, storage)?;
+        if cluster.volume(node, id).is_none() {
+            return Err(format!("volume '{id}' does not exist"));
+        }
+    }
+    Ok(())
 }
 
 fn check_snippets(cluster: &Cluster, node: &str, config: &Options) -> Result<(), String> {

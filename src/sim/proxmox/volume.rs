@@ -165,9 +165,13 @@ impl Storage {
             "backup" => "dump",
             other => other,
         };
-        let folders = self.setting("content-dirs").split(',').filter_map(|one| one.split_once('='));
-        let own = folders.filter(|(name, _)| *name == content).map(|(_, folder)| folder).next();
+        let own = self.folders().find(|(name, _)| *name == content).map(|(_, folder)| folder);
         format!("{}/{}", self.setting("path"), own.unwrap_or(usual))
+    }
+
+    /// The folders that are not the usual ones, by what lies in them.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.setting("content-dirs").split(',').filter_map(|one| one.split_once('='))
     }
 
     /// Where a volume of this name is.

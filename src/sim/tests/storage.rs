@@ -185,6 +185,9 @@ async fn a_change_counts_from_then_on_and_a_digest_knows_it() {
     assert_eq!(now.data()["content"], "images,import");
     assert_eq!(now.data()["prune-backups"], "keep-daily=7,keep-last=3");
     assert_eq!(now.data()["shared"], 1);
+    root.put("/storage/nas-vmstorage", &[("content-dirs", "iso=images/iso")]).await.data();
+    let now = root.get("/storage/nas-vmstorage").await;
+    assert_eq!(now.data()["content-dirs"], json!({ "iso": "images/iso" }));
     let before = digest().await;
     root.put("/storage/nas-vmstorage", &[]).await.data();
     assert_eq!(digest().await, before, "nothing was asked for");

@@ -169,10 +169,15 @@ fn words(recording: &Recording, exchange: &Exchange) -> String {
 fn web(cluster: &mut Cluster, recording: &Recording) {
     static LENGTH: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"Length: (\d+)|saved \[(\d+)").unwrap());
     static MISSING: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"404 ([A-Z][A-Za-z ]+[a-z])"#).unwrap());
+    static SILENCE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new("(Connection timed out|No route to host|Network is unreachable)").unwrap());
     for exchange in &recording.exchanges {
         let Some(url) = exchange.request.field("url").filter(|url| url.contains("://")) else { continue };
         let words = words(recording, exchange);
         let address = Address::read(&url);
+        if let Some(found) = SILENCE.captures(&words) {
+            cluster.outside.silence = Some(found[1].to_string());
+        }
         if words.contains("Connection refused") {
             cluster.outside.servers.entry(address.host.into()).or_default();
             continue;
