@@ -31,7 +31,7 @@ mod property;
 mod roles;
 mod scan;
 mod storage;
-mod storage_kind;
+pub(crate) mod storage_kind;
 mod storage_state;
 mod table;
 mod tasks;
@@ -61,6 +61,8 @@ pub(crate) use found::{TOKEN, USER, found};
 pub(crate) use outside::{Address, Export, Server, Share, WebFile, WebServer};
 #[cfg(test)]
 pub(crate) use roles::HOMELAB;
+#[cfg(test)]
+pub(crate) use storage::Storage;
 #[cfg(test)]
 pub(crate) use vm::Vm;
 #[cfg(test)]

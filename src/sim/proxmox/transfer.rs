@@ -272,10 +272,21 @@ fn progress(length: u64) -> Vec<String> {
         }
         let done = ((index + 1) * ROW).min(length) * 100 / length.max(1);
         let left = (length - ((index + 1) * ROW).min(length)) / RATE;
-        let end = if index + 1 == rows { format!("={:.1}s", length as f64 / RATE as f64) } else { format!(" {left}s") };
-        format!("{:>6}K{dots} {done:>3}%  105M{end}", index * (ROW >> 10))
+        let end = if index + 1 == rows { format!("={}s", seconds(length)) } else { format!(" {left}s") };
+        format!("{:>6}K{dots}{done:>3}%  105M{end}", index * (ROW >> 10))
     };
     (0..rows).map(row).collect()
+}
+
+/// How long a file of this length took, in as many digits as tell something.
+fn seconds(length: u64) -> String {
+    let seconds = length as f64 / RATE as f64;
+    match seconds {
+        _ if seconds < 0.01 => "0".into(),
+        _ if seconds < 0.95 => format!("{seconds:.2}"),
+        _ if seconds < 9.95 => format!("{seconds:.1}"),
+        _ => format!("{seconds:.0}"),
+    }
 }
 
 /// The media type that web servers give a file.
@@ -420,10 +431,10 @@ mod tests {
 
     #[test]
     fn progress_is_a_row_of_dots_for_every_32_megabytes() {
-        assert_eq!(progress(196_664), [format!("     0K{}100%  105M=0.0s", " ".repeat(37))]);
+        assert_eq!(progress(196_664), [format!("     0K{}100%  105M=0s", " ".repeat(36))]);
         let rows = progress(40 << 20);
         assert_eq!(rows.len(), 2);
-        assert!(rows[0].starts_with("     0K ........ ........ ........ ........  80%  105M"), "{}", rows[0]);
+        assert!(rows[0].starts_with("     0K ........ ........ ........ ........ 80%  105M"), "{}", rows[0]);
         assert!(rows[1].starts_with(" 32768K ........ "), "{}", rows[1]);
     }
 

@@ -2,6 +2,7 @@
 //! files that were there, what web servers had, which exports and pools there were. Where something lies outside of the
 //! API, only what became of requests can tell of it.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -11,7 +12,9 @@ use super::given::Given;
 use super::prior;
 use super::recording::{Exchange, Recording};
 use crate::sim::Sim;
-use crate::sim::proxmox::{Address, Cluster, Export, Server, Share, Sums, Volume, WebFile, WebServer, blocks};
+use crate::sim::proxmox::{
+    Address, Cluster, Export, Server, Share, Storage, Sums, Volume, WebFile, WebServer, blocks, storage_kind,
+};
 
 /// The image that the recorders built machines from.
 const IMAGE_LENGTH: u64 = 196_664;
@@ -22,6 +25,7 @@ const ROOM: u64 = 270_553_174_016;
 /// Brings the storages of a world into the state before the recording.
 pub(super) fn prepare(sim: &Sim, recording: &Recording, given: &Given) {
     for cluster in &mut sim.frame.world().clusters {
+        define_as_read(cluster, recording);
         restrict(cluster, given);
         forget_built_in(cluster, recording);
         hold_what_is_listed(cluster, recording);
@@ -29,6 +33,109 @@ pub(super) fn prepare(sim: &Sim, recording: &Recording, given: &Given) {
         rooms(cluster, recording);
         web(cluster, recording);
         files(cluster, recording);
+    }
+}
+
+/// Puts disks on them that lists show and no exchange made, beside those of the machines that are known.
+pub(super) fn add_disks(sim: &Sim, recording: &Recording) {
+    for cluster in &mut sim.frame.world().clusters {
+        disks(cluster, recording);
+    }
+}
+
+/// Settings of which a definition shows the value. The sizes and states in the rows of lists are none.
+const SETTINGS: [&str; 17] = [
+    "bwlimit",
+    "disable",
+    "format",
+    "is_mountpoint",
+    "max-protected-backups",
+    "mkdir",
+    "mountpoint",
+    "nodes",
+    "options",
+    "path",
+    "pool",
+    "preallocation",
+    "prune-backups",
+    "sparse",
+    "subdir",
+    "thinpool",
+    "vgname",
+];
+
+/// What the first reads show of definitions: their settings, and storages that the words leave out.
+fn define_as_read(cluster: &mut Cluster, recording: &Recording) {
+    for (id, row) in prior::storages(recording) {
+        let text = |key: &str| row[key].as_str().map(str::to_string);
+        if let Some(storage) = cluster.storages.get_mut(&id) {
+            for name in SETTINGS {
+                // Lists of resources have a flag and a format of their own.
+                let is_told = name != "disable" && name != "format" || row.get("digest").is_some();
+                let value = text(name).or_else(|| row[name].as_u64().map(|number| number.to_string()));
+                if let Some(value) = value.filter(|_| is_told) {
+                    storage.settings.insert(name.into(), value);
+                }
+            }
+        } else if text("type").is_some_and(|kind| kind == "dir") && cluster.storage(&id).is_err() {
+            let mut settings = BTreeMap::from([("path".to_string(), format!("/srv/{id}"))]);
+            settings.extend(text("content").map(|content| ("content".to_string(), content)));
+            if row["enabled"] == 0 {
+                settings.insert("nodes".into(), nodes_that_have(cluster, recording, &id).join(","));
+            }
+            let storage = Storage { kind: storage_kind::directory(), settings, secrets: BTreeMap::new() };
+            cluster.storages.insert(id, storage);
+        }
+    }
+}
+
+/// The nodes whose list does not show a storage as one of others.
+fn nodes_that_have(cluster: &Cluster, recording: &Recording, id: &str) -> Vec<String> {
+    let lacks = |node: &String| {
+        let path = format!("/nodes/{node}/storage");
+        let lists = recording.exchanges.iter().filter(|one| one.request.path() == path);
+        let mut rows = lists.flat_map(|one| one.response.data().as_array().into_iter().flatten());
+        rows.any(|row| row["storage"] == id && row["enabled"] == 0)
+    };
+    cluster.nodes.keys().filter(|node| !lacks(node)).cloned().collect()
+}
+
+fn disks(cluster: &mut Cluster, recording: &Recording) {
+    let machines = prior::machines(recording);
+    let lists = recording.exchanges.iter().filter(|one| {
+        one.request.method == "GET" && one.request.path().ends_with("/content") && one.response.is_success()
+    });
+    let made: Vec<String> = recording.exchanges.iter().filter_map(|one| one.request.field("filename")).collect();
+    for exchange in lists {
+        let node = exchange.request.path().split('/').nth(2).unwrap_or_default();
+        for row in exchange.response.data().as_array().into_iter().flatten().filter(|row| row["content"] == "images") {
+            let (Some(id), Some(vmid)) = (row["volid"].as_str(), row["vmid"].as_u64()) else { continue };
+            let Some((storage, name)) = id.split_once(':') else { continue };
+            let vmid = u32::try_from(vmid).unwrap_or_default();
+            let is_made = machines.get(&vmid).is_some_and(|machine| machine.is_made_here)
+                || made.iter().any(|file| name.ends_with(file.as_str()));
+            if is_made || cluster.volume(node, id).is_some() {
+                continue;
+            }
+            let Some(place) = cluster.place(node, storage) else { continue };
+            let size = row["size"].as_u64().unwrap_or_default();
+            let used = row["used"].as_u64().unwrap_or_default();
+            cluster.put_volume(Volume {
+                place,
+                name: name.into(),
+                size,
+                length: used,
+                used,
+                format: row["format"].as_str().unwrap_or("raw").into(),
+                content: "images".into(),
+                vmid: Some(vmid),
+                ctime: 1_700_000_000,
+                system: None,
+                sums: Sums::default(),
+                notes: None,
+                protected: false,
+            });
+        }
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) async fn prepare(dir: &Path, recording: &Recording, given: &Given) ->
     rights(&sim, recording, given).await;
     objects(&sim, recording, given).await;
     machines(&sim, recording, given).await;
+    storages::add_disks(&sim, recording);
     sim
 }
 
