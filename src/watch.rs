@@ -8,7 +8,6 @@ use std::time::Duration;
 use notify::RecursiveMode;
 use notify_debouncer_full::{DebounceEventResult, new_debouncer};
 
-use crate::cli::complain;
 use crate::cli::run::Session;
 use crate::error::{Class, Error, Result};
 use crate::playbook::play::Played;
@@ -63,7 +62,7 @@ pub fn watch(session: &Session) -> Result<Played> {
                 Some(played)
             }
             Err(error) => {
-                complain(&error, session.color());
+                session.complain(&error);
                 None
             }
         };

@@ -9,7 +9,6 @@ use super::run::Output;
 use super::stage::Tables;
 use super::{Global, print};
 use crate::error::{Class, Error, Result, exit};
-use crate::inputs::environment::Environment;
 use crate::playbook::check::{self, Finding, Severity};
 use crate::playbook::prepare::Bench;
 use crate::project::Project;
@@ -37,7 +36,7 @@ pub fn run(args: &Args, global: &Global) -> Result<u8> {
     let bench = Bench {
         root: &project.root,
         services: Services::default(),
-        environment: environment(&project)?,
+        environment: environment(&project, global)?,
         facts: &*facts,
         register: Vec::new(),
         realms: Vec::new(),
@@ -47,7 +46,7 @@ pub fn run(args: &Args, global: &Global) -> Result<u8> {
     match args.output {
         Output::Human => print::text(&shown(&findings, &tally, playbooks.len(), global))?,
         Output::Json => {
-            let findings: Vec<_> = findings.iter().map(Finding::to_json).collect();
+            let findings: Vec<_> = findings.iter().map(|finding| finding.to_json(&global.redactor)).collect();
             print::json(&json!({ "findings": findings, "errors": tally.errors, "warnings": tally.warnings }))?;
         }
     }
@@ -64,8 +63,8 @@ fn playbooks(project: &Project, named: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 /// Which variables there are, and which are set on this machine.
-fn environment(project: &Project) -> Result<check::Environment> {
-    let environment = Environment::load(&project.root, None)?;
+fn environment(project: &Project, global: &Global) -> Result<check::Environment> {
+    let environment = global.environment(project, None)?;
     let documented: BTreeSet<String> =
         environment.example().variables().iter().map(|variable| variable.name.clone()).collect();
     let set = documented.iter().filter(|name| environment.get(name).is_some()).cloned().collect();
@@ -89,7 +88,7 @@ fn shown(findings: &[Finding], tally: &Tally, playbooks: usize, global: &Global)
     let (width, colored) = (print::width(), print::is_colored(global));
     let mut text = String::new();
     for finding in findings {
-        text.push_str(finding.render(width, colored, true).trim_end());
+        text.push_str(finding.render(&global.redactor, width, colored).trim_end());
         text.push_str("\n\n");
     }
     let (errors, warnings) = (print::count(tally.errors, "error"), print::count(tally.warnings, "warning"));

@@ -10,7 +10,7 @@ use crate::script::args::nearest;
 /// Runs `homelab env`.
 pub fn run(global: &Global) -> Result<u8> {
     let project = global.project()?;
-    let environment = Environment::load(&project.root, None)?;
+    let environment = global.environment(&project, None)?;
     let variables = environment.example().variables();
     if variables.is_empty() {
         return Err(Error::new(Class::InputMissing, ".envrc.example: explains no variable")

@@ -6,6 +6,7 @@ pub mod doc;
 pub mod env;
 pub mod history;
 pub mod new;
+pub mod panic;
 mod print;
 pub mod run;
 mod seed;
@@ -22,8 +23,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::error::{Error, Result, exit};
+use crate::inputs::environment::Environment;
 use crate::playbook::report::render;
 use crate::project::Project;
+use crate::run::secret::Redactor;
 use crate::screen::paint::ColorChoice;
 
 /// Brings Proxmox nodes, SSH hosts, GPUs and a Kubernetes cluster to the state that playbooks describe.
@@ -45,6 +48,9 @@ pub struct Global {
     /// The project's folder [default: the one that the playbook, or this folder, lies in]
     #[arg(long, global = true, value_name = "DIR")]
     pub project: Option<PathBuf>,
+    /// What must not show.
+    #[arg(skip)]
+    pub redactor: Redactor,
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,6 +87,14 @@ impl Global {
     fn project(&self) -> Result<Project> {
         Project::of(self.project.as_deref().unwrap_or(Path::new(".")))
     }
+
+    /// The variables, as they are now: `sim` is the simulator's file of credentials, when simulating. Those that hold
+    /// secrets do not show from here on.
+    fn environment(&self, project: &Project, sim: Option<&str>) -> Result<Environment> {
+        let environment = Environment::load(&project.root, sim)?;
+        environment.secrets().iter().for_each(|secret| self.redactor.learn(secret));
+        Ok(environment)
+    }
 }
 
 /// Runs the program.
@@ -93,11 +107,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE });
         }
     };
-    let color = cli.global.color;
+    let global = cli.global.clone();
+    panic::install(global.redactor.clone());
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            complain(&error, color);
+            complain(&error, &global);
             ExitCode::from(error.class().exit_code())
         }
     }
@@ -122,15 +137,15 @@ fn dispatch(cli: Cli) -> Result<u8> {
 }
 
 /// Shows an error of the program itself.
-pub(crate) fn complain(error: &Error, color: ColorChoice) {
+pub(crate) fn complain(error: &Error, global: &Global) {
     let terminal = console::Term::stderr();
-    let colored = match color {
+    let colored = match global.color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
         ColorChoice::Auto => terminal.is_term() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     };
     let width = usize::from(terminal.size().1).clamp(60, 120);
-    eprintln!("{}", render::render(error, width, colored, true));
+    eprintln!("{}", render::render(error, &global.redactor, width, colored, true));
 }
 
 /// The definition of the command line, for completions and the reference.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::stage::{SimArgs, Stage, Tables};
-use super::{Global, services};
+use super::{Global, complain, services};
 use crate::error::{Class, Error, Result};
 use crate::playbook::check;
 use crate::playbook::play::{self, Played, Request};
@@ -129,8 +129,8 @@ fn start(args: &Args, global: &Global, mode: Mode, detailed: bool) -> Result<u8>
         Mode::DryRun => None,
     };
     let journal = Journal::open(&project.journal())?;
-    let stage = Stage::open(project, &args.sim)?;
-    let session = Session { stage, journal, args: args.clone(), global: global.clone(), mode, playbooks };
+    let stage = Stage::open(project, &args.sim, global)?;
+    let session = Session { stage, journal, args: args.clone(), mode, playbooks };
     let code = if args.watch { crate::watch::watch(&session) } else { session.once(&Interrupt::default(), true) }
         .map(|played| played.exit_code(mode, detailed));
     session.stage.close()?;
@@ -147,7 +147,6 @@ pub struct Session {
     stage: Stage,
     journal: Journal,
     args: Args,
-    global: Global,
     mode: Mode,
     playbooks: Vec<PathBuf>,
 }
@@ -168,9 +167,9 @@ impl Session {
         &self.stage.runtime
     }
 
-    /// What colour the program's own errors have.
-    pub fn color(&self) -> crate::screen::paint::ColorChoice {
-        self.global.color
+    /// Shows an error of the program itself.
+    pub fn complain(&self, error: &Error) {
+        complain(error, &self.stage.global);
     }
 
     /// The playbooks, for a watch when not even they could be read.
@@ -203,6 +202,9 @@ impl Session {
         if let Some(error) = first_fatal(findings) {
             return Err(error);
         }
+        let redactor = &self.stage.global.redactor;
+        let secrets = prepared.secrets();
+        secrets.iter().filter_map(|name| environment.get(name)).for_each(|(value, _)| redactor.learn(&value));
         let (screens, foot) = self.screens();
         let request = Request {
             mode: self.mode,
@@ -212,7 +214,7 @@ impl Session {
             selection: self.selection(),
             inputs_hash: hash_of_docs(&self.stage.project),
             interrupt: interrupt.clone(),
-            redactor: self.stage.redactor.clone(),
+            redactor: redactor.clone(),
         };
         let handle = self.stage.runtime.handle();
         let mut played = play::play(prepared, request, handle, &self.journal, screens)?;
@@ -275,7 +277,7 @@ impl Session {
                 (_, true) => Detail::Verbose,
                 _ => Detail::Normal,
             };
-            let human = Human::new(stdout, Paint::choose(self.global.color, no_color, terminal), detail);
+            let human = Human::new(stdout, Paint::choose(self.stage.global.color, no_color, terminal), detail);
             let human = if terminal { human.with_spinners() } else { human };
             foot = human.foot();
             screens.push(Box::new(human));

@@ -37,16 +37,10 @@ pub(super) fn of(stage: &Stage, environment: &Environment) -> Result<RunServices
     Ok(RunServices { all, inputs })
 }
 
-/// The Proxmox APIs. A secret is known to the redactor before anything is made of it.
+/// The Proxmox APIs.
 fn api(stage: &Stage, environment: &Environment) -> Api {
-    let (environment, redactor) = (environment.clone(), stage.redactor.clone());
-    let lookup = move |name: &str| {
-        let value = environment.get(name).map(|(value, _)| value);
-        if let Some(secret) = value.as_ref().filter(|_| name.ends_with("SECRET") || name.ends_with("PASSWORD")) {
-            redactor.learn(secret);
-        }
-        Ok(value)
-    };
+    let environment = environment.clone();
+    let lookup = move |name: &str| Ok(environment.get(name).map(|(value, _)| value));
     Api::new(Arc::clone(&stage.connections), Box::new(lookup))
 }
 
@@ -59,10 +53,7 @@ fn ssh(stage: &Stage, environment: &Environment) -> Ssh {
     } else {
         surroundings
     };
-    let passphrase = value("HOMELAB_SSH_KEY_PASSPHRASE").map(|text| {
-        stage.redactor.learn(&text);
-        ssh::Passphrase::new(text)
-    });
+    let passphrase = value("HOMELAB_SSH_KEY_PASSPHRASE").map(ssh::Passphrase::new);
     let known_hosts =
         if stage.simulated { stage.project.simulator().join("known_hosts") } else { stage.project.known_hosts() };
     Ssh {

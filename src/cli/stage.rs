@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use super::seed;
+use super::{Global, seed};
 use crate::clients::dial::Dialler;
 use crate::clients::ssh::Pool;
 use crate::error::{Class, Error, Result};
@@ -15,7 +15,6 @@ use crate::playbook::check;
 use crate::primitives::network::Network;
 use crate::primitives::proxmox::Connections;
 use crate::project::Project;
-use crate::run::secret::Redactor;
 use crate::sim::{Faults, Ports, Scenario, Sim, SimConfig};
 
 /// How the simulator is to be.
@@ -40,7 +39,7 @@ pub struct SimArgs {
 pub(super) struct Stage {
     pub project: Project,
     pub runtime: Runtime,
-    pub redactor: Redactor,
+    pub global: Global,
     pub simulated: bool,
     pub dialler: Dialler,
     pub pool: Pool,
@@ -51,14 +50,18 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Opens the project and, where asked to, the simulated world.
-    pub fn open(project: Project, args: &SimArgs) -> Result<Stage> {
+    pub fn open(project: Project, args: &SimArgs, global: &Global) -> Result<Stage> {
         let runtime = runtime()?;
         let sim = if args.sim { Some(runtime.block_on(start(&project, args, None))?) } else { None };
+        if let Some(sim) = &sim {
+            let redactor = global.redactor.clone();
+            sim.conceal(Box::new(move |text| redactor.clean(text)));
+        }
         let dialler = sim.as_ref().map_or(Dialler::Direct, |sim| Dialler::Through(sim.gateway()));
         Ok(Stage {
             project,
             runtime,
-            redactor: Redactor::default(),
+            global: global.clone(),
             simulated: args.sim,
             dialler,
             pool: Pool::new(dialler),
@@ -72,7 +75,7 @@ impl Stage {
     pub fn environment(&self) -> Result<Environment> {
         let sim = self.project.simulator().join("envrc");
         let sim = sim.strip_prefix(&self.project.root).unwrap_or(&sim).to_string_lossy().into_owned();
-        Environment::load(&self.project.root, self.simulated.then_some(sim.as_str()))
+        self.global.environment(&self.project, self.simulated.then_some(sim.as_str()))
     }
 
     /// Proposals in the tables are good enough for a rehearsal, and for nothing else.

@@ -45,7 +45,7 @@ fn phases(project: &Project, global: &Global) -> Result<(Vec<Phase>, bool)> {
         match prepare::outline_of(&project.root, &playbook) {
             Ok(phase) => phases.push(phase),
             Err(error) => {
-                complain(&error, global.color);
+                complain(&error, global);
                 whole = false;
             }
         }

@@ -8,7 +8,6 @@ use super::{Global, print, stage};
 use crate::clients::dial::Dialler;
 use crate::clients::ssh::{self, Options, Passphrase, Pool, Target, append_known_host, fingerprint, is_trusted};
 use crate::error::{Class, Error, Result, exit};
-use crate::inputs::environment::Environment;
 use crate::inputs::tables::{Document, Proposals};
 use crate::project::Project;
 
@@ -29,7 +28,7 @@ pub struct Args {
 /// Runs `homelab trust`.
 pub fn run(args: &Args, global: &Global) -> Result<u8> {
     let project = global.project()?;
-    let target = target(&project, &args.host)?;
+    let target = target(&project, global, &args.host)?;
     let runtime = stage::runtime()?;
     let pool = Pool::new(Dialler::Direct);
     let key = runtime.block_on(async {
@@ -65,8 +64,8 @@ fn confirm(host: &str) -> Result<()> {
     Err(Error::new(Class::Blocked, format!("{host}: not trusted")).help("nothing was written"))
 }
 
-fn target(project: &Project, host: &str) -> Result<Target> {
-    let environment = Environment::load(&project.root, None)?;
+fn target(project: &Project, global: &Global, host: &str) -> Result<Target> {
+    let environment = global.environment(project, None)?;
     let key = environment.get("HOMELAB_SSH_KEY").map(|(path, _)| path.into());
     let options = Options {
         name: host.to_owned(),

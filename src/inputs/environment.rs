@@ -1,6 +1,6 @@
 //! Where a variable comes from: the simulator, the process environment, or `.envrc`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -73,6 +73,13 @@ impl Environment {
         self.get(name).map(|(value, _)| value).ok_or_else(|| self.missing(name))
     }
 
+    /// What is in the variables of homelab's own whose names say that they hold a secret.
+    pub fn secrets(&self) -> BTreeSet<String> {
+        let names = [&self.sim, &self.envrc].into_iter().flatten().flat_map(Envrc::entries).map(|entry| &entry.name);
+        let secret = self.process.keys().chain(names).filter(|name| names_a_secret(name));
+        secret.filter_map(|name| self.get(name)).map(|(value, _)| value).collect()
+    }
+
     /// What `.envrc.example` says about the variables.
     pub fn example(&self) -> &Example {
         &self.example
@@ -105,6 +112,12 @@ impl Environment {
         let distances = known.map(|known| (strsim::damerau_levenshtein(known, name), known));
         distances.filter(|(distance, _)| *distance <= 2).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
     }
+}
+
+/// Whether the last word of a variable's name says that it holds a secret: `HOMELAB_PVE_TOKEN_SECRET`.
+fn names_a_secret(name: &str) -> bool {
+    let last = name.strip_prefix("HOMELAB_").and_then(|name| name.rsplit('_').next());
+    matches!(last, Some("SECRET" | "PASSWORD" | "PASSPHRASE" | "TOKEN"))
 }
 
 impl fmt::Debug for Environment {
@@ -157,6 +170,13 @@ mod tests {
         assert_eq!(real.get("URL"), Some(("process".into(), Source::Process)));
         let file_only = environment(&[], None, Some("URL=envrc"));
         assert_eq!(file_only.get("URL"), Some(("envrc".into(), Source::Envrc)));
+    }
+
+    #[test]
+    fn secrets_are_known_by_the_last_word_of_their_name() {
+        let process = [("HOMELAB_A_PASSWORD", "one"), ("HOMELAB_PASSWORD_FILE", "two"), ("PASSWORD", "three")];
+        let environment = environment(&process, None, Some("HOMELAB_TOKEN=four\nHOMELAB_TOKEN_ID=five"));
+        assert_eq!(environment.secrets().into_iter().collect::<Vec<_>>(), ["four", "one"]);
     }
 
     #[test]

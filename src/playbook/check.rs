@@ -25,6 +25,7 @@ use super::reference::Schemas;
 use super::reference::catalog::Catalog;
 use super::report::{self, render};
 use crate::error::{Class, Error, Label};
+use crate::run::secret::Redactor;
 use crate::script::places::nodes::{self, Node};
 use crate::script::places::{Places, Source};
 
@@ -184,7 +185,7 @@ impl<'a> Sheet<'a> {
 
 impl Finding {
     /// As `homelab check --format json` prints it.
-    pub fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self, redactor: &Redactor) -> serde_json::Value {
         let label = self.error.labels().first();
         let (line, column) = label.map(render::line_and_column).unzip();
         let end = label
@@ -193,8 +194,8 @@ impl Finding {
         json!({
             "severity": severity_word(self.severity),
             "code": self.code,
-            "message": self.error.message(),
-            "help": self.error.help_text(),
+            "message": redactor.clean(self.error.message()),
+            "help": self.error.help_text().map(|help| redactor.clean(help)),
             "file": label.map(|label| &label.file),
             "line": line,
             "column": column,
@@ -204,8 +205,8 @@ impl Finding {
     }
 
     /// For a terminal.
-    pub fn render(&self, width: usize, color: bool, unicode: bool) -> String {
-        render::render_as(&self.error, self.severity, width, color, unicode)
+    pub fn render(&self, redactor: &Redactor, width: usize, color: bool) -> String {
+        render::render_finding(&self.error, self.severity, redactor, width, color)
     }
 }
 

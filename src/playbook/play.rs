@@ -81,17 +81,19 @@ pub fn play(
     screens: Vec<Box<dyn Subscriber>>,
 ) -> Result<Played> {
     let world = if request.settings.simulated { "simulated" } else { "live" };
-    let names: Vec<String> = prepared.playbooks.iter().map(|(name, _)| name.clone()).collect();
+    let clean = |text: &String| request.redactor.clean(text);
+    let names: Vec<String> = prepared.playbooks.iter().map(|(name, _)| clean(name)).collect();
+    let selection = clean(&request.selection);
     let sources_hash = format!("{}-{}", prepared.sources.hash(), request.inputs_hash);
     let book = step_book(journal, world, &request, &sources_hash)?;
-    let plan_key = PlanKey { playbooks: names.clone(), world: world.to_owned(), selection: request.selection.clone() };
+    let plan_key = PlanKey { playbooks: names.clone(), world: world.to_owned(), selection: selection.clone() };
     let info = RunInfo {
         playbooks: names.clone(),
         sources_hash: sources_hash.clone(),
-        arguments: request.arguments.iter().map(|argument| request.redactor.clean(argument)).collect(),
+        arguments: request.arguments.iter().map(clean).collect(),
         world: world.to_owned(),
         mode: request.mode,
-        selection: request.selection.clone(),
+        selection,
     };
     let number = journal.begin_run(info.clone())?;
     let subscribers: Vec<Box<dyn Subscriber>> =
@@ -201,7 +203,7 @@ fn perform(run: &Arc<Run>, prepared: &Prepared) -> (Option<Failure>, Vec<Error>)
 }
 
 fn failure(run: &Run, error: Error) -> Failure {
-    let report = render::to_event(&error);
+    let report = render::to_event(&error, &run.redactor);
     let shown = run.record().shown.contains(&report.message);
     Failure { report, error, shown }
 }
@@ -262,6 +264,7 @@ fn score(run: &Run, journal: &Journal, key: &PlanKey, sources_hash: &str, whole:
             in_fog: record.in_fog.clone(),
             digests: record.digests.clone(),
         };
+        let foretold = foretold.cleaned(&run.redactor);
         let at = jiff::Timestamp::now().as_millisecond();
         journal.save_plan(key, &Plan { sources_hash: sources_hash.to_owned(), at, foretold })?;
         return Ok(None);
@@ -269,7 +272,15 @@ fn score(run: &Run, journal: &Journal, key: &PlanKey, sources_hash: &str, whole:
     let plan = journal.last_plan(key)?;
     journal.forget_plan(key)?;
     let plan = plan.filter(|plan| whole && plan.sources_hash == sources_hash);
-    let came = Came { changes: &record.changes, failed: &record.failed, digests: &record.digests };
+    // The plan was kept without secrets, and is compared with what came as it would have been kept.
+    let came = Foretold {
+        changes: record.changes.clone(),
+        in_fog: record.failed.clone(),
+        digests: record.digests.clone(),
+        ..Foretold::default()
+    };
+    let came = came.cleaned(&run.redactor);
+    let came = Came { changes: &came.changes, failed: &came.in_fog, digests: &came.digests };
     Ok(plan.map(|plan| fidelity::score(&plan.foretold, came)))
 }
 

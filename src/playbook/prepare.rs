@@ -21,7 +21,7 @@ use crate::run::event::{ErrorReport, Level};
 use crate::run::overlay::Spread;
 use crate::run::{scope, steps};
 use crate::script::context::{Context, RealmHook, Services};
-use crate::script::places::Places;
+use crate::script::places::{Places, nodes};
 
 /// Findings with which a playbook cannot come to a good end. The others are matters of style and care, which only
 /// `homelab check` minds.
@@ -48,6 +48,21 @@ pub struct Prepared {
     pub playbooks: Vec<(String, Compiled)>,
     /// Ends the scripts when it becomes true.
     pub cancel: Arc<AtomicBool>,
+}
+
+impl Prepared {
+    /// The variables that the scripts ask for as secrets, where they name them: what is in them can be known before the
+    /// first line runs.
+    pub fn secrets(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for source in self.sources.all() {
+            nodes::visit(&source.ast, &mut |node| {
+                let call = nodes::call(node).filter(|call| call.full_name() == "secret");
+                names.extend(call.and_then(|call| call.literal_text(0)).map(|(name, _)| name.to_owned()));
+            });
+        }
+        names
+    }
 }
 
 /// Where playbooks are prepared.
@@ -203,7 +218,8 @@ fn catalog() -> &'static Catalog {
 
 /// A script's error as the report that people see.
 pub fn explain(error: &EvalAltResult, entry: &str, places: &Places) -> ErrorReport {
-    render::to_event(&error_of(error, entry, places))
+    let redactor = scope::run().map(|run| run.redactor.clone()).unwrap_or_default();
+    render::to_event(&error_of(error, entry, places), &redactor)
 }
 
 /// A script's error as an error of ours, with its place.

@@ -89,11 +89,7 @@ pub(super) fn ask_approval(run: &Run, address: &str) -> Result<()> {
     };
     let given = run.settings.approve.iter().any(|glob| glob.matches(&id))
         || (run.settings.simulated && run.settings.answer_manual)
-        || run
-            .settings
-            .ask
-            .as_ref()
-            .is_some_and(|ask| ask(&format!("Step {id} {what}; it wants to change {address}. Go on?")));
+        || run.ask(&format!("Step {id} {what}; it wants to change {address}. Go on?")) == Some(true);
     if !given {
         return Err(Error::new(Class::Blocked, format!("step {id}: needs approval: {what}"))
             .help(format!("run again with --approve {id}")));

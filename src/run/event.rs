@@ -304,7 +304,8 @@ pub enum What {
 }
 
 impl What {
-    /// Takes the secrets out of everything that is text. Names that homelab itself gives are left alone.
+    /// Takes the secrets out of everything that is text. Only the words that homelab itself gives (statuses, worlds,
+    /// classes) are left alone.
     pub fn clean(&mut self, redactor: &Redactor) {
         let text = |text: &mut String| *text = redactor.clean(text);
         let maybe = |text: &mut Option<String>| {
@@ -314,23 +315,43 @@ impl What {
         };
         match self {
             What::RunStarted { playbooks, arguments, .. } => playbooks.iter_mut().chain(arguments).for_each(text),
-            What::PlaybookStarted { .. } | What::TaskStarted { .. } => {}
-            What::PhaseStarted { title, .. } => text(title),
-            What::StepStarted { title, .. } => text(title),
-            What::StepFinished { reason, value, error, .. } => {
+            What::PlaybookStarted { playbook } => text(playbook),
+            What::PhaseStarted { id, title } => [id, title].into_iter().for_each(text),
+            What::StepStarted { id, title, parent } => {
+                [id, title].into_iter().for_each(text);
+                maybe(parent);
+            }
+            What::StepFinished { id, reason, value, error, .. } => {
+                text(id);
                 maybe(reason);
                 if let Some(value) = value {
                     redactor.clean_json(value);
                 }
                 clean_error(error, redactor);
             }
-            What::Unchanged { address, .. } => text(address),
-            What::ChangePlanned { change, .. } | What::ChangeStarted { change, .. } => change.clean(redactor),
+            What::Unchanged { address, step } => {
+                text(address);
+                maybe(step);
+            }
+            What::ChangePlanned { change, step } | What::ChangeStarted { change, step } => {
+                change.clean(redactor);
+                maybe(step);
+            }
+            What::TaskStarted { upid, .. } => text(upid),
             What::ChangeFinished { error, .. } => clean_error(error, redactor),
             What::Notification { key, .. } => text(key),
-            What::Waiting { what, observed, .. } => [what, observed].into_iter().for_each(text),
-            What::Output { line, .. } => text(line),
-            What::Message { text: message, .. } => text(message),
+            What::Waiting { step, what, observed, .. } => {
+                [what, observed].into_iter().for_each(text);
+                maybe(step);
+            }
+            What::Output { step, host, line } => {
+                [host, line].into_iter().for_each(text);
+                maybe(step);
+            }
+            What::Message { text: message, step, .. } => {
+                text(message);
+                maybe(step);
+            }
             What::RunFinished { fidelity, next, error, .. } => {
                 if let Some(fidelity) = fidelity {
                     fidelity.misses.iter_mut().for_each(text);
@@ -343,11 +364,13 @@ impl What {
 }
 
 impl Change {
-    fn clean(&mut self, redactor: &Redactor) {
+    /// Takes the secrets out of it.
+    pub fn clean(&mut self, redactor: &Redactor) {
         self.address = redactor.clean(&self.address);
         self.because = self.because.as_ref().map(|because| redactor.clean(because));
-        for side in self.diff.iter_mut().flat_map(|field| [&mut field.before, &mut field.after]).flatten() {
-            redactor.clean_json(side);
+        for field in &mut self.diff {
+            field.path = redactor.clean(&field.path);
+            [&mut field.before, &mut field.after].into_iter().flatten().for_each(|side| redactor.clean_json(side));
         }
     }
 }

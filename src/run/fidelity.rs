@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Change, Fidelity, FieldDiff, Mark};
+use super::secret::Redactor;
 
 /// In [`Foretold::deferred`], a line outside any step.
 pub const OUTSIDE: &str = "";
@@ -45,6 +46,24 @@ pub struct Came<'a> {
 }
 
 impl Foretold {
+    /// The same with the secrets taken out, as the journal may keep it.
+    #[must_use]
+    pub fn cleaned(self, redactor: &Redactor) -> Self {
+        let texts = |texts: BTreeSet<String>| texts.iter().map(|text| redactor.clean(text)).collect();
+        let change = |mut done: Done| {
+            done.change.clean(redactor);
+            done.steps.iter_mut().for_each(|step| *step = redactor.clean(step));
+            done
+        };
+        Foretold {
+            changes: self.changes.into_iter().map(change).collect(),
+            steps: texts(self.steps),
+            deferred: texts(self.deferred),
+            in_fog: texts(self.in_fog),
+            digests: self.digests.into_iter().map(|(cell, digest)| (redactor.clean(&cell), digest)).collect(),
+        }
+    }
+
     /// Whether the plan said that it could not foretell such a change.
     fn left_open(&self, done: &Done) -> bool {
         if self.in_fog.contains(&done.change.address) || done.steps.iter().any(|step| self.deferred.contains(step)) {

@@ -235,6 +235,11 @@ pub fn say(level: Level, text: impl Into<String>) -> Result<()> {
     emit(What::Message { level, text: text.into(), step: step() })
 }
 
+/// A text without the secrets of this run.
+pub fn clean(text: &str) -> String {
+    run().map_or_else(|_| text.to_owned(), |run| run.redactor.clean(text))
+}
+
 /// Notes that a handle was made here: a step that makes its own may reach anything.
 pub fn note_handle() {
     let _ = with(|branch| {

@@ -160,14 +160,22 @@ impl Run {
         Held { run: Arc::clone(self), cell: cell.clone() }
     }
 
-    /// Whether a notification is owed from an earlier run.
+    /// Asks a person, where there is one.
+    pub fn ask(&self, question: &str) -> Option<bool> {
+        self.settings.ask.as_ref().map(|ask| ask(&self.redactor.clean(question)))
+    }
+
+    /// Whether a notification is owed from an earlier run. The journal knows keys and addresses as events carried them.
     pub fn owed(&self, key: &str, addresses: &[String]) -> Result<bool> {
-        self.step_book().notifications.as_ref().map_or(Ok(false), |notifications| notifications.owed(key, addresses))
+        let key = self.redactor.clean(key);
+        let addresses: Vec<String> = addresses.iter().map(|address| self.redactor.clean(address)).collect();
+        self.step_book().notifications.as_ref().map_or(Ok(false), |notifications| notifications.owed(&key, &addresses))
     }
 
     /// Notes that a notification was carried out.
     pub fn paid(&self, key: &str) -> Result<()> {
-        self.step_book().notifications.as_ref().map_or(Ok(()), |notifications| notifications.paid(key))
+        let key = self.redactor.clean(key);
+        self.step_book().notifications.as_ref().map_or(Ok(()), |notifications| notifications.paid(&key))
     }
 
     /// An error where the run was asked to end.

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use super::chance::now;
 use super::faults::Faults;
 use super::guests::Observer;
-use super::log::{Entry, RequestLog};
+use super::log::{Conceal, Entry, RequestLog};
 use super::saving::{Saving, Snapshot};
 use super::tls::Certificates;
 use super::world::World;
@@ -101,6 +101,11 @@ impl Frame {
             (change, world.text().map(|text| Snapshot { text, machines: world.machines() }))
         };
         self.saving.save(&mut written, change, snapshot, all)
+    }
+
+    /// Says what takes secrets out of the request log.
+    pub(crate) fn conceal(&self, conceal: Conceal) {
+        self.log.conceal(conceal);
     }
 
     /// Writes to the request log. A log that cannot be written must not stop the simulation; the next start tells.

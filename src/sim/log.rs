@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,11 +46,16 @@ pub struct Entry {
     pub task: Option<String>,
 }
 
+/// Takes out of a text what must not be in the log.
+pub type Conceal = Box<dyn Fn(&str) -> String + Send + Sync>;
+
 /// The log, open for writing.
 pub(crate) struct RequestLog {
     session: String,
     /// What must not be in it, wherever it turns up.
     secrets: Vec<String>,
+    /// The same, for what only the client knows to be secret.
+    conceal: OnceLock<Conceal>,
     path: PathBuf,
     file: Mutex<File>,
 }
@@ -62,20 +67,29 @@ impl RequestLog {
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
         let file = file.map_err(|error| failed(&path, error))?;
         let secrets = secrets.iter().filter(|secret| !secret.is_empty()).map(|secret| secret.to_string()).collect();
-        let log = RequestLog { session: session.into(), secrets, path, file: Mutex::new(file) };
+        let (session, conceal) = (session.into(), OnceLock::new());
+        let log = RequestLog { session, secrets, conceal, path, file: Mutex::new(file) };
         log.write(Entry { kind: "session".into(), ..Entry::default() })?;
         Ok(log)
     }
 
     /// An entry with its secrets masked: people put them into command lines and paths.
     fn without_secrets(&self, mut entry: Entry) -> Entry {
-        let texts = [&mut entry.method, &mut entry.path].into_iter().chain(entry.params.values_mut());
-        for text in texts {
+        let texts = [&mut entry.target, &mut entry.method, &mut entry.path].into_iter();
+        for text in texts.chain(&mut entry.task).chain(entry.params.values_mut()) {
+            if let Some(conceal) = self.conceal.get() {
+                *text = conceal(text);
+            }
             for secret in self.secrets.iter().filter(|secret| text.contains(*secret)).collect::<Vec<_>>() {
                 *text = text.replace(secret, "***");
             }
         }
         entry
+    }
+
+    /// Says what takes out of a text what only the client knows to be secret. The first one holds.
+    pub(crate) fn conceal(&self, conceal: Conceal) {
+        let _ = self.conceal.set(conceal);
     }
 
     /// Appends a request.

@@ -34,7 +34,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use faults::Faults;
-pub use log::{Entry, Wanted, read_log};
+pub use log::{Conceal, Entry, Wanted, read_log};
 pub use seed::{GpuSeed, HostSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed};
 
 use crate::error::{Class, Error, Result};
@@ -163,6 +163,12 @@ impl Sim {
     /// Where the gateway listens: an HTTP CONNECT proxy to everything in the simulated homelab.
     pub fn gateway(&self) -> SocketAddr {
         self.gateway
+    }
+
+    /// Keeps out of the request log what only the client knows to be secret. By itself a simulator knows its own secrets,
+    /// and which parameters are passwords.
+    pub fn conceal(&self, conceal: Conceal) {
+        self.frame.conceal(conceal);
     }
 
     /// The environment variables a client needs, as the file `envrc` in the folder has them.

@@ -134,6 +134,13 @@ impl Command {
         self.called("a command that holds a secret")
     }
 
+    /// Sends the text over standard input where something in it must not stand in the host's list of processes.
+    #[must_use]
+    pub fn hidden_where(mut self, must_not_show: impl Fn(&str) -> bool) -> Self {
+        self.hidden |= must_not_show(&self.script) || self.cwd.as_deref().is_some_and(must_not_show);
+        self
+    }
+
     /// What errors call it.
     pub fn label(&self) -> &str {
         &self.label

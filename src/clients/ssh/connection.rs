@@ -54,8 +54,18 @@ impl Connection {
 
     /// Runs a script that only reads. Any exit code is an answer, not an error.
     pub async fn probe(&self, script: &str, become_: Option<&Become>) -> Result<Output> {
+        self.probe_hidden_where(script, become_, |_| false).await
+    }
+
+    /// The same for a script that must not stand in the host's list of processes where something in it must not show.
+    pub async fn probe_hidden_where(
+        &self,
+        script: &str,
+        become_: Option<&Become>,
+        must_not_show: impl Fn(&str) -> bool,
+    ) -> Result<Output> {
         let command = Command::script(script).become_(become_.cloned()).timeout(Some(PROBE_TIMEOUT));
-        self.run(command, None, Purpose::Read).await
+        self.run(command.hidden_where(must_not_show), None, Purpose::Read).await
     }
 
     /// Runs a command that changes something. Any exit code is an answer, not an error.

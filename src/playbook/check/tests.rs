@@ -180,7 +180,7 @@ pve.vm(#{ cores: 70000, bios: "omvf", started: 1 });
 #[test]
 fn a_step_id_that_is_used_twice_is_shown_at_both_places() {
     let text = "step(\"3.1\", \"a\", || 1);\nstep(\"3.1\", \"b\", || 2);\n";
-    insta::assert_snapshot!(findings(text)[0].render(80, false, true), @r#"
+    insta::assert_snapshot!(findings(text)[0].render(&Redactor::default(), 80, false), @r#"
     script
 
       × step id "3.1" is used twice
@@ -242,7 +242,7 @@ let h = "a title with 3.3 and 10% of /usr/local/share/ca-certificates";
       help: read it with `secret("HOMELAB_…")`, and replace it where it is used: it has been written down; if it is none, say so: `// check: allow secret because …`
     "#);
     let secret = findings(text).into_iter().find(|finding| finding.code == "hard-coded-secret").unwrap();
-    insta::assert_snapshot!(secret.render(80, false, true), @r#"
+    insta::assert_snapshot!(secret.render(&Redactor::default(), 80, false), @r#"
     script
 
       × what looks like a secret stands in the playbook
@@ -331,7 +331,7 @@ fn the_method_form_of_type_of_is_refused() {
 #[test]
 fn findings_have_a_form_for_programs() {
     let finding = &findings("let a = 1;\nstp(a);")[0];
-    insta::assert_snapshot!(serde_json::to_string_pretty(&finding.to_json()).unwrap(), @r#"
+    insta::assert_snapshot!(serde_json::to_string_pretty(&finding.to_json(&Redactor::default())).unwrap(), @r#"
     {
       "severity": "error",
       "code": "unknown-function",

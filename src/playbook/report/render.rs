@@ -9,6 +9,7 @@ use miette::{
 
 use crate::error::{Error, Label};
 use crate::run::event::ErrorReport;
+use crate::run::secret::Redactor;
 
 /// How loud a diagnostic is.
 pub use miette::Severity;
@@ -16,13 +17,13 @@ pub use miette::Severity;
 /// The width of a diagnostic where nobody says how wide the screen is.
 pub const PLAIN_WIDTH: usize = 100;
 
-/// An error for a terminal.
-pub fn render(error: &Error, width: usize, color: bool, unicode: bool) -> String {
-    render_as(error, Severity::Error, width, color, unicode)
+/// An error for a terminal, without the secrets in it.
+pub fn render(error: &Error, redactor: &Redactor, width: usize, color: bool, unicode: bool) -> String {
+    render_as(&redactor.clean_error(error), Severity::Error, width, color, unicode)
 }
 
-/// A warning or an error for a terminal.
-pub fn render_as(error: &Error, severity: Severity, width: usize, color: bool, unicode: bool) -> String {
+/// Lays out a warning or an error whose secrets were taken out already.
+fn render_as(error: &Error, severity: Severity, width: usize, color: bool, unicode: bool) -> String {
     let theme = GraphicalTheme {
         characters: if unicode { ThemeCharacters::unicode() } else { ThemeCharacters::ascii() },
         styles: if color { ThemeStyles::ansi() } else { ThemeStyles::none() },
@@ -43,15 +44,21 @@ pub fn render_as(error: &Error, severity: Severity, width: usize, color: bool, u
     }
 }
 
-/// An error as events carry it.
-pub fn to_event(error: &Error) -> ErrorReport {
+/// A warning or an error for a terminal, without the secrets in it.
+pub fn render_finding(error: &Error, severity: Severity, redactor: &Redactor, width: usize, color: bool) -> String {
+    render_as(&redactor.clean_error(error), severity, width, color, true)
+}
+
+/// An error as events carry it, without the secrets in it.
+pub fn to_event(error: &Error, redactor: &Redactor) -> ErrorReport {
+    let error = &redactor.clean_error(error);
     ErrorReport {
         class: error.class(),
         message: error.message().to_owned(),
         causes: error.causes().to_vec(),
         help: error.help_text().map(str::to_owned),
         at: error.labels().first().map(place),
-        rendered: render(error, PLAIN_WIDTH, false, true),
+        rendered: render_as(error, Severity::Error, PLAIN_WIDTH, false, true),
     }
 }
 

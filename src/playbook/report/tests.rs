@@ -7,6 +7,7 @@ use super::render::render;
 use super::*;
 use crate::error::Class;
 use crate::playbook::check::testing;
+use crate::run::secret::Redactor;
 
 /// Runs a playbook, with `std/vms` to import, and renders its error.
 fn shown(text: &str) -> String {
@@ -32,7 +33,7 @@ fn shown(text: &str) -> String {
             report_from(&error, "phase3.rhai", &places, &catalog)
         }
     };
-    render(&error, 80, false, true)
+    render(&error, &Redactor::default(), 80, false, true)
 }
 
 #[test]
@@ -264,14 +265,14 @@ fn a_thrown_text_is_the_message() {
 #[test]
 fn plain_terminals_get_plain_characters() {
     let error = Error::new(Class::Timeout, "pve1: no answer").cause("after 10s");
-    insta::assert_snapshot!(render(&error, 80, false, false), @"
+    insta::assert_snapshot!(render(&error, &Redactor::default(), 80, false, false), @"
     timeout
 
       x pve1: no answer
       `-> after 10s
     ");
-    assert!(render(&error, 80, true, true).contains('\u{1b}'));
-    assert!(!render(&error, 80, false, true).contains('\u{1b}'));
+    assert!(render(&error, &Redactor::default(), 80, true, true).contains('\u{1b}'));
+    assert!(!render(&error, &Redactor::default(), 80, false, true).contains('\u{1b}'));
 }
 
 #[test]
@@ -279,7 +280,7 @@ fn events_carry_the_place_and_the_whole_text() {
     let places = Places::default();
     places.insert_text("a.rhai", "let ä = 1;\nä + x");
     let label = places.label("a.rhai", Position::new(2, 5), "this").unwrap();
-    let event = render::to_event(&Error::new(Class::Script, "no x").at(label));
+    let event = render::to_event(&Error::new(Class::Script, "no x").at(label), &Redactor::default());
     assert_eq!(event.at.as_deref(), Some("a.rhai:2:5"));
     assert!(event.rendered.contains("no x"));
 }

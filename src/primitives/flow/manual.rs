@@ -64,10 +64,10 @@ fn is_done(call: &NativeCallContext<'_>, options: &ManualOptions) -> RhaiResult<
 
 /// Asks whoever can be asked: the person at the terminal, or the simulator.
 fn ask(call: &NativeCallContext<'_>, options: &ManualOptions) -> RhaiResult<Ended> {
-    let settings = scope::run().map_err(fail)?.settings.clone();
-    let by = if settings.simulated && settings.answer_manual {
+    let run = scope::run().map_err(fail)?;
+    let by = if run.settings.simulated && run.settings.answer_manual {
         "the simulator".to_owned()
-    } else if settings.ask.as_ref().is_some_and(|ask| ask(&format!("{}\nIs it done?", options.instructions))) {
+    } else if run.ask(&format!("{}\nIs it done?", options.instructions)) == Some(true) {
         std::env::var("USER").unwrap_or_else(|_| "a person".to_owned())
     } else {
         return Ok(Ended::Manual(options.instructions.clone()));

@@ -44,8 +44,8 @@ pub(super) fn confirm(question: &str) -> RhaiResult<bool> {
         say(Level::Info, &format!("the simulator says yes: {question}"))?;
         return Ok(true);
     }
-    match &run.settings.ask {
-        Some(ask) => Ok(ask(question)),
+    match run.ask(question) {
+        Some(answer) => Ok(answer),
         None => Err(raise(
             Error::new(Class::Blocked, format!("nobody is there to answer: {question}"))
                 .help("run it on a terminal, or decide it in the docs tables"),

@@ -4,6 +4,7 @@ use rhai::Dynamic;
 
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};
+use crate::run::scope;
 use crate::run::secret::{DOTS, Secret};
 use crate::run::unknown::Unknown;
 use crate::run::value::Value;
@@ -46,7 +47,8 @@ impl Line {
     /// another.
     pub fn label(&self) -> Result<String> {
         match self.unknowns.first() {
-            None => Ok(Command::script(self.shown.as_str()).label().to_owned()),
+            // Cut short only once no secret is in it, of which the cut would leave a part.
+            None => Ok(Command::script(scope::clean(&self.shown)).label().to_owned()),
             Some(unknown) => Err(Error::new(Class::Script, "`run`: option `name` is missing")
                 .cause(format!(
                     "the command is only known after apply ({}), so it cannot name itself",

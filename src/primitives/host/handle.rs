@@ -213,12 +213,16 @@ impl Host {
     /// Runs a script that only reads.
     pub fn probe(&self, reader: &Reader, script: &str, become_: Option<&Become>) -> Result<Output> {
         let target = self.target()?;
-        reader.wait(async { self.connection(target).await?.probe(script, become_).await })
+        let redactor = &scope::run()?.redactor;
+        let secret = |text: &str| redactor.finds(text);
+        reader.wait(async { self.connection(target).await?.probe_hidden_where(script, become_, secret).await })
     }
 
     /// Runs a command that changes something.
     pub fn exec(&self, command: Command, on_output: Option<OnOutput<'_>>, writer: &Writer) -> Result<Output> {
         let target = self.target()?;
+        let redactor = &scope::run()?.redactor;
+        let command = command.hidden_where(|text| redactor.finds(text));
         scope::wait(async { self.connection(target).await?.exec(command, on_output, writer).await })
     }
 

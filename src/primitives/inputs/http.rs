@@ -217,7 +217,8 @@ impl Request {
             _ => Class::Failed,
         };
         let error = Error::new(class, format!("{}: answered {status}", self.address()));
-        let quoted: String = body.trim().chars().take(QUOTED).collect();
+        // Cut short only once no secret is in it, of which the cut would leave a part.
+        let quoted: String = scope::clean(body.trim()).chars().take(QUOTED).collect();
         let error = if quoted.is_empty() { error } else { error.cause(quoted) };
         Err(error.help(format!("if that is an answer too, say so: `expect: [200, {status}]`")))
     }

@@ -3,8 +3,9 @@
 use rhai::{Dynamic, NativeCallContext};
 
 use super::Inputs;
+use crate::error::{Class, Error};
 use crate::run::scope;
-use crate::run::secret::Secret;
+use crate::run::secret::{SHORTEST, Secret, is_long_enough};
 use crate::script::RhaiResult;
 use crate::script::context::Context;
 use crate::script::failure::fail;
@@ -23,5 +24,14 @@ pub(super) fn env_or(call: &NativeCallContext<'_>, name: &str, default: Dynamic)
 /// A variable that must not show.
 pub(super) fn secret(call: &NativeCallContext<'_>, name: &str) -> RhaiResult<Secret> {
     let value = Context::service::<Inputs>(call)?.environment().require(name).map_err(fail)?;
+    if !is_long_enough(&value) {
+        return Err(fail(
+            Error::new(Class::InputMissing, format!("{name}: too short for a secret"))
+                .cause(format!(
+                    "a secret has at least {SHORTEST} characters: a shorter text cannot be kept out of sight"
+                ))
+                .help(format!("choose a longer one; if it is no secret, read it with env(\"{name}\")")),
+        ));
+    }
     Ok(scope::run().map_err(fail)?.redactor.secret(&value))
 }

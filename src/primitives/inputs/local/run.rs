@@ -275,9 +275,13 @@ fn exposed(value: &Value) -> Option<String> {
 
 /// A word of a command. Everybody on the machine can read a running command's words, so no secret may be one.
 fn word(value: &Dynamic) -> Result<Value> {
+    let shows = |what: &str| {
+        Err(Error::new(Class::Script, format!("`local::run`: an argument {what} a secret, and arguments show"))
+            .help("hand it over by `env:` or `stdin:`"))
+    };
     match from_dynamic(value)? {
-        Value::Secret(_) => Err(Error::new(Class::Script, "`local::run`: an argument is a secret, and arguments show")
-            .help("hand it over by `env:` or `stdin:`")),
+        Value::Secret(_) => shows("is"),
+        Value::Text(text) if scope::run()?.redactor.finds(&text) => shows("holds"),
         Value::Int(number) => Ok(Value::Text(number.to_string())),
         word @ (Value::Text(_) | Value::Unknown(_)) => Ok(word),
         other => Err(Error::new(Class::Script, format!("`local::run`: {} is no argument", other.to_display_json()))
