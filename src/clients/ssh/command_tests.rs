@@ -54,6 +54,19 @@ fn neither_the_environment_nor_a_hidden_script_stands_in_the_process_list() {
 }
 
 #[test]
+fn what_must_not_show_is_kept_out_of_the_process_list_and_does_the_same() {
+    let secret = |text: &str| text.contains("s3cret");
+    for command in [Command::script("echo s3cret"), Command::script("pwd").cwd(Some("/tmp/../tmp/./s3cret/..".into()))]
+    {
+        let (line, _) = command.hidden_where(secret).render(&target()).expect("sound");
+        assert!(!line.contains("s3cret"), "{line}");
+    }
+    let shown = Command::script("echo hello").hidden_where(secret);
+    assert!(shown.clone().render(&target()).expect("sound").0.contains("hello"), "all else is sent as it is");
+    assert_eq!(run(Command::script("echo s3cret").hidden_where(secret)), "s3cret\nexit 0");
+}
+
+#[test]
 fn a_script_too_long_for_an_argument_still_runs() {
     let script = format!(": '{}'\necho \"$(cat) there\"; exit 4", "x".repeat(200_000));
     assert_eq!(run(Command::script(script).stdin("still")), "still there\nexit 4");

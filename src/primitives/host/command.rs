@@ -28,6 +28,9 @@ impl Line {
         let mut line = Building::default();
         match &value {
             Value::List(words) if words.is_empty() => return Err(refuse("an empty list")),
+            // A word becomes an argument of the program, for everyone on the host to read; in a text for the shell it may
+            // as well be fed to standard input.
+            Value::List(words) if words.iter().any(Value::holds_secret) => return Err(shows()),
             Value::List(words) => {
                 for (index, word) in words.iter().enumerate() {
                     line.push(if index == 0 { "" } else { " " });
@@ -120,6 +123,11 @@ impl Building {
     }
 }
 
+fn shows() -> Error {
+    Error::new(Class::Script, "`run`: an argument is a secret, and the host's list of processes shows arguments")
+        .help("hand it over by `env:` or `stdin:`, and let the program read it there")
+}
+
 fn refuse(what: &str) -> Error {
     Error::new(Class::Script, format!("`run`: {what} is no command"))
         .help("give a text for the shell, or a list of words: `h.run([\"systemctl\", \"restart\", \"k3s\"])`")
@@ -142,11 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_word_shows_as_dots() {
-        let line = parse(Value::List(vec![Value::from("login"), Value::Secret(Secret::new("tiger"))])).expect("sound");
-        assert_eq!(line.label().ok().as_deref(), Some("login •••"));
-        assert_eq!((line.expose(), line.is_secret()), ("login tiger", true));
+    fn a_secret_text_shows_as_dots() {
+        let line = parse(Value::Secret(Secret::new("echo tiger | login"))).expect("sound");
+        assert_eq!(line.label().ok().as_deref(), Some("•••"));
+        assert_eq!((line.expose(), line.is_secret()), ("echo tiger | login", true));
         assert!(!format!("{line:?}").contains("tiger"));
+    }
+
+    #[test]
+    fn a_secret_argument_is_refused_because_others_would_see_it() {
+        let words = Value::List(vec![Value::from("login"), Value::Secret(Secret::new("tiger"))]);
+        let error = parse(words).expect_err("refused");
+        assert!(error.help_text().expect("helps").contains("stdin"), "{error}");
+        assert!(!format!("{error:?}").contains("tiger"));
     }
 
     #[test]

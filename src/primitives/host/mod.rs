@@ -117,7 +117,8 @@ mod methods {
     }
 
     /// Runs a command: a text for the shell, or a list of words that no shell touches. Without a guard it runs every
-    /// time, and a dry run cannot tell what it does.
+    /// time, and a dry run cannot tell what it does. A word that is a secret is refused: everyone on the host could read it
+    /// in the list of processes.
     ///
     /// ```rhai
     /// let host = ssh::host(#{ name: "web" });

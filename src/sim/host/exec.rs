@@ -46,8 +46,33 @@ pub fn run_whole(process: Process) -> i32 {
     137
 }
 
-/// Runs the program that `args[0]` names.
-pub fn run(mut process: Process) -> i32 {
+/// Runs the program that `args[0]` names. Others see it and its arguments in the list of processes meanwhile.
+pub fn run(process: Process) -> i32 {
+    let _listed = Listed::new(&process);
+    start(process)
+}
+
+/// A place in the list of processes.
+struct Listed {
+    session: Session,
+    pid: u32,
+}
+
+impl Listed {
+    fn new(process: &Process) -> Self {
+        let session = process.session.clone();
+        let pid = session.with(|machine| machine.start_process(&process.args));
+        Listed { session, pid }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.session.with(|machine| machine.end_process(self.pid));
+    }
+}
+
+fn start(mut process: Process) -> i32 {
     let name = process.args.first().cloned().unwrap_or_default();
     if process.depth > shell::MAX_DEPTH {
         process.err("homelab sim: not simulated: nesting this deep\n");
@@ -76,7 +101,7 @@ pub fn run(mut process: Process) -> i32 {
     }
     process.args.splice(..1, words.into_iter().chain([path]));
     process.depth += 1;
-    run(process)
+    start(process)
 }
 
 fn not_simulated(process: &Process, what: &str) -> i32 {

@@ -78,6 +78,9 @@ pub struct ExecResult {
     pub stderr: Vec<u8>,
 }
 
+/// The first process number of what is no service.
+const FIRST_PID: u32 = 20_001;
+
 /// A simulated machine.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Machine {
@@ -113,6 +116,9 @@ pub struct Machine {
     pub boots: u64,
     /// Changes of what is not in files.
     pub(super) changes: u64,
+    /// The programs that commands run at this moment, by process number.
+    #[serde(skip)]
+    pub(super) processes: BTreeMap<u32, Vec<String>>,
     pub(super) power: Option<PowerRequest>,
 }
 
@@ -125,6 +131,18 @@ impl Machine {
     /// Counts a change that is not one of the file system.
     pub fn note_change(&mut self) {
         self.changes += 1;
+    }
+
+    /// Puts a program into the list of processes. Gives its number there.
+    pub(super) fn start_process(&mut self, args: &[String]) -> u32 {
+        let pid = self.processes.last_key_value().map_or(FIRST_PID, |(last, _)| last + 1);
+        self.processes.insert(pid, args.to_vec());
+        pid
+    }
+
+    /// Takes it out again.
+    pub(super) fn end_process(&mut self, pid: u32) {
+        self.processes.remove(&pid);
     }
 
     /// Adds a line to the journal, which keeps the newest thousand.

@@ -273,3 +273,19 @@ fn options_that_are_not_simulated_are_refused() {
         assert_eq!(run(&mut machine, "ubuntu", script, 127), format!("homelab sim: not simulated: {what}\n"));
     }
 }
+
+#[test]
+fn the_list_of_processes_shows_what_runs_with_its_arguments() {
+    let mut machine = guest();
+    let told = run(&mut machine, "ubuntu", "true gone; env MARK=1 sh -c 'ps -ef; exit 0' 'two\nlines'", 0);
+    let lines: Vec<&str> = told.lines().map(str::trim).filter(|line| line.starts_with("200")).collect();
+    let commands: Vec<&str> = lines.iter().filter_map(|line| line.split("00:00:00 ").nth(1)).collect();
+    assert_eq!(commands.len(), 4, "{told}");
+    assert!(commands[0].starts_with("sh -c true gone; env MARK=1 sh -c"), "{told}");
+    let rest = ["env MARK=1 sh -c ps -ef; exit 0 two?lines", "sh -c ps -ef; exit 0 two?lines", "ps -ef"];
+    assert_eq!(commands[1..], rest, "a line end is no part of a line");
+    assert!(
+        run(&mut machine, "ubuntu", "ps -ef", 0).lines().filter(|line| line.contains(" 200")).count() == 2,
+        "they end"
+    );
+}

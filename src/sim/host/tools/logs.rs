@@ -99,7 +99,18 @@ pub fn cloud_init(p: &Process) -> Exit {
     Ok(0)
 }
 
-/// Processes: those of running units, and the caller's own.
+/// A command line as `ps` prints it.
+fn printable(line: &str) -> String {
+    line.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+}
+
+/// The name of the program of a command line, as the kernel keeps it.
+fn name_of(line: &str) -> String {
+    let program = line.split(' ').next().unwrap_or_default();
+    program.rsplit('/').next().unwrap_or_default().chars().take(15).collect()
+}
+
+/// Processes: those of running units, and those of commands with their arguments.
 pub fn ps(p: &Process) -> Exit {
     let words: Vec<&str> = p.operands().iter().map(String::as_str).collect();
     let running = p.session.with(|machine| {
@@ -107,27 +118,35 @@ pub fn ps(p: &Process) -> Exit {
         let name = |unit: &str| unit.trim_end_matches(".service").to_owned();
         let mut all = vec![(1, "systemd".to_owned())];
         all.extend(alive.map(|(unit, run)| (run.pid, name(unit))));
+        all.extend(machine.processes.iter().map(|(pid, args)| (*pid, printable(&args.join(" ")))));
         all
     });
     match words.as_slice() {
         ["-p", pid, "-o", format] if matches!(*format, "comm=" | "pid=") => {
             match running.iter().find(|(known, _)| known.to_string() == *pid) {
-                Some((pid, name)) => p.line(if *format == "pid=" { pid.to_string() } else { name.clone() })?,
+                Some((pid, line)) => p.line(if *format == "pid=" { pid.to_string() } else { name_of(line) })?,
                 None => return Ok(1),
             }
             Ok(0)
         }
-        ["-e"] | ["-A"] | ["-ef"] | ["aux"] | ["ax"] => {
+        ["-e"] | ["-A"] => {
             p.line("    PID TTY          TIME CMD")?;
-            for (pid, name) in running {
-                p.line(format!("{pid:>7} ?        00:00:00 {name}"))?;
+            for (pid, line) in running {
+                p.line(format!("{pid:>7} ?        00:00:00 {}", name_of(&line)))?;
+            }
+            Ok(0)
+        }
+        ["-ef"] | ["aux"] | ["ax"] => {
+            p.line("    PID TTY          TIME CMD")?;
+            for (pid, line) in running {
+                p.line(format!("{pid:>7} ?        00:00:00 {line}"))?;
             }
             Ok(0)
         }
         ["-C", name, ..] => {
-            let hits: Vec<_> = running.iter().filter(|(_, known)| known == name).collect();
+            let hits: Vec<_> = running.iter().filter(|(_, line)| name_of(line) == *name).collect();
             for (pid, name) in &hits {
-                p.line(format!("{pid:>7} ?        00:00:00 {name}"))?;
+                p.line(format!("{pid:>7} ?        00:00:00 {}", name_of(name)))?;
             }
             if hits.is_empty() { Ok(1) } else { Ok(0) }
         }
