@@ -76,7 +76,10 @@ pub fn watch(session: &Session) -> Result<Played> {
             Some(Nudge::Ended) => return finish(played),
             None => eprintln!("watching {} files; Ctrl-C ends", files.len()),
         }
-        match wait(&nudges, &files) {
+        let warm = session.keep_warm();
+        let nudge = wait(&nudges, &files);
+        drop(warm);
+        match nudge {
             Nudge::Saved(saved) => tell(session, &saved),
             Nudge::Ended => return finish(played),
         }

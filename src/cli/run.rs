@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::stage::{SimArgs, Stage, Tables};
 use super::{Global, complain, services};
@@ -170,6 +171,12 @@ impl Session {
     /// Shows an error of the program itself.
     pub fn complain(&self, error: &Error) {
         complain(error, &self.stage.global);
+    }
+
+    /// Keeps the connections of the last run for the next one, until it is dropped.
+    pub fn keep_warm(&self) -> AbortOnDropHandle<()> {
+        let connections = Arc::clone(&self.stage.connections);
+        AbortOnDropHandle::new(self.stage.runtime.spawn(async move { connections.keep_warm().await }))
     }
 
     /// The playbooks, for a watch when not even they could be read.

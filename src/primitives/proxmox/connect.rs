@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rhai::{Map, NativeCallContext};
 use schemars::JsonSchema;
@@ -22,6 +22,10 @@ use crate::script::failure::fail;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How often something is asked over an idle connection: the API's proxy closes one after 5 s.
+const REFRESH: Duration = Duration::from_secs(3);
+/// How long idle connections are kept.
+const WARM: Duration = Duration::from_secs(15 * 60);
 /// How long one call may take: some are answered only after the server has waited 10 s for a lock.
 const REQUEST: Duration = Duration::from_secs(60);
 
@@ -65,6 +69,17 @@ impl Connections {
     /// No connections yet.
     pub fn new(dialler: Dialler) -> Self {
         Connections { dialler, kept: Mutex::default() }
+    }
+
+    /// Keeps the connections there are from being closed for idleness, until it is dropped or a quarter of an hour has
+    /// passed: nobody comes back to an edit much later than that.
+    pub async fn keep_warm(&self) {
+        let until = Instant::now() + WARM;
+        while Instant::now() < until {
+            tokio::time::sleep(REFRESH).await;
+            let clients: Vec<Client> = lock(&self.kept).values().cloned().collect();
+            futures::future::join_all(clients.iter().map(Client::keep_warm)).await;
+        }
     }
 
     /// The client for some settings: an old one where they are the same.
