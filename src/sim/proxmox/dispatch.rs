@@ -13,8 +13,8 @@ use super::login::{self, Proof};
 use super::permission::Caller;
 use super::transfer::Upload;
 use super::{
-    acl, cluster_reads, content, mapping, nodes, pools, scan, storage, storage_state, tasks, transfer, users, verify,
-    vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_read, vm_update,
+    acl, cluster_reads, content, disks, mapping, nodes, pools, scan, storage, storage_state, tasks, transfer, users,
+    verify, vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_read, vm_update,
 };
 use crate::sim::world::World;
 
@@ -223,6 +223,10 @@ fn storage_handler(method: &str, path: &str) -> Option<Handler> {
         ("GET", "/storage/{storage}") => storage::read,
         ("PUT", "/storage/{storage}") => storage::update,
         ("DELETE", "/storage/{storage}") => storage::delete,
+        ("GET", "/nodes/{node}/disks") => disks::index,
+        ("GET", "/nodes/{node}/disks/directory") => disks::directories,
+        ("GET", "/nodes/{node}/disks/lvm") => disks::groups,
+        ("GET", "/nodes/{node}/disks/zfs") => disks::pools,
         ("GET", "/nodes/{node}/scan") => scan::index,
         ("GET", "/nodes/{node}/scan/nfs") => scan::exports,
         ("GET", "/nodes/{node}/scan/lvm") => scan::groups,

@@ -12,6 +12,7 @@ mod cluster;
 mod cluster_reads;
 mod content;
 mod definition;
+mod disks;
 mod dispatch;
 mod drive;
 mod effects;

@@ -5,7 +5,6 @@ use serde_json::json;
 use super::answer::{Answer, Outcome};
 use super::call::Call;
 use super::cluster::Cluster;
-use super::volume::Place;
 
 /// `GET /nodes/{node}/scan`: what can be looked for.
 pub(crate) fn index(_: &mut Cluster, _: &Call) -> Outcome {
@@ -47,13 +46,8 @@ pub(crate) fn thin_pools(cluster: &mut Cluster, call: &Call) -> Outcome {
 pub(crate) fn pools(cluster: &mut Cluster, call: &Call) -> Outcome {
     let pools = cluster.nodes.get(&call.node).map(|node| node.pools.iter()).into_iter().flatten();
     let rows = pools.map(|(dataset, size)| {
-        let root = format!("zfspool:{dataset}");
-        let lies_there = |place: &Place| {
-            place.node.as_deref() == Some(call.node.as_str())
-                && place.root.strip_prefix(&root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let used: u64 = cluster.volumes.iter().filter(|one| lies_there(&one.place)).map(|one| one.used).sum();
-        json!({ "pool": dataset, "size": size, "free": size.saturating_sub(used) })
+        let free = size.saturating_sub(cluster.pool_used(&call.node, dataset));
+        json!({ "pool": dataset, "size": size, "free": free })
     });
     Answer::of(rows.collect::<Vec<_>>())
 }

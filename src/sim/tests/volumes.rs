@@ -79,6 +79,10 @@ async fn a_base_that_clones_rest_on_is_not_removed() {
     assert_eq!(root.ended(&task).await, "OK");
     let ids = content(&root, "pve1", "local-zfs").await;
     assert!(ids.iter().any(|id| id == "local-zfs:base-9000-disk-1/vm-120-disk-1"), "{ids:?}");
+    let pool = root.get("/nodes/pve1/disks/zfs").await;
+    assert_eq!((&pool.data()[0]["name"], &pool.data()[0]["health"]), (&json!("rpool"), &json!("ONLINE")));
+    let taken = root.get("/nodes/pve1/storage/local-zfs/status").await;
+    assert_eq!(pool.data()[0]["alloc"], taken.data()["used"]);
     let task = root.delete("/nodes/pve1/storage/local-zfs/content/local-zfs:base-9000-disk-1").await;
     assert_eq!(root.ended(&task).await, "base volume 'base-9000-disk-1' is still in use by linked clones");
     sim.stop().await.unwrap();
