@@ -37,6 +37,16 @@ pub(crate) struct NodeSpec {
     pub(crate) authorized_keys: Vec<String>,
 }
 
+/// A file on a machine's disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlainFile {
+    /// Its name in its directory.
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    /// When it last changed, in seconds.
+    pub(crate) changed: u64,
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Execution {
@@ -65,6 +75,10 @@ pub(crate) trait Machine: Send + Sync {
     fn make_directory(&self, path: &str);
     /// Whether a directory is there.
     fn has_directory(&self, path: &str) -> bool;
+    /// The plain files in a directory; none when it is not there.
+    fn files(&self, directory: &str) -> Vec<PlainFile>;
+    /// Removes a file, if it is there.
+    fn remove_file(&self, path: &str);
     /// Runs a command as root.
     fn agent_exec(&self, command: &[String]) -> Execution;
     /// Its network interfaces, in the guest agent's form.

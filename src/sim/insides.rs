@@ -5,7 +5,9 @@ use std::sync::{Arc, PoisonError};
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::guests::{CloudInit, Connection, Execution, Machine, NodeSpec, SharedMachine, Surroundings, Workshop};
+use super::guests::{
+    CloudInit, Connection, Execution, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Workshop,
+};
 use super::host;
 use crate::error::{Class, Error, Result};
 
@@ -79,6 +81,15 @@ impl Machine for Inside {
 
     fn has_directory(&self, path: &str) -> bool {
         self.with(|machine| machine.has_directory(path))
+    }
+
+    fn files(&self, directory: &str) -> Vec<PlainFile> {
+        let file = |(name, bytes, changed)| PlainFile { name, bytes, changed };
+        self.with(|machine| machine.plain_files(directory).into_iter().map(file).collect())
+    }
+
+    fn remove_file(&self, path: &str) {
+        self.with(|machine| machine.remove_file(path));
     }
 
     fn agent_exec(&self, command: &[String]) -> Execution {

@@ -134,6 +134,7 @@ impl World {
             let own: Vec<NodeSpec> =
                 specs.iter().filter(|spec| cluster.nodes.contains_key(&spec.name)).cloned().collect();
             cluster.machines.attach(workshop.clone(), &own, &saved)?;
+            cluster.look_at_disks();
         }
         Ok(())
     }
@@ -158,6 +159,7 @@ impl World {
         let mut any = false;
         for cluster in &mut self.clusters {
             any |= cluster.settle(now);
+            any |= cluster.look_at_disks();
         }
         any
     }

@@ -238,6 +238,25 @@ impl Machine {
         self.fs.list(&Cred::root(), path).is_ok()
     }
 
+    /// The plain files in a directory: name, content, seconds of the last change.
+    pub fn plain_files(&self, dir: &str) -> Vec<(String, Vec<u8>, u64)> {
+        let root = Cred::root();
+        let names = self.fs.list(&root, dir).unwrap_or_default();
+        let read = |name: String| {
+            let path = format!("{dir}/{name}");
+            let inode = self.fs.stat(&root, &path, true).ok().filter(|inode| inode.is_file())?;
+            let changed = u64::try_from(inode.mtime).unwrap_or_default();
+            Some((name, self.fs.read(&root, &path).ok()?, changed))
+        };
+        names.into_iter().filter_map(read).collect()
+    }
+
+    /// Removes a file, if it is there.
+    pub fn remove_file(&mut self, path: &str) {
+        // One that is not there is as good as removed.
+        let _gone = self.fs.unlink(&Cred::root(), path);
+    }
+
     /// The files of a directory that end in `suffix`, as paths, sorted.
     pub fn files_in(&self, dir: &str, suffix: &str) -> Vec<String> {
         let names = self.fs.list(&Cred::root(), dir).unwrap_or_default();

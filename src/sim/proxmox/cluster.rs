@@ -31,6 +31,9 @@ pub(crate) struct Cluster {
     pub(crate) volumes: Vec<Volume>,
     #[serde(default)]
     pub(crate) outside: Outside,
+    /// The state in which the disks of the nodes were last looked at.
+    #[serde(skip)]
+    pub(crate) looked: BTreeMap<String, u64>,
     pub(crate) mappings: BTreeMap<String, Mapping>,
     pub(crate) vms: BTreeMap<u32, Vm>,
     pub(crate) tasks: Vec<Task>,

@@ -236,6 +236,7 @@ pub(crate) fn free(cluster: &mut Cluster, node: &str, id: &str, log: &mut Vec<St
     if cluster.volume(node, id).is_some_and(|volume| volume.protected) {
         return Err(format!("cannot remove protected volume '{name}' on '{storage}'"));
     }
+    cluster.remove_from_disk(node, id);
     if !cluster.free(node, id) && is_file {
         log.push(format!("disk image '{path}' does not exist"));
     }
@@ -271,8 +272,6 @@ pub(crate) fn allocate(cluster: &mut Cluster, call: &Call) -> Outcome {
     let used = fresh_use(&format, size, storage.setting("preallocation"));
     let thick = storage.kind.naming == Naming::Datasets && !storage.is_set("sparse");
     cluster.put_volume(Volume {
-        place,
-        name,
         size,
         length: blocks(used),
         used: if thick { size } else { used },
@@ -280,10 +279,7 @@ pub(crate) fn allocate(cluster: &mut Cluster, call: &Call) -> Outcome {
         content: "images".into(),
         vmid: Some(vmid),
         ctime: call.seconds(),
-        system: None,
-        sums: Default::default(),
-        notes: None,
-        protected: false,
+        ..Volume::at(place, name)
     });
     Answer::of(whole)
 }

@@ -1,7 +1,6 @@
 //! Drives: what the value of `scsi0` means, and the volumes behind it.
 
 use super::answer::Refusal;
-use super::checksum::Sums;
 use super::cluster::Cluster;
 use super::definition::api;
 use super::property::{self, Keys};
@@ -229,8 +228,6 @@ impl Cluster {
         let data = disk.image.as_ref().map_or(0, |image| image.used);
         let used = if is_thick { disk.size } else { fresh.max(data) };
         let volume = Volume {
-            place,
-            name: name.into(),
             size: disk.size,
             length: used,
             used,
@@ -239,9 +236,7 @@ impl Cluster {
             vmid: Some(disk.vmid),
             ctime: now / 1000,
             system: disk.image.and_then(|image| image.system),
-            sums: Sums::default(),
-            notes: None,
-            protected: false,
+            ..Volume::at(place, name)
         };
         self.put_volume(volume);
         id

@@ -72,6 +72,7 @@ fn bare(seed: &Seed, names: &[&str], fingerprints: &BTreeMap<String, String>, se
         storages: BTreeMap::new(),
         volumes: Vec::new(),
         outside: outside(seed),
+        looked: BTreeMap::new(),
         mappings: BTreeMap::new(),
         vms: BTreeMap::new(),
         tasks: Vec::new(),
@@ -253,8 +254,6 @@ fn base_disk(cluster: &mut Cluster, template: &TemplateSeed, number: u32, size: 
     let used = if system.is_some() { TEMPLATE_USED } else { fresh_use(format, size, "metadata") };
     if let Some(place) = cluster.place(&template.node, split(&id).0) {
         cluster.put_volume(Volume {
-            place,
-            name,
             size,
             length: used,
             used,
@@ -263,9 +262,7 @@ fn base_disk(cluster: &mut Cluster, template: &TemplateSeed, number: u32, size: 
             vmid: Some(vmid),
             ctime: chance::now() / 1000,
             system,
-            sums: Sums::default(),
-            notes: None,
-            protected: false,
+            ..Volume::at(place, name)
         });
     }
     id

@@ -19,6 +19,7 @@ mod effects;
 mod form;
 mod formats;
 mod found;
+mod host_files;
 pub(crate) mod http;
 mod login;
 mod mapping;

@@ -139,6 +139,7 @@ impl Cluster {
 
     /// Changes the file. Whoever writes it first writes down what was built in, too.
     fn write_storages(&mut self, change: impl FnOnce(&mut BTreeMap<String, Storage>)) {
+        self.forget_disks();
         self.storages.entry(BUILT_IN.into()).or_insert_with(|| LOCAL.clone());
         change(&mut self.storages);
         if let Some(local) = self.storages.get_mut(BUILT_IN) {

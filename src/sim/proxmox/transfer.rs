@@ -221,19 +221,15 @@ pub(crate) fn finish_download(
     let size = image.map_or(length, |(_, size)| size);
     let name = format!("{}/{}", order.content, order.file);
     cluster.put_volume(Volume {
-        place,
-        name,
         size: if order.content == "import" { size } else { length },
         length,
         used: blocks(length),
         format,
         content: order.content.clone(),
-        vmid: None,
         ctime: at / 1000,
         system,
         sums,
-        notes: None,
-        protected: false,
+        ..Volume::at(place, name)
     });
     log.push(format!("download of '{}' to '{path}' finished", order.url));
     Ok(0)
@@ -389,22 +385,19 @@ pub(crate) fn finish_upload(
     let place = storage.place(node, &cluster.outside);
     let UploadOrder { content, file, upload, storage, .. } = order;
     let name = format!("{content}/{file}");
-    let format = cluster.read_id(&format!("{storage}:{name}"))?.1.format;
+    let id = format!("{storage}:{name}");
+    cluster.remove_from_disk(node, &id);
+    let format = cluster.read_id(&id)?.1.format;
     let image = qcow2(&upload.head).filter(|_| format == "qcow2");
     cluster.put_volume(Volume {
-        place,
-        name,
         size: image.map_or(upload.length, |image| image.size),
         length: upload.length,
         used: blocks(upload.length),
         format,
         content,
-        vmid: None,
         ctime: at / 1000,
-        system: None,
         sums: upload.sums,
-        notes: None,
-        protected: false,
+        ..Volume::at(place, name)
     });
     log.push("finished file import successfully".into());
     Ok(0)
@@ -415,6 +408,11 @@ pub(crate) fn finish_upload(
 struct Qcow2 {
     size: u64,
     has_backing_file: bool,
+}
+
+/// The size of the disk that an image is of, when its bytes say so.
+pub(crate) fn disk_size(bytes: &[u8]) -> Option<u64> {
+    qcow2(bytes).map(|image| image.size)
 }
 
 fn qcow2(head: &[u8]) -> Option<Qcow2> {

@@ -48,9 +48,32 @@ pub(crate) struct Volume {
     /// Whether a backup is kept from being removed.
     #[serde(default)]
     pub(crate) protected: bool,
+    /// The node on whose disk it lies as a file that somebody put there.
+    #[serde(default)]
+    pub(crate) host: Option<String>,
 }
 
 impl Volume {
+    /// An empty file that belongs to nobody.
+    pub(crate) fn at(place: Place, name: impl Into<String>) -> Self {
+        Volume {
+            place,
+            name: name.into(),
+            size: 0,
+            length: 0,
+            used: 0,
+            format: "raw".into(),
+            content: "images".into(),
+            vmid: None,
+            ctime: 0,
+            system: None,
+            sums: Sums::default(),
+            notes: None,
+            protected: false,
+            host: None,
+        }
+    }
+
     /// Its name without folders and the base it is a clone of.
     pub(crate) fn file(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or_default()

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use crate::error::Result;
-use crate::sim::guests::{CloudInit, Connection, Execution, Machine, NodeSpec, SharedMachine, Surroundings, Workshop};
+use crate::sim::guests::{
+    CloudInit, Connection, Execution, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Workshop,
+};
 use crate::sim::{Faults, GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed};
 
 /// A public key that parses, encoded once as the API wants it inside a form.
@@ -96,6 +98,12 @@ impl Machine for Echo {
         self.directories.lock().unwrap().iter().any(|one| one == path || one.starts_with(&format!("{path}/")))
     }
 
+    fn files(&self, _: &str) -> Vec<PlainFile> {
+        Vec::new()
+    }
+
+    fn remove_file(&self, _: &str) {}
+
     fn agent_exec(&self, command: &[String]) -> Execution {
         Execution { exit: 0, stdout: format!("{}\n", command.join(" ")).into_bytes(), stderr: Vec::new() }
     }
@@ -155,17 +163,20 @@ pub(super) async fn start(dir: &Path, scenario: Scenario, faults: Option<&str>) 
 
 /// A simulator of another homelab, at another pace.
 pub(super) async fn start_seeded(dir: &Path, seed: Seed, faults: Option<&str>, pace: f64) -> Sim {
+    let config = config(dir, seed, faults, pace);
+    Sim::start_with(config, Arc::new(Echoes)).await.unwrap()
+}
+
+/// A simulator whose machines have disks and shells.
+pub(super) async fn start_with_machines(dir: &Path) -> Sim {
+    Sim::start(config(dir, seed(Scenario::Plan), None, 1.0)).await.unwrap()
+}
+
+fn config(dir: &Path, seed: Seed, faults: Option<&str>, pace: f64) -> SimConfig {
     // Another test of this process may have been first.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    let config = SimConfig {
-        dir: dir.into(),
-        seed,
-        session: "test".into(),
-        faults: faults.map(|text| Faults::parse(text).unwrap()),
-        ports: None,
-        pace,
-    };
-    Sim::start_with(config, Arc::new(Echoes)).await.unwrap()
+    let faults = faults.map(|text| Faults::parse(text).unwrap());
+    SimConfig { dir: dir.into(), seed, session: "test".into(), faults, ports: None, pace }
 }
 
 /// An answer.

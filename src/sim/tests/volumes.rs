@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::lab::{Client, Reply};
+use super::lab::{Client, Reply, start_with_machines};
 use super::storage::{content, lab, publish, refused, wrong};
 use crate::sim::proxmox::Sums;
 
@@ -232,5 +232,42 @@ async fn a_machine_that_cannot_be_made_takes_no_volume_of_others_with_it() {
     assert!(root.ended(&task).await.starts_with("unable to create VM 300 - "));
     let ids = content(&root, "pve1", "local-zfs").await;
     assert_eq!(ids.iter().filter(|id| id.contains("300")).collect::<Vec<_>>(), ["local-zfs:vm-300-disk-9"]);
+    sim.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_somebody_puts_into_a_folder_of_a_storage_is_a_volume_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = start_with_machines(dir.path()).await;
+    let root = Client::root(&sim, "10.20.11.11").await;
+    let node = sim.frame.world().clusters[0].machines.node("pve1").unwrap();
+    let run = |script: &str| {
+        let done = node.agent_exec(&["sh".to_string(), "-c".into(), script.into()]);
+        assert_eq!(done.exit, 0, "{script}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    assert!(run("ls /mnt/pve/nas-vmstorage").contains("snippets"), "every node keeps its storages in use");
+    run("echo '#cloud-config' > /mnt/pve/nas-vmstorage/snippets/vendor.yaml");
+    let custom = "vendor=nas-vmstorage:snippets/vendor.yaml";
+    let form = [("vmid", "300"), ("scsi0", "local-zfs:1"), ("ide2", "local-zfs:cloudinit"), ("cicustom", custom)];
+    let task = root.post("/nodes/pve1/qemu", &form).await;
+    assert_eq!(root.ended(&task).await, "OK");
+    let task = root.post("/nodes/pve1/qemu/300/status/start", &[]).await;
+    assert_eq!(root.ended(&task).await, "OK", "the snippet is there");
+    let listed = root.get("/nodes/pve2/storage/nas-vmstorage/content").await;
+    assert_eq!(listed.data()[0]["volid"], "nas-vmstorage:snippets/vendor.yaml");
+    assert_eq!((&listed.data()[0]["size"], &listed.data()[0]["format"]), (&json!(14), &json!("snippet")));
+    let task = root.delete("/nodes/pve1/storage/nas-vmstorage/content/snippets/vendor.yaml").await;
+    assert_eq!(root.ended(&task).await, "OK");
+    assert_eq!(run("ls /mnt/pve/nas-vmstorage/snippets"), "");
+    run("touch /var/lib/vz/snippets/mine.yaml; mkdir -p /srv/old/template/iso; touch /srv/old/template/iso/a.iso");
+    assert_eq!(content(&root, "pve1", "local").await, ["local:snippets/mine.yaml"]);
+    assert!(content(&root, "pve2", "local").await.is_empty(), "every node has a directory of its own");
+    run("rm /var/lib/vz/snippets/mine.yaml");
+    assert!(content(&root, "pve1", "local").await.is_empty());
+    let form =
+        [("storage", "old"), ("type", "dir"), ("path", "/srv/old"), ("content", "iso"), ("create-base-path", "0")];
+    assert_eq!(root.post("/storage", &[&form[..], &[("nodes", "pve1")]].concat()).await.status, 200);
+    assert_eq!(content(&root, "pve1", "old").await, ["old:iso/a.iso"]);
     sim.stop().await.unwrap();
 }

@@ -121,8 +121,6 @@ fn disks(cluster: &mut Cluster, recording: &Recording) {
             let size = row["size"].as_u64().unwrap_or_default();
             let used = row["used"].as_u64().unwrap_or_default();
             cluster.put_volume(Volume {
-                place,
-                name: name.into(),
                 size,
                 length: used,
                 used,
@@ -130,10 +128,7 @@ fn disks(cluster: &mut Cluster, recording: &Recording) {
                 content: "images".into(),
                 vmid: Some(vmid),
                 ctime: 1_700_000_000,
-                system: None,
-                sums: Sums::default(),
-                notes: None,
-                protected: false,
+                ..Volume::at(place, name)
             });
         }
     }
@@ -351,19 +346,14 @@ fn files(cluster: &mut Cluster, recording: &Recording) {
         for node in nodes {
             let Some(place) = cluster.place(&node, storage) else { continue };
             cluster.put_volume(Volume {
-                place,
-                name: name.into(),
                 size: seen.unwrap_or(if is_image { IMAGE_DISK } else { length }),
                 length,
                 used: blocks(length),
                 format: file.rsplit('.').next().unwrap_or_default().into(),
                 content: content.into(),
-                vmid: None,
                 ctime: 1_700_000_000,
-                system: None,
                 sums: sums.clone(),
-                notes: None,
-                protected: false,
+                ..Volume::at(place, name)
             });
         }
     }

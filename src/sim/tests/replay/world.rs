@@ -10,7 +10,7 @@ use super::given::{Given, GivenMachine, GivenStorage};
 use super::prior::{self, Options, PriorMachine};
 use super::recording::Recording;
 use super::storages;
-use crate::sim::proxmox::{HOMELAB, PciDevice, Place, Sums, Vm, Volume, fresh_use, parse_size, size_text};
+use crate::sim::proxmox::{HOMELAB, PciDevice, Place, Vm, Volume, fresh_use, parse_size, size_text};
 use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, StorageSeed, TemplateSeed};
 
 /// What lies on a storage of files of which the words tell no more.
@@ -311,8 +311,6 @@ fn volume(place: Place, name: &str, size: u64, vmid: u32) -> Volume {
     let format = name.rsplit_once('.').map_or("raw", |(_, ending)| ending);
     let used = fresh_use(format, size, "metadata");
     Volume {
-        place,
-        name: name.into(),
         size,
         length: used,
         used,
@@ -320,10 +318,7 @@ fn volume(place: Place, name: &str, size: u64, vmid: u32) -> Volume {
         content: "images".into(),
         vmid: Some(vmid),
         ctime: 1_700_000_000,
-        system: None,
-        sums: Sums::default(),
-        notes: None,
-        protected: false,
+        ..Volume::at(place, name)
     }
 }
 

@@ -1,0 +1,105 @@
+//! Files that people put into the folders of storages, over SSH or from a program on a node: they are volumes as well.
+
+use std::collections::BTreeSet;
+
+use super::checksum::Sums;
+use super::cluster::Cluster;
+use super::storage_kind::Naming;
+use super::transfer::disk_size;
+use super::volume::{Place, Volume, blocks};
+use super::volume_name;
+use crate::sim::guests::PlainFile;
+
+/// What may lie in folders as plain files.
+const CONTENT: [&str; 5] = ["backup", "import", "iso", "snippets", "vztmpl"];
+
+impl Cluster {
+    /// Looks at the disks of the nodes that have changed since they were last looked at. Tells whether a volume came,
+    /// went or changed.
+    pub(crate) fn look_at_disks(&mut self) -> bool {
+        let mut any = false;
+        for node in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            let Some(machine) = self.machines.node(&node) else { continue };
+            if !self.looked.contains_key(&node) {
+                self.activate_all(&node);
+            }
+            let changes = machine.changes();
+            if self.looked.insert(node.clone(), changes) == Some(changes) {
+                continue;
+            }
+            let storages = self.all_storages().filter(|(_, storage)| storage.has_files() && storage.is_on(&node));
+            let folders: Vec<(Place, &str, String)> = storages
+                .flat_map(|(_, storage)| {
+                    let place = storage.place(&node, &self.outside);
+                    CONTENT.into_iter().map(move |content| (place.clone(), content, storage.folder(content)))
+                })
+                .collect();
+            let found = folders.iter().flat_map(|(place, content, folder)| {
+                machine.files(folder).into_iter().map(move |file| (place.clone(), *content, file))
+            });
+            let found: Vec<(Place, &str, PlainFile)> = found.collect();
+            any |= self.take_up(&node, found);
+        }
+        any
+    }
+
+    /// Keeps the storages of a node in use, as its status daemon does. What cannot be used shows where it is asked for.
+    fn activate_all(&self, node: &str) {
+        for (id, _) in self.all_storages() {
+            let _in_use = self.activate(node, id);
+        }
+    }
+
+    /// Makes the files of a node's disk volumes, and takes away those that are no longer there.
+    fn take_up(&mut self, node: &str, found: Vec<(Place, &str, PlainFile)>) -> bool {
+        let mut any = false;
+        let mut seen = BTreeSet::new();
+        for (place, content, file) in found {
+            let name = format!("{content}/{}", file.name);
+            let Ok(named) = volume_name::read(Naming::Files, &name) else { continue };
+            if !seen.insert((place.clone(), name.clone())) {
+                continue;
+            }
+            let old = self.volumes.iter().find(|volume| volume.place == place && volume.name == name);
+            let length = file.bytes.len() as u64;
+            let is_same = |old: &Volume| old.host.is_none() || (old.ctime, old.length) == (file.changed, length);
+            if old.is_some_and(is_same) {
+                continue;
+            }
+            any = true;
+            self.put_volume(Volume {
+                size: disk_size(&file.bytes).filter(|_| content == "import").unwrap_or(length),
+                length,
+                used: blocks(length),
+                format: named.format,
+                content: content.into(),
+                vmid: named.vmid,
+                ctime: file.changed,
+                sums: Sums::of(&file.bytes),
+                host: Some(node.into()),
+                ..Volume::at(place, name)
+            });
+        }
+        let before = self.volumes.len();
+        let stays = |volume: &Volume| {
+            let key = || (volume.place.clone(), volume.name.clone());
+            volume.host.as_deref() != Some(node) || seen.contains(&key())
+        };
+        self.volumes.retain(stays);
+        any || self.volumes.len() < before
+    }
+
+    /// Removes the file of a volume from the disk that it lies on, if it lies on one.
+    pub(crate) fn remove_from_disk(&mut self, node: &str, id: &str) {
+        let Some(host) = self.volume(node, id).and_then(|volume| volume.host.clone()) else { return };
+        let path = self.path_of(id);
+        if let Some(machine) = self.machines.node(&host) {
+            machine.remove_file(&path);
+        }
+    }
+
+    /// Looks at all disks anew next time, because there are other storages now.
+    pub(crate) fn forget_disks(&mut self) {
+        self.looked.clear();
+    }
+}
