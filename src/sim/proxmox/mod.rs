@@ -50,6 +50,7 @@ mod vm_read;
 mod vm_update;
 mod volume;
 mod volume_name;
+mod wget;
 
 #[cfg(test)]
 pub(crate) use checksum::Sums;
