@@ -14,6 +14,7 @@ mod new;
 mod phase3;
 mod project;
 mod scale;
+mod secrets;
 mod sim;
 mod together;
 mod trust;

@@ -82,12 +82,20 @@ impl<'t> Reading<'t> {
         let mut origins = Vec::with_capacity(self.bytes.len());
         let mut at = 0;
         while at < self.bytes.len() {
-            let (meant, length) = match undo(&self.bytes[at..]) {
-                Some(undone) => undone,
-                None => (vec![self.bytes[at]], 1),
+            // Most bytes stand for themselves: they cost no more than a copy.
+            let length = match undo(&self.bytes[at..]) {
+                Some((meant, length)) => {
+                    let origin = self.origin(at, length);
+                    origins.resize(origins.len() + meant.len(), origin);
+                    bytes.extend(meant);
+                    length
+                }
+                None => {
+                    origins.push(self.origin(at, 1));
+                    bytes.push(self.bytes[at]);
+                    1
+                }
             };
-            origins.extend(meant.iter().map(|_| self.origin(at, length)));
-            bytes.extend(meant);
             at += length;
         }
         Reading { bytes: Cow::Owned(bytes), origins: Some(origins) }
