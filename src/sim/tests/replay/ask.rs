@@ -62,7 +62,8 @@ impl<'r> Replay<'r> {
         self.live.insert(exchange.n, reply.body.clone());
         self.learn(exchange, &reply);
         self.wait_for_task(index, &reply).await;
-        compare(exchange, &reply, &|text| self.as_recorded(text))
+        let began = |upid: &str| self.recording.exchanges.iter().any(|one| one.response.task() == Some(upid));
+        compare(exchange, &reply, &|text| self.as_recorded(text), &began)
     }
 
     async fn ask(&self, client: &Client, exchange: &Exchange) -> Result<Reply, reqwest::Error> {
@@ -193,20 +194,23 @@ impl<'r> Replay<'r> {
 
     /// Values of earlier answers that differ: as they were recorded, and as they are here.
     fn values(&self) -> impl Iterator<Item = (&str, &str)> {
+        let tasks =
+            self.recording.exchanges.iter().filter_map(|one| Some((one.n, one.response.task()?, "/data".to_string())));
         let uses = self.recording.exchanges.iter().flat_map(|exchange| &exchange.request.uses);
-        uses.filter_map(|used| {
+        let used = uses.filter_map(|used| {
             let pointer = format!("/{}", used.path.replace('.', "/"));
             let recorded = self.recording.exchanges.iter().find(|one| one.n == used.n)?;
-            let recorded = recorded.response.body.pointer(&pointer)?.as_str()?;
-            Some((recorded, self.live.get(&used.n)?.pointer(&pointer)?.as_str()?))
-        })
+            Some((used.n, recorded.response.body.pointer(&pointer)?.as_str()?, pointer))
+        });
+        let values = tasks.chain(used).filter(|(_, recorded, _)| recorded.len() > 3);
+        values.filter_map(|(n, recorded, pointer)| Some((recorded, self.live.get(&n)?.pointer(&pointer)?.as_str()?)))
     }
 
     /// Puts values of earlier answers here in the place of those recorded.
     fn translate(&self, text: &str) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, PLAIN).to_string();
         let mut text = text.to_string();
-        for (recorded, live) in self.values().filter(|(recorded, _)| recorded.len() > 3) {
+        for (recorded, live) in self.values() {
             text = text.replace(recorded, live).replace(&encoded(recorded), &encoded(live));
         }
         text
@@ -214,8 +218,7 @@ impl<'r> Replay<'r> {
 
     /// The other way round: what is here, as it was recorded.
     fn as_recorded(&self, text: &str) -> String {
-        let pairs = self.values().filter(|(recorded, _)| recorded.len() > 3);
-        pairs.fold(text.to_string(), |text, (recorded, live)| text.replace(live, recorded))
+        self.values().fold(text.to_string(), |text, (recorded, live)| text.replace(live, recorded))
     }
 }
 

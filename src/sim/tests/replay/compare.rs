@@ -1,13 +1,27 @@
-//! Compares an answer with the recorded one.
+//! Compares an answer with the recorded one: status, reason phrase and the whole body.
+//!
+//! A body has the same shape as the recorded one (keys, types) and the same values. What cannot be the same in two runs or
+//! on two machines is compared by its type alone, or after the varying part of it has been blotted out. These are all the
+//! rules for that:
+//!
+//! - **Marked**: a value that the exchange marks as `volatile`; lists of rows count with what was recorded in them.
+//! - **Measured**: how busy, full or old something is, by its key ([`MEASURED`]).
+//! - **Made up**: ids that every run makes anew, inside any text ([`steady`]): UUIDs, MAC addresses, digests,
+//!   fingerprints, dates, and of a task's id everything but its node, type, object and owner.
+//! - **Machine**: what a machine is and has on it ([`MACHINE`], [`INVENTORIES`]): rows of an inventory need the same keys.
+//! - **Before**: lists of tasks go on from before the recording; rows of tasks that no exchange began are left out on both
+//!   sides, and the length of the whole is not compared.
+//! - **Order**: keys, rows and the items of [`LISTS`] come in any order; rows are matched by their identity.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::Value;
 
 use super::super::lab::Reply;
-use super::recording::{Exchange, Request, pairs};
+use super::endpoints::pattern;
+use super::recording::Exchange;
 
 /// What came of an exchange.
 pub(super) enum Verdict {
@@ -19,85 +33,379 @@ pub(super) enum Verdict {
     Differs(String),
 }
 
+/// Keys of what is measured: only the type of the value is compared.
+const MEASURED: &[&str] = &[
+    "cpu",
+    "mem",
+    "memhost",
+    "disk",
+    "netin",
+    "netout",
+    "diskread",
+    "diskwrite",
+    "uptime",
+    "pid",
+    "pstart",
+    "starttime",
+    "endtime",
+    "time",
+    "localtime",
+    "loadavg",
+    "wait",
+    "idle",
+    "used",
+    "avail",
+    "total",
+    "free",
+    "used_fraction",
+    "ctime",
+    "maxdisk",
+    "ticket",
+    "CSRFPreventionToken",
+    "pressurecpusome",
+    "pressurecpufull",
+    "pressureiosome",
+    "pressureiofull",
+    "pressurememorysome",
+    "pressurememoryfull",
+];
+
+/// Keys of what a machine is.
+const MACHINE: &[&str] = &[
+    "kversion",
+    "current-kernel",
+    "cpuinfo",
+    "boot-info",
+    "memory",
+    "swap",
+    "rootfs",
+    "ksm",
+    "maxcpu",
+    "maxmem",
+    "running-qemu",
+    "pveversion",
+    "repoid",
+    "available",
+    "arc",
+];
+
+/// Endpoints that list what a machine has, whatever that is.
+const INVENTORIES: &[&str] =
+    &["/nodes/{}/disks/list", "/nodes/{}/certificates/info", "/nodes/{}/apt/update", "/nodes/{}/apt/repositories"];
+
+/// Keys of texts that are lists in any order.
+const LISTS: &[&str] = &["content", "privs", "groups", "users", "tokens", "nodes", "roles"];
+
+/// The keys that tell rows from each other, the most telling first.
+const IDENTITIES: &[&[&str]] = &[
+    &["upid"],
+    &["path", "ugid", "roleid", "type"],
+    &["key"],
+    &["volid"],
+    &["userid"],
+    &["roleid"],
+    &["tokenid"],
+    &["poolid"],
+    &["groupid"],
+    &["id"],
+    &["iface"],
+    &["n"],
+    &["vmid"],
+    &["storage"],
+    &["name"],
+    &["node"],
+    &["subdir"],
+    &["realm"],
+    &["filename"],
+    &["volume"],
+];
+
+/// What a comparison needs to know.
+struct Context<'c> {
+    /// Whether an exchange began a task.
+    began: &'c dyn Fn(&str) -> bool,
+    /// Turns what is here into what was recorded.
+    as_recorded: &'c dyn Fn(&str) -> String,
+    volatile: BTreeSet<&'c str>,
+    is_inventory: bool,
+    is_history: bool,
+    differences: Vec<String>,
+}
+
 /// Compares status, reason and body.
-pub(super) fn compare(exchange: &Exchange, reply: &Reply, as_recorded: &dyn Fn(&str) -> String) -> Verdict {
+pub(super) fn compare(
+    exchange: &Exchange,
+    reply: &Reply,
+    as_recorded: &dyn Fn(&str) -> String,
+    began: &dyn Fn(&str) -> bool,
+) -> Verdict {
     if reply.reason.starts_with("not simulated") {
         return Verdict::NotServed;
     }
-    let (request, response) = (&exchange.request, &exchange.response);
-    let ended_here = response.data()["status"] == "running" && reply.body["data"]["status"] == "stopped";
-    if ended_here && request.path.contains("/tasks/") {
-        return Verdict::Same;
-    }
-    if reply.status != response.status || as_recorded(&reply.reason) != response.reason {
+    let response = &exchange.response;
+    let path = pattern(&exchange.request.path);
+    let mut context = Context {
+        began,
+        as_recorded,
+        volatile: exchange.volatile.iter().map(String::as_str).collect(),
+        is_inventory: INVENTORIES.contains(&path.as_str()),
+        is_history: matches!(path.as_str(), "/nodes/{}/tasks" | "/cluster/tasks"),
+        differences: Vec::new(),
+    };
+    let reasons = (context.text(&response.reason), context.live_text(&reply.reason));
+    if reply.status != response.status || reasons.0 != reasons.1 && !context.volatile.contains("reason") {
         let (status, reason, body) = (response.status, &response.reason, &reply.body);
         return Verdict::Differs(format!("   {status} {reason}\n   {} {} {body}", reply.status, reply.reason));
     }
-    let (wanted, got) = (normal(&response.body, request), normal(&reply.body, request));
-    let keys: std::collections::BTreeSet<&String> = wanted.keys().chain(got.keys()).collect();
-    let differs = |key: &&&String| wanted.get(**key) != got.get(**key);
-    let lines: Vec<String> = keys
-        .iter()
-        .filter(differs)
-        .map(|key| format!("   {key}: {:?} here {:?}", wanted.get(*key), got.get(*key)))
-        .collect();
-    if lines.is_empty() { Verdict::Same } else { Verdict::Differs(lines.join("\n")) }
-}
-
-/// A body without what differs from one run to the next, key by key: of failures the texts, of configurations the options,
-/// of tasks their ends.
-fn normal(body: &Value, request: &Request) -> BTreeMap<String, String> {
-    let path = request.path.as_str();
-    let mut parts = BTreeMap::new();
-    for key in ["message", "errors"].into_iter().filter(|key| !body[*key].is_null()) {
-        parts.insert(key.to_string(), steady(&body[key]));
-    }
-    let data = &body["data"];
-    if path.ends_with("/config") && data.is_object() {
-        parts.extend(pairs(data).into_iter().map(|(name, value)| (name, steady(&Value::String(value)))));
-    }
-    if path.ends_with("/pending") || path.ends_with("/cloudinit") {
-        let rows = data.as_array().into_iter().flatten();
-        parts.extend(rows.map(|row| (row["key"].to_string(), steady(row))));
-    }
-    if path.starts_with("/access") || path.starts_with("/cluster/mapping") || path.starts_with("/pools") {
-        parts.insert("data".into(), steady(data));
-    }
+    let mut live = reply.body.clone();
     // A task that was still running when it was recorded may have ended here.
-    if data["status"] == "stopped" && path.contains("/tasks/") {
-        parts.insert("exit".into(), data["exitstatus"].to_string());
+    if path.ends_with("/tasks/{}/status")
+        && response.data()["status"] == "running"
+        && live["data"]["status"] == "stopped"
+    {
+        live["data"]["status"] = response.data()["status"].clone();
+        live["data"].as_object_mut().map(|row| row.remove("exitstatus"));
     }
-    parts.remove("digest");
-    parts.remove("\"digest\"");
-    parts
+    // A failure without a body of JSON may have any body.
+    let (recorded, live) = (empty_as_null(&response.body), empty_as_null(&live));
+    context.value("", recorded, live);
+    match context.differences.is_empty() {
+        true => Verdict::Same,
+        false => Verdict::Differs(context.differences.join("\n")),
+    }
 }
 
-fn steady(value: &Value) -> String {
-    static VOLATILE: LazyLock<Regex> = LazyLock::new(|| {
+/// An empty body was recorded in either form.
+fn empty_as_null(body: &Value) -> &Value {
+    if body == "" { &Value::Null } else { body }
+}
+
+impl Context<'_> {
+    fn differs(&mut self, path: &str, recorded: &dyn std::fmt::Display, live: &dyn std::fmt::Display) {
+        self.differences.push(format!("   {path}: {recorded} here {live}"));
+    }
+
+    fn value(&mut self, path: &str, recorded: &Value, live: &Value) {
+        let key = path.rsplit('.').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
+        if self.is_history && path == "total" {
+            return;
+        }
+        let by_type = self.volatile.contains(path) || MEASURED.contains(&key) || MACHINE.contains(&key);
+        match (recorded, live) {
+            _ if by_type
+                && !(recorded.is_array()
+                    && recorded.as_array().is_some_and(|rows| rows.iter().all(Value::is_object))
+                    && live.is_array()) =>
+            {
+                self.shape(path, recorded, live);
+            }
+            (Value::Object(old), Value::Object(new)) => {
+                let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+                for key in keys {
+                    let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    match (old.get(key), new.get(key)) {
+                        (Some(old), Some(new)) => self.value(&below, old, new),
+                        (Some(old), None) => self.differs(&below, old, &"nothing"),
+                        (None, Some(new)) => self.differs(&below, &"nothing", new),
+                        (None, None) => {}
+                    }
+                }
+            }
+            (Value::Array(old), Value::Array(new)) => self.list(path, old, new),
+            (Value::String(old), Value::String(new)) => {
+                let (old, new) = (self.text(old), self.live_text(new));
+                let same = if LISTS.contains(&key) { items(&old) == items(&new) } else { old == new };
+                if !same {
+                    self.differs(path, &format!("{old:?}"), &format!("{new:?}"));
+                }
+            }
+            (old, new) if old == new => {}
+            // A float and an integer of the same value are one number.
+            (Value::Number(old), Value::Number(new)) if old.as_f64() == new.as_f64() => {}
+            (old, new) => self.differs(path, old, new),
+        }
+    }
+
+    /// Whether two values are of one type, and objects have the same keys.
+    fn shape(&mut self, path: &str, recorded: &Value, live: &Value) {
+        let kind = |value: &Value| match value {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a text",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "an object",
+        };
+        if let (Value::Object(old), Value::Object(new)) = (recorded, live) {
+            let (old, new): (BTreeSet<&String>, BTreeSet<&String>) = (old.keys().collect(), new.keys().collect());
+            if old != new {
+                self.differs(path, &format!("keys {old:?}"), &format!("{new:?}"));
+            }
+        } else if kind(recorded) != kind(live) {
+            self.differs(path, &format!("{} {recorded}", kind(recorded)), &format!("{} {live}", kind(live)));
+        }
+    }
+
+    fn list(&mut self, path: &str, old: &[Value], new: &[Value]) {
+        if !old.iter().chain(new).all(Value::is_object) {
+            let text = |one: &Value| one.as_str().map_or_else(|| one.to_string(), str::to_string);
+            let mut old: Vec<String> = old.iter().map(|one| self.text(&text(one))).collect();
+            let mut new: Vec<String> = new.iter().map(|one| self.live_text(&text(one))).collect();
+            (old.sort(), new.sort());
+            if old != new {
+                self.differs(path, &format!("{old:?}"), &format!("{new:?}"));
+            }
+            return;
+        }
+        if self.is_inventory {
+            return self.inventory(path, old, new);
+        }
+        let identity = IDENTITIES
+            .iter()
+            .find(|keys| old.iter().chain(new).all(|row| keys.iter().all(|key| row.get(*key).is_some())));
+        let name = |row: &Value| {
+            identity.map_or_else(
+                || row.to_string(),
+                |keys| keys.iter().map(|key| row[*key].to_string()).collect::<Vec<_>>().join(" "),
+            )
+        };
+        let named = |row: &Value| match identity {
+            Some(&["upid"]) => row["upid"].to_string(),
+            _ => self.text(&name(row)),
+        };
+        let live_named = |row: &Value| match identity {
+            Some(&["upid"]) => (self.as_recorded)(&row["upid"].to_string()),
+            _ => self.live_text(&name(row)),
+        };
+        let began = |id: &str| !self.is_history || (self.began)(id.trim_matches('"'));
+        let mut rest: Vec<(String, &Value)> =
+            new.iter().map(|row| (live_named(row), row)).filter(|(id, _)| began(id)).collect();
+        let mut pairs = Vec::new();
+        let mut missing = Vec::new();
+        for (index, row) in old.iter().enumerate() {
+            let id = named(row);
+            if !began(&id) {
+                continue;
+            }
+            match rest.iter().position(|(one, _)| *one == id) {
+                Some(found) => pairs.push((index, row, rest.remove(found).1)),
+                None => missing.push(row),
+            }
+        }
+        for row in missing {
+            self.differs(path, row, &"nothing");
+        }
+        for (_, row) in rest {
+            self.differs(path, &"nothing", row);
+        }
+        for (index, old, new) in pairs {
+            self.value(&format!("{path}.{index}"), old, new);
+        }
+    }
+
+    /// Rows of a machine's inventory: every row here has the keys that rows were recorded with.
+    fn inventory(&mut self, path: &str, old: &[Value], new: &[Value]) {
+        let keys =
+            |row: &Value| row.as_object().map(|row| row.keys().cloned().collect::<BTreeSet<_>>()).unwrap_or_default();
+        let always = old.iter().map(keys).reduce(|all, one| &all & &one);
+        let ever: BTreeSet<String> = old.iter().flat_map(keys).collect();
+        let Some(always) = always else { return };
+        if new.is_empty() {
+            self.differs(path, &format!("rows of {ever:?}"), &"none");
+        }
+        for row in new {
+            let own = keys(row);
+            if !(always.is_subset(&own) && own.is_subset(&ever)) {
+                self.differs(path, &format!("rows of {ever:?}"), row);
+            }
+        }
+    }
+
+    fn text(&self, recorded: &str) -> String {
+        steady(recorded)
+    }
+
+    fn live_text(&self, live: &str) -> String {
+        steady(&(self.as_recorded)(live))
+    }
+}
+
+fn items(text: &str) -> BTreeSet<&str> {
+    text.split([',', ' ', ';']).filter(|item| !item.is_empty()).collect()
+}
+
+/// A text without what every run makes up.
+fn steady(text: &str) -> String {
+    static MADE_UP: LazyLock<Regex> = LazyLock::new(|| {
         let kinds = [
-            "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
-            "[0-9a-f]{40}",
-            "BC:24:11:[0-9A-F:]{8}",
-            "ctime=[0-9]+",
-            "UPID:[^\"]+",
-            r#"(?:"value":")[^"]*""#,
+            r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+            r"\b[0-9a-f]{40}\b",
+            r"\b[0-9a-f]{64}\b",
+            r"(?:[0-9A-F]{2}:){19,31}[0-9A-F]{2}",
+            r"BC:24:11:[0-9A-F:]{8}",
+            r"ctime=[0-9]+",
+            r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}",
         ];
         Regex::new(&kinds.join("|")).unwrap()
     });
-    VOLATILE.replace_all(&sorted(value).to_string(), "~").into_owned()
+    static TASK: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"UPID:([\w.-]+):[0-9A-F]+:[0-9A-F]+:[0-9A-F]+:").unwrap());
+    TASK.replace_all(&MADE_UP.replace_all(text, "~"), "UPID:$1:~:").into_owned()
 }
 
-fn sorted(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let ordered: BTreeMap<&String, Value> = map.iter().map(|(key, value)| (key, sorted(value))).collect();
-            serde_json::to_value(ordered).unwrap()
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn verdict(path: &str, recorded: Value, volatile: &[&str], live: Value) -> Option<String> {
+        let exchange = json!({
+            "n": 1, "as": "root ticket", "request": { "to": "a", "method": "GET", "path": path },
+            "response": { "status": 200, "reason": "OK", "body": recorded }, "volatile": volatile,
+        });
+        let exchange: Exchange = serde_json::from_value(exchange).unwrap();
+        let reply = Reply { status: 200, reason: "OK".into(), body: live };
+        match compare(&exchange, &reply, &|text| text.into(), &|_| true) {
+            Verdict::Same => None,
+            Verdict::Differs(text) => Some(text.trim().to_string()),
+            Verdict::NotServed | Verdict::LeftOut(_) => unreachable!(),
         }
-        Value::Array(items) => {
-            let mut items: Vec<Value> = items.iter().map(sorted).collect();
-            items.sort_by_key(Value::to_string);
-            items.into()
-        }
-        other => other.clone(),
+    }
+
+    #[test]
+    fn another_value_key_or_type_differs() {
+        let recorded = json!({ "data": { "cores": 2, "name": "a" } });
+        let differs = |live: Value| verdict("/x", recorded.clone(), &[], live).unwrap();
+        assert_eq!(differs(json!({ "data": { "cores": 3, "name": "a" } })), "data.cores: 2 here 3");
+        assert_eq!(differs(json!({ "data": { "cores": "2", "name": "a" } })), "data.cores: 2 here \"2\"");
+        assert_eq!(differs(json!({ "data": { "cores": 2 } })), "data.name: \"a\" here nothing");
+        assert_eq!(differs(json!({ "data": { "cores": 2, "name": "a", "x": 1 } })), "data.x: nothing here 1");
+    }
+
+    #[test]
+    fn of_marked_and_measured_values_only_the_type_counts() {
+        let recorded = json!({ "data": { "pid": 1, "value": "x" } });
+        assert_eq!(
+            verdict("/x", recorded.clone(), &["data.value"], json!({ "data": { "pid": 2, "value": "y" } })),
+            None
+        );
+        assert!(verdict("/x", recorded, &["data.value"], json!({ "data": { "pid": 2, "value": null } })).is_some());
+    }
+
+    #[test]
+    fn rows_are_matched_by_identity_and_lists_have_no_order() {
+        let recorded = json!({ "data": [{ "id": "a", "content": "x,y" }, { "id": "b", "content": "z" }] });
+        let other = json!({ "data": [{ "id": "b", "content": "z" }, { "id": "a", "content": "y,x" }] });
+        assert_eq!(verdict("/x", recorded.clone(), &[], other), None);
+        let fewer = json!({ "data": [{ "id": "b", "content": "z" }] });
+        assert!(verdict("/x", recorded, &[], fewer).unwrap().ends_with("here nothing"));
+    }
+
+    #[test]
+    fn made_up_ids_are_blotted_out_of_texts() {
+        let same = "UPID:a:~:qmstart:100:root@pam: ~";
+        assert_eq!(steady("UPID:a:0000002A:0000002B:6B000000:qmstart:100:root@pam: BC:24:11:00:00:01"), same);
+        assert_ne!(steady("UPID:a:0000002A:0000002B:6B000000:qmstop:100:root@pam: BC:24:11:00:00:01"), same);
     }
 }

@@ -24,6 +24,9 @@ pub(super) struct Exchange {
     pub(super) note: String,
     pub(super) request: Request,
     pub(super) response: Response,
+    /// Paths into the answer's body of what is another value in every run.
+    #[serde(default)]
+    pub(super) volatile: Vec<String>,
 }
 
 /// A request.
