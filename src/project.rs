@@ -50,6 +50,12 @@ impl Project {
         self.state().join("sim")
     }
 
+    /// The lock of the simulated world: one process at a time has it in hand. It lies beside the world's folder, which
+    /// comes and goes.
+    pub fn simulator_lock(&self) -> PathBuf {
+        self.state().join("sim.lock")
+    }
+
     /// The project's own known SSH host keys.
     pub fn known_hosts(&self) -> PathBuf {
         self.state().join("known_hosts")

@@ -121,16 +121,15 @@ fn start(args: &Args, global: &Global, mode: Mode, detailed: bool) -> Result<u8>
     let first = args.playbooks.first().ok_or_else(|| Error::new(Class::Usage, "no playbook named"))?;
     let project = Project::of(global.project.as_deref().unwrap_or(first))?;
     let playbooks = project.playbooks(&args.playbooks)?;
+    let names = names(&project, &playbooks);
     let _lock = match mode {
-        Mode::Run => Some(Lock::acquire(&project.lock(), &Holder::this_process(names(&project, &playbooks)))?),
+        Mode::Run => Some(Lock::acquire(&project.lock(), &Holder::this_process(names.as_str()))?),
         // Several plans of one homelab may be made at once, but a simulated world has one master.
-        Mode::DryRun if args.sim.sim => {
-            Some(Lock::acquire(&project.lock(), &Holder::this_process(names(&project, &playbooks)))?)
-        }
+        Mode::DryRun if args.sim.sim => Some(Lock::acquire(&project.lock(), &Holder::this_process(names.as_str()))?),
         Mode::DryRun => None,
     };
     let journal = Journal::open(&project.journal())?;
-    let stage = Stage::open(project, &args.sim, global)?;
+    let stage = Stage::open(project, &args.sim, global, &names)?;
     let session = Session { stage, journal, args: args.clone(), mode, playbooks };
     let code = if args.watch { crate::watch::watch(&session) } else { session.once(&Interrupt::default(), true) }
         .map(|played| played.exit_code(mode, detailed));

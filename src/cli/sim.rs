@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::run::Output;
 use super::served::{self, PortArgs};
-use super::stage::{self, SimArgs};
+use super::stage::{self, Served, SimArgs};
 use super::{Global, print};
 use crate::error::{Class, Error, Result, exit};
 use crate::project::Project;
@@ -74,7 +74,6 @@ pub fn run(command: &Command, global: &Global) -> Result<u8> {
 
 fn serve(project: &Project, args: &ServeArgs) -> Result<u8> {
     let (output, ports) = (args.output, args.ports.ports()?);
-    let _lock = lock(project, "sim serve")?;
     let runtime = stage::runtime()?;
     runtime.block_on(async {
         let args = SimArgs {
@@ -83,14 +82,14 @@ fn serve(project: &Project, args: &ServeArgs) -> Result<u8> {
             sim_faults: args.sim_faults.clone(),
             sim_answer_manual: false,
         };
-        let sim = stage::start(project, &args, Some(ports)).await?;
+        let served = Served::start(project, &args, Some(ports), "sim serve").await?;
         print::text(&match output {
-            Output::Human => served::text(&sim, project),
-            Output::Json => format!("{}\n", served::json(&sim, project)),
+            Output::Human => served::text(&served.sim, project),
+            Output::Json => format!("{}\n", served::json(&served.sim, project)),
         })?;
         let ended = end_asked_for().await;
         // What the world holds is kept, however the waiting ended.
-        sim.stop().await.and(ended)
+        served.stop().await.and(ended)
     })?;
     print::text(match output {
         Output::Human => "stopped; the simulated world is kept\n",
@@ -110,17 +109,14 @@ async fn end_asked_for() -> Result<()> {
 }
 
 fn reset(project: &Project) -> Result<u8> {
-    let _lock = lock(project, "sim reset")?;
+    let _run = Lock::acquire(&project.lock(), &Holder::this_process("sim reset"))?;
+    let _world = Lock::acquire(&project.simulator_lock(), &Holder::this_process("sim reset"))?;
     sim::reset(&project.simulator())?;
     if project.journal().exists() {
         Journal::open(&project.journal())?.forget_world("simulated")?;
     }
     print::text("the simulated world is forgotten; the next run with --sim begins a new one\n")?;
     Ok(exit::DONE)
-}
-
-fn lock(project: &Project, doing: &str) -> Result<Lock> {
-    Lock::acquire(&project.lock(), &Holder::this_process(doing))
 }
 
 fn log(project: &Project, args: &LogArgs) -> Result<u8> {

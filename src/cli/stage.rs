@@ -1,5 +1,6 @@
 //! What lasts from one run to the next: the project, the world, and the connections into it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ use crate::playbook::check;
 use crate::primitives::network::Network;
 use crate::primitives::proxmox::Connections;
 use crate::project::Project;
-use crate::sim::{Faults, Ports, Scenario, Sim, SimConfig};
+use crate::run::lock::{Holder, Lock};
+use crate::sim::{Attached, Faults, Ports, Scenario, Sim, SimConfig, attach};
 
 /// How the simulator is to be.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -35,6 +37,12 @@ pub struct SimArgs {
     pub sim_answer_manual: bool,
 }
 
+impl SimArgs {
+    fn faults(&self) -> Result<Option<Faults>> {
+        self.sim_faults.as_deref().map(Faults::parse).transpose()
+    }
+}
+
 /// What lasts from one run to the next.
 pub(super) struct Stage {
     pub project: Project,
@@ -45,17 +53,17 @@ pub(super) struct Stage {
     pub pool: Pool,
     pub network: Arc<Network>,
     pub connections: Arc<Connections>,
-    sim: Option<Sim>,
+    sim: Option<World>,
 }
 
 impl Stage {
-    /// Opens the project and, where asked to, the simulated world.
-    pub fn open(project: Project, args: &SimArgs, global: &Global) -> Result<Stage> {
+    /// Opens the project and, where asked to, the simulated world. `doing` says to others who has that in hand.
+    pub fn open(project: Project, args: &SimArgs, global: &Global, doing: &str) -> Result<Stage> {
         let runtime = runtime()?;
-        let sim = if args.sim { Some(runtime.block_on(start(&project, args, None))?) } else { None };
-        if let Some(sim) = &sim {
+        let sim = if args.sim { Some(runtime.block_on(World::open(&project, args, doing))?) } else { None };
+        if let Some(World::Own(served)) = &sim {
             let redactor = global.redactor.clone();
-            sim.conceal(Box::new(move |text| redactor.clean(text)));
+            served.sim.conceal(Box::new(move |text| redactor.clean(text)));
         }
         let dialler = sim.as_ref().map_or(Dialler::Direct, |sim| Dialler::Through(sim.gateway()));
         Ok(Stage {
@@ -86,10 +94,72 @@ impl Stage {
     /// Ends the simulated world in order: what it holds is kept.
     pub fn close(self) -> Result<()> {
         match self.sim {
-            Some(sim) => self.runtime.block_on(sim.stop()),
-            None => Ok(()),
+            Some(World::Own(served)) => self.runtime.block_on(served.stop()),
+            // Whoever serves it keeps it.
+            Some(World::Elsewhere(_)) | None => Ok(()),
         }
     }
+}
+
+/// The simulated world of a run.
+enum World {
+    /// In this process.
+    Own(Served),
+    /// In the process that serves it.
+    Elsewhere(Attached),
+}
+
+impl World {
+    async fn open(project: &Project, args: &SimArgs, doing: &str) -> Result<World> {
+        // What is wrong with them is said here, in the words of this command line.
+        args.faults()?;
+        match attach(&project.simulator(), &session(), args.sim_faults.as_deref()).await? {
+            Some(attached) => Ok(World::Elsewhere(attached)),
+            None => Ok(World::Own(Served::start(project, args, None, doing).await?)),
+        }
+    }
+
+    fn gateway(&self) -> SocketAddr {
+        match self {
+            World::Own(served) => served.sim.gateway(),
+            World::Elsewhere(attached) => attached.gateway(),
+        }
+    }
+}
+
+/// The simulator in this process, which is the only one that has this world in hand.
+pub(super) struct Served {
+    pub sim: Sim,
+    _lock: Lock,
+}
+
+impl Served {
+    /// Starts the simulated world of a project, behind its gateway alone or on ports too.
+    pub async fn start(project: &Project, args: &SimArgs, ports: Option<Ports>, doing: &str) -> Result<Served> {
+        let lock = Lock::acquire(&project.simulator_lock(), &Holder::this_process(doing))?;
+        let scenario = args.sim_scenario.as_deref().map(str::parse::<Scenario>).transpose()?.unwrap_or_default();
+        let sim = Sim::start(SimConfig {
+            dir: project.simulator(),
+            seed: seed::read(&project.root, scenario)?,
+            session: session(),
+            faults: args.faults()?,
+            shared: ports.is_some(),
+            ports,
+            pace: 1.0,
+        })
+        .await?;
+        Ok(Served { sim, _lock: lock })
+    }
+
+    /// Ends it in order: what it holds is kept.
+    pub async fn stop(self) -> Result<()> {
+        self.sim.stop().await
+    }
+}
+
+/// A name for the request log that no other run has.
+fn session() -> String {
+    format!("{}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id())
 }
 
 /// The program's own threads for everything that waits.
@@ -98,21 +168,6 @@ pub(super) fn runtime() -> Result<Runtime> {
         .enable_all()
         .build()
         .map_err(|error| Error::new(Class::Failed, "homelab: cannot start its threads").cause(error))
-}
-
-/// Starts the simulated world of a project, behind its gateway alone or on ports too.
-pub(super) async fn start(project: &Project, args: &SimArgs, ports: Option<Ports>) -> Result<Sim> {
-    let scenario = args.sim_scenario.as_deref().map(str::parse::<Scenario>).transpose()?.unwrap_or_default();
-    let faults = args.sim_faults.as_deref().map(Faults::parse).transpose()?;
-    Sim::start(SimConfig {
-        dir: project.simulator(),
-        seed: seed::read(&project.root, scenario)?,
-        session: format!("{}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id()),
-        faults,
-        ports,
-        pace: 1.0,
-    })
-    .await
 }
 
 /// The tables, as the check sees them.

@@ -1,9 +1,11 @@
-//! What all servers of a simulator share: the world under its lock, the log, the faults.
+//! What all servers of a simulator share: the world under its lock, and the log; and what is a client's own: its session
+//! in the log, and the faults that it meets.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
+use tokio_util::task::TaskTracker;
 
 use super::chance::now;
 use super::faults::Faults;
@@ -20,25 +22,20 @@ pub(crate) struct Frame {
     world: Mutex<World>,
     saving: Saving,
     log: RequestLog,
-    pub(crate) faults: Option<Faults>,
+    /// What is being answered. It goes on when its client is gone, as the workers of the real API do.
+    pub(crate) requests: TaskTracker,
     pub(crate) certificates: Certificates,
 }
 
 impl Frame {
     /// Puts the parts together.
-    pub(crate) fn new(
-        dir: &Path,
-        world: World,
-        log: RequestLog,
-        faults: Option<Faults>,
-        certificates: Certificates,
-    ) -> Arc<Self> {
+    pub(crate) fn new(dir: &Path, world: World, log: RequestLog, certificates: Certificates) -> Arc<Self> {
         Arc::new(Frame {
             dir: dir.into(),
             world: Mutex::new(world),
             saving: Saving::to(dir),
             log,
-            faults,
+            requests: TaskTracker::new(),
             certificates,
         })
     }
@@ -107,17 +104,32 @@ impl Frame {
     pub(crate) fn conceal(&self, conceal: Conceal) {
         self.log.conceal(conceal);
     }
+}
+
+/// A client, as long as its session lasts.
+pub(crate) struct Visit {
+    pub(crate) frame: Arc<Frame>,
+    session: String,
+    pub(crate) faults: Option<Arc<Faults>>,
+}
+
+impl Visit {
+    /// Begins a session in the request log.
+    pub(crate) fn begin(frame: &Arc<Frame>, session: &str, faults: Option<Arc<Faults>>) -> Result<Arc<Self>> {
+        frame.log.begin(session)?;
+        Ok(Arc::new(Visit { frame: Arc::clone(frame), session: session.to_owned(), faults }))
+    }
 
     /// Writes to the request log. A log that cannot be written must not stop the simulation; the next start tells.
     pub(crate) fn record(&self, entry: Entry) {
-        let _ = self.log.write(entry);
+        let _ = self.frame.log.write(Entry { session: self.session.clone(), ..entry });
     }
 }
 
-impl Observer for Frame {
+impl Observer for Visit {
     fn command(&self, host: &str, user: &str, command: &str, exit: i32, mutated: bool) {
         if mutated {
-            self.touch();
+            self.frame.touch();
         }
         self.record(Entry {
             kind: "ssh".into(),
@@ -131,8 +143,8 @@ impl Observer for Frame {
     }
 
     fn kept(&self) -> BoxFuture<'_, ()> {
-        let newest = self.saving.newest();
+        let newest = self.frame.saving.newest();
         // A command has run, whatever becomes of the disk that the simulator saves to; stopping it tells.
-        Box::pin(async move { drop(self.saved(newest).await) })
+        Box::pin(async move { drop(self.frame.saved(newest).await) })
     }
 }

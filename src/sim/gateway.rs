@@ -4,18 +4,20 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::chance::now;
 use super::cut::Cut;
-use super::faults::{LineFault, SLOW};
-use super::frame::Frame;
+use super::faults::{Faults, LineFault, SLOW};
+use super::frame::Visit;
 use super::guests::{Connection, Surroundings};
 use super::host::Forward;
 use super::log::Entry;
 use super::proxmox::http;
+use super::session::{Given, Notice, SESSION, Wanted, read_line};
 use super::world::Target;
 
 /// The longest head of a CONNECT request.
@@ -24,15 +26,21 @@ const HEAD_LIMIT: u64 = 8 * 1024;
 /// How much may be on its way between two machines.
 const INSIDE: usize = 64 * 1024;
 
-/// Accepts connections until it is cancelled.
-pub(crate) async fn listen(listener: TcpListener, frame: Arc<Frame>, stop: CancellationToken) {
-    while let Some(stream) = next(&listener, &stop).await {
-        let frame = Arc::clone(&frame);
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            let _ = stop.run_until_cancelled(connect(stream, &frame)).await;
-        });
-    }
+/// Accepts connections until it is cancelled. Where there is a notice, those who have read it may begin sessions.
+pub(crate) fn listen(
+    listener: TcpListener,
+    visit: Arc<Visit>,
+    notice: Option<Arc<Notice>>,
+    stop: CancellationToken,
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        while let Some(stream) = next(&listener, &stop).await {
+            let (visit, notice, stop) = (Arc::clone(&visit), notice.clone(), stop.clone());
+            tokio::spawn(async move {
+                let _ = stop.run_until_cancelled(connect(stream, &visit, notice.as_deref(), &stop)).await;
+            });
+        }
+    })
 }
 
 /// Accepts connections to one fixed target until it is cancelled.
@@ -40,15 +48,15 @@ pub(crate) async fn listen_fixed(
     listener: TcpListener,
     host: String,
     port: u16,
-    frame: Arc<Frame>,
+    visit: Arc<Visit>,
     stop: CancellationToken,
 ) {
     while let Some(stream) = next(&listener, &stop).await {
-        let frame = Arc::clone(&frame);
+        let visit = Arc::clone(&visit);
         let (host, stop) = (host.clone(), stop.clone());
         tokio::spawn(async move {
-            let (target, fault) = find(&frame, &host, port);
-            let _ = stop.run_until_cancelled(serve(Box::new(stream), &host, target, fault, &frame)).await;
+            let (target, fault) = find(&visit, &host, port);
+            let _ = stop.run_until_cancelled(serve(Box::new(stream), &host, target, fault, &visit)).await;
         });
     }
 }
@@ -67,19 +75,28 @@ async fn next(listener: &TcpListener, stop: &CancellationToken) -> Option<TcpStr
     }
 }
 
-async fn connect(stream: TcpStream, frame: &Arc<Frame>) -> std::io::Result<()> {
+async fn connect(
+    stream: TcpStream,
+    visit: &Arc<Visit>,
+    notice: Option<&Notice>,
+    stop: &CancellationToken,
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    let Some(wanted) = read_head(&mut stream).await? else {
+    let first = read_line(&mut stream).await?;
+    if let (Some(wanted), Some(notice)) = (first.strip_prefix(SESSION), notice) {
+        return admit(stream, wanted, visit, notice, stop).await;
+    }
+    let Some(wanted) = read_head(&first, &mut stream).await? else {
         return stream.write_all(b"HTTP/1.1 405 only CONNECT\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
     };
     let (host, port) = wanted.rsplit_once(':').unwrap_or_default();
-    let (target, fault) = port.parse().map_or((Target::Nobody, None), |port| find(frame, host, port));
+    let (target, fault) = port.parse().map_or((Target::Nobody, None), |port| find(visit, host, port));
     let refusal = match target {
         Target::Nobody => "no route to host",
         Target::Closed => "connection refused",
         target => {
             stream.write_all(b"HTTP/1.1 200 connected\r\n\r\n").await?;
-            serve(Box::new(stream), host, target, fault, frame).await;
+            serve(Box::new(stream), host, target, fault, visit).await;
             return Ok(());
         }
     };
@@ -88,31 +105,75 @@ async fn connect(stream: TcpStream, frame: &Arc<Frame>) -> std::io::Result<()> {
     stream.shutdown().await
 }
 
-/// Reads the head of a request; gives the target of a CONNECT.
-async fn read_head(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<String>> {
-    // A head that goes on beyond the limit looks as if it ended there.
+/// Reads the rest of the head of a request; gives the target of a CONNECT.
+async fn read_head(first: &str, stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<String>> {
+    let mut parts = first.split_whitespace();
+    let wanted = parts.next().filter(|method| *method == "CONNECT").and_then(|_| parts.next());
+    // A head that goes on beyond the limit looks as if it ended there; so does its first line.
+    if !first.ends_with('\n') {
+        return Ok(None);
+    }
     let mut stream = stream.take(HEAD_LIMIT);
-    let (mut wanted, mut first) = (None, true);
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line).await? == 0 {
             return Ok(None);
         }
-        if first {
-            let mut parts = line.split_whitespace();
-            wanted = parts.next().filter(|method| *method == "CONNECT").and_then(|_| parts.next()).map(str::to_string);
-            first = false;
-        }
         if line == "\r\n" || line == "\n" {
-            return Ok(wanted);
+            return Ok(wanted.map(str::to_string));
         }
     }
 }
 
+/// Gives a client a gateway of its own, which is there until the client goes.
+async fn admit(
+    mut stream: BufReader<TcpStream>,
+    wanted: &str,
+    visit: &Arc<Visit>,
+    notice: &Notice,
+    stop: &CancellationToken,
+) -> std::io::Result<()> {
+    let begun = match begin(wanted, visit, notice) {
+        Ok(visit) => {
+            TcpListener::bind("127.0.0.1:0").await.map(|listener| (visit, listener)).map_err(|e| e.to_string())
+        }
+        Err(why) => Err(why),
+    };
+    let (visit, listener) = match begun {
+        Ok(begun) => begun,
+        Err(why) => return answer(&mut stream, &Given::Refused(why)).await,
+    };
+    answer(&mut stream, &Given::Gateway(listener.local_addr()?)).await?;
+    let session = stop.child_token();
+    let _ends = session.clone().drop_guard();
+    // A client says no more; what ends is its life.
+    let mut rest = tokio::io::sink();
+    tokio::select! {
+        _ = tokio::io::copy(&mut stream, &mut rest) => Ok(()),
+        () = listen(listener, visit, None, session) => Ok(()),
+    }
+}
+
+fn begin(wanted: &str, visit: &Visit, notice: &Notice) -> Result<Arc<Visit>, String> {
+    let wanted: Wanted = serde_json::from_str(wanted).map_err(|error| error.to_string())?;
+    if !notice.was_read_by(&wanted) {
+        return Err("it serves another world".into());
+    }
+    let faults = match &wanted.faults {
+        Some(text) => Some(Arc::new(Faults::parse(text).map_err(|error| error.to_string())?)),
+        None => visit.faults.clone(),
+    };
+    Visit::begin(&visit.frame, &wanted.name, faults).map_err(|error| error.to_string())
+}
+
+async fn answer(stream: &mut BufReader<TcpStream>, given: &Given) -> std::io::Result<()> {
+    stream.write_all(format!("{}\n", serde_json::to_string(given)?).as_bytes()).await
+}
+
 /// What answers at a host and port, and what is to go wrong with it. Faults of the API come with its requests.
-fn find(frame: &Frame, host: &str, port: u16) -> (Target, Option<LineFault>) {
-    let target = frame.world().dial(host, port, now());
-    let faults = frame.faults.as_ref().filter(|_| matches!(target, Target::Ssh { .. }));
+fn find(visit: &Visit, host: &str, port: u16) -> (Target, Option<LineFault>) {
+    let target = visit.frame.world().dial(host, port, now());
+    let faults = visit.faults.as_ref().filter(|_| matches!(target, Target::Ssh { .. }));
     match faults.and_then(|faults| faults.next_line(host)) {
         Some(LineFault::Refused) => (Target::Closed, None),
         fault => (target, fault),
@@ -120,18 +181,18 @@ fn find(frame: &Frame, host: &str, port: u16) -> (Target, Option<LineFault>) {
 }
 
 /// Serves what answers at a host, which is called as it was dialled.
-async fn serve(stream: Box<dyn Connection>, host: &str, target: Target, fault: Option<LineFault>, frame: &Arc<Frame>) {
+async fn serve(stream: Box<dyn Connection>, host: &str, target: Target, fault: Option<LineFault>, visit: &Arc<Visit>) {
     match target {
         Target::Api(node) => {
-            let Some(acceptor) = frame.certificates.acceptor(&node) else { return };
+            let Some(acceptor) = visit.frame.certificates.acceptor(&node) else { return };
             // A client that does not like the certificate goes away; that is its business.
             if let Ok(stream) = acceptor.accept(stream).await {
-                record(frame, &node, "tls");
-                http::serve(stream, Arc::clone(frame), node).await;
+                record(visit, &node, "tls");
+                http::serve(stream, Arc::clone(visit), node).await;
             }
         }
         Target::Ssh { machine, node } => {
-            record(frame, host, "ssh");
+            record(visit, host, "ssh");
             if fault == Some(LineFault::Slow) {
                 tokio::time::sleep(SLOW).await;
             }
@@ -139,23 +200,23 @@ async fn serve(stream: Box<dyn Connection>, host: &str, target: Target, fault: O
                 Some(LineFault::Dropped(bytes)) => Box::new(Cut::after(bytes, stream)),
                 _ => stream,
             };
-            machine.serve_ssh(stream, surroundings(host, node, frame)).await;
+            machine.serve_ssh(stream, surroundings(host, node, visit)).await;
         }
         Target::Closed | Target::Nobody => {}
     }
 }
 
 /// Takes note of a handshake.
-fn record(frame: &Frame, target: &str, method: &str) {
+fn record(visit: &Visit, target: &str, method: &str) {
     let entry = Entry { kind: "connection".into(), target: target.into(), method: method.into(), ..Entry::default() };
-    frame.record(entry);
+    visit.record(entry);
 }
 
 /// What is around the machine that is called `host`.
-fn surroundings(host: &str, node: Option<String>, frame: &Arc<Frame>) -> Surroundings {
-    let (host, network, users) = (host.to_owned(), Arc::clone(frame), Arc::clone(frame));
+fn surroundings(host: &str, node: Option<String>, visit: &Arc<Visit>) -> Surroundings {
+    let (host, network, users) = (host.to_owned(), Arc::clone(visit), Arc::clone(&visit.frame));
     Surroundings {
-        observer: frame.clone(),
+        observer: visit.clone(),
         network: Arc::new(move |to, port| {
             let own = matches!(to.as_str(), "localhost" | "127.0.0.1" | "::1");
             connect_inside(if own { host.clone() } else { to }, port, &network)
@@ -167,21 +228,21 @@ fn surroundings(host: &str, node: Option<String>, frame: &Arc<Frame>) -> Surroun
 }
 
 /// Connects from one machine to another.
-fn connect_inside(host: String, port: u16, frame: &Arc<Frame>) -> Forward {
-    let (target, fault) = find(frame, &host, port);
+fn connect_inside(host: String, port: u16, visit: &Arc<Visit>) -> Forward {
+    let (target, fault) = find(visit, &host, port);
     let refusal = match target {
         Target::Nobody => Some(ErrorKind::HostUnreachable),
         Target::Closed => Some(ErrorKind::ConnectionRefused),
         Target::Api(_) | Target::Ssh { .. } => None,
     };
-    let frame = Arc::clone(frame);
+    let visit = Arc::clone(visit);
     Box::pin(async move {
         if let Some(kind) = refusal {
             return Err(kind.into());
         }
         let (near, far) = tokio::io::duplex(INSIDE);
         // It ends with the connection that it is forwarded on.
-        tokio::spawn(async move { serve(Box::new(far), &host, target, fault, &frame).await });
+        tokio::spawn(async move { serve(Box::new(far), &host, target, fault, &visit).await });
         Ok(near)
     })
 }

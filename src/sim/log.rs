@@ -51,7 +51,6 @@ pub type Conceal = Box<dyn Fn(&str) -> String + Send + Sync>;
 
 /// The log, open for writing.
 pub(crate) struct RequestLog {
-    session: String,
     /// What must not be in it, wherever it turns up.
     secrets: Vec<String>,
     /// The same, for what only the client knows to be secret.
@@ -61,16 +60,18 @@ pub(crate) struct RequestLog {
 }
 
 impl RequestLog {
-    /// Opens the log and begins a session in it.
-    pub(crate) fn open(dir: &Path, session: &str, secrets: &[&str]) -> Result<Self> {
+    /// Opens the log.
+    pub(crate) fn open(dir: &Path, secrets: &[&str]) -> Result<Self> {
         let path = dir.join(FILE);
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
         let file = file.map_err(|error| failed(&path, error))?;
         let secrets = secrets.iter().filter(|secret| !secret.is_empty()).map(|secret| secret.to_string()).collect();
-        let (session, conceal) = (session.into(), OnceLock::new());
-        let log = RequestLog { session, secrets, conceal, path, file: Mutex::new(file) };
-        log.write(Entry { kind: "session".into(), ..Entry::default() })?;
-        Ok(log)
+        Ok(RequestLog { secrets, conceal: OnceLock::new(), path, file: Mutex::new(file) })
+    }
+
+    /// Begins a session.
+    pub(crate) fn begin(&self, session: &str) -> Result<()> {
+        self.write(Entry { session: session.into(), kind: "session".into(), ..Entry::default() })
     }
 
     /// An entry with its secrets masked: people put them into command lines and paths.
@@ -94,7 +95,7 @@ impl RequestLog {
 
     /// Appends a request.
     pub(crate) fn write(&self, entry: Entry) -> Result<()> {
-        let entry = Entry { session: self.session.clone(), at: now(), ..entry };
+        let entry = Entry { at: now(), ..entry };
         let line = serde_json::to_string(&self.without_secrets(entry)).map_err(|error| failed(&self.path, error))?;
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // One write, so that a line is whole or not there.
@@ -129,7 +130,8 @@ impl Wanted {
     }
 }
 
-/// Reads the log of a simulator's folder: with `last` the newest session alone.
+/// Reads the log of a simulator's folder: with `last` only the session that began last; others may go on
+/// beside it.
 pub fn read_log(dir: &Path, last: bool, wanted: Wanted) -> Result<Vec<Entry>> {
     let path = dir.join(FILE);
     let file = match File::open(&path) {
@@ -137,18 +139,19 @@ pub fn read_log(dir: &Path, last: bool, wanted: Wanted) -> Result<Vec<Entry>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed(&path, error)),
     };
-    let mut entries = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut newest = None;
     for line in BufReader::new(file).lines() {
         let line = line.map_err(|error| failed(&path, error))?;
         // A program that was killed may leave half a line.
         let Ok(entry) = serde_json::from_str::<Entry>(&line) else { continue };
-        if entry.kind == "session" && last {
-            entries.clear();
-        }
-        if wanted.has(&entry) {
+        if entry.kind == "session" {
+            newest = Some(entry.session);
+        } else if wanted.has(&entry) {
             entries.push(entry);
         }
     }
+    entries.retain(|entry| !last || newest.as_ref() == Some(&entry.session));
     Ok(entries)
 }
 
@@ -164,27 +167,46 @@ pub(crate) fn masked(name: &str, value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn request(method: &str, mutating: bool) -> Entry {
-        Entry { kind: "proxmox".into(), method: method.into(), mutating, ..Entry::default() }
+    fn request(session: &str, method: &str, mutating: bool) -> Entry {
+        let session = session.into();
+        Entry { session, kind: "proxmox".into(), method: method.into(), mutating, ..Entry::default() }
+    }
+
+    fn log(dir: &Path, secrets: &[&str], session: &str) -> RequestLog {
+        let log = RequestLog::open(dir, secrets).unwrap();
+        log.begin(session).unwrap();
+        log
     }
 
     #[test]
     fn the_last_session_is_the_newest_that_began_even_when_it_asked_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let first = RequestLog::open(dir.path(), "one", &[]).unwrap();
-        first.write(request("GET", false)).unwrap();
-        first.write(request("POST", true)).unwrap();
+        let first = log(dir.path(), &[], "one");
+        first.write(request("one", "GET", false)).unwrap();
+        first.write(request("one", "POST", true)).unwrap();
         assert_eq!(read_log(dir.path(), true, Wanted::Requests).unwrap().len(), 2);
         assert_eq!(read_log(dir.path(), true, Wanted::Mutating).unwrap()[0].method, "POST");
-        RequestLog::open(dir.path(), "two", &[]).unwrap();
+        log(dir.path(), &[], "two");
         assert!(read_log(dir.path(), true, Wanted::Requests).unwrap().is_empty());
         assert_eq!(read_log(dir.path(), false, Wanted::Requests).unwrap().len(), 2);
     }
 
     #[test]
+    fn sessions_that_go_on_beside_the_last_one_are_not_mixed_up_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log(dir.path(), &[], "serve");
+        log.begin("run").unwrap();
+        for session in ["run", "serve", "run"] {
+            log.write(request(session, "GET", false)).unwrap();
+        }
+        let last = read_log(dir.path(), true, Wanted::Requests).unwrap();
+        assert_eq!(last.iter().map(|entry| entry.session.as_str()).collect::<Vec<_>>(), ["run", "run"]);
+    }
+
+    #[test]
     fn half_a_line_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
-        RequestLog::open(dir.path(), "one", &[]).unwrap().write(request("GET", false)).unwrap();
+        log(dir.path(), &[], "one").write(request("one", "GET", false)).unwrap();
         let mut file = OpenOptions::new().append(true).open(dir.path().join(FILE)).unwrap();
         file.write_all(b"{\"session\":\"one\",\"at").unwrap();
         assert_eq!(read_log(dir.path(), true, Wanted::Requests).unwrap().len(), 1);
@@ -193,9 +215,9 @@ mod tests {
     #[test]
     fn secrets_are_masked_wherever_they_turn_up() {
         let dir = tempfile::tempdir().unwrap();
-        let log = RequestLog::open(dir.path(), "one", &["s3cret", "", "t0ken"]).unwrap();
+        let log = log(dir.path(), &["s3cret", "", "t0ken"], "one");
         let params = BTreeMap::from([("comment".to_string(), "is s3cret".to_string())]);
-        log.write(Entry { params, ..request("curl -H 't0ken' https://u:s3cret@host/", false) }).unwrap();
+        log.write(Entry { params, ..request("one", "curl -H 't0ken' https://u:s3cret@host/", false) }).unwrap();
         let entry = read_log(dir.path(), true, Wanted::Requests).unwrap().remove(0);
         assert_eq!(entry.method, "curl -H '***' https://u:***@host/");
         assert_eq!(entry.params["comment"], "is ***");

@@ -16,6 +16,7 @@ mod log;
 mod proxmox;
 mod saving;
 mod seed;
+mod session;
 mod tls;
 mod world;
 
@@ -36,12 +37,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use faults::Faults;
 pub use log::{Conceal, Entry, Wanted, read_log};
 pub use seed::{GpuSeed, HostSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed};
+pub use session::{Attached, attach};
 
 use crate::error::{Class, Error, Result};
 use contacts::Contacts;
-use frame::Frame;
+use frame::{Frame, Visit};
 use guests::Workshop;
 use log::RequestLog;
+use session::Notice;
 use tls::Certificates;
 use world::{Secrets, World};
 
@@ -55,10 +58,12 @@ pub struct SimConfig {
     pub dir: PathBuf,
     /// What a new world is made of. A world that is there goes on as it is.
     pub seed: Seed,
-    /// The name of the run, for the request log.
+    /// The name in the request log of those who come by the simulator's own ports.
     pub session: String,
     /// Faults on purpose.
     pub faults: Option<Faults>,
+    /// Whether other processes may begin sessions of their own, by [`attach`].
+    pub shared: bool,
     /// Ports for clients that know nothing of the gateway. Without them everything is behind the gateway alone.
     pub ports: Option<Ports>,
     /// How much slower than usual things take; below one they are faster.
@@ -114,7 +119,7 @@ impl Sim {
 
     async fn start_with(config: SimConfig, workshop: Arc<dyn Workshop>) -> Result<Sim> {
         config.seed.check()?;
-        let SimConfig { dir, seed, session, faults, ports, pace } = config;
+        let SimConfig { dir, seed, session, faults, shared, ports, pace } = config;
         fs::create_dir_all(&dir).map_err(|error| {
             Error::new(Class::Failed, format!("simulator: {}: cannot be made", dir.display())).cause(error)
         })?;
@@ -135,21 +140,29 @@ impl Sim {
         world.attach(&dir, Some(workshop), &[public_key])?;
         let credentials = credentials::open(&dir, &world, &certificates)?;
         credentials::write_known_hosts(&dir, &world)?;
-        let log = RequestLog::open(&dir, &session, &[&world.secrets.root_password, &world.secrets.token])?;
-        let frame = Frame::new(&dir, world, log, faults, certificates);
+        let log = RequestLog::open(&dir, &[&world.secrets.root_password, &world.secrets.token])?;
+        let frame = Frame::new(&dir, world, log, certificates);
         frame.save_everything()?;
-        Sim::listen(frame, credentials, ports).await
+        let visit = Visit::begin(&frame, &session, faults.map(Arc::new))?;
+        Sim::listen(visit, credentials, shared, ports).await
     }
 
-    async fn listen(frame: Arc<Frame>, credentials: BTreeMap<String, String>, ports: Option<Ports>) -> Result<Sim> {
+    async fn listen(
+        visit: Arc<Visit>,
+        credentials: BTreeMap<String, String>,
+        shared: bool,
+        ports: Option<Ports>,
+    ) -> Result<Sim> {
+        let frame = Arc::clone(&visit.frame);
         let stop = CancellationToken::new();
         let (listener, gateway) = bind(ports.map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |ports| ports.gateway))?;
+        let notice = shared.then(|| Notice::put_up(frame.dir(), gateway)).transpose()?.map(Arc::new);
         let mut tasks = vec![
-            tokio::spawn(gateway::listen(listener, Arc::clone(&frame), stop.clone())),
+            tokio::spawn(gateway::listen(listener, Arc::clone(&visit), notice, stop.clone())),
             tokio::spawn(tick(Arc::clone(&frame), stop.clone())),
         ];
         let nodes = match ports {
-            Some(ports) => serve_nodes(&frame, ports, &stop, &mut tasks)?,
+            Some(ports) => serve_nodes(&visit, ports, &stop, &mut tasks)?,
             None => Vec::new(),
         };
         if ports.is_some() {
@@ -213,6 +226,8 @@ impl Sim {
             // A task that panicked has stopped too.
             let _ = task.await;
         }
+        self.frame.requests.close();
+        self.frame.requests.wait().await;
         self.frame.save_everything()
     }
 }
@@ -234,15 +249,15 @@ fn new_secrets() -> Result<Secrets> {
 
 /// Listens for each node's API and SSH.
 fn serve_nodes(
-    frame: &Arc<Frame>,
+    visit: &Arc<Visit>,
     ports: Ports,
     stop: &CancellationToken,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<Vec<ServedNode>> {
-    let nodes = frame.world().nodes.clone();
+    let nodes = visit.frame.world().nodes.clone();
     let mut listen = |base: SocketAddr, index: u16, ip: &str, own: u16| -> Result<SocketAddr> {
         let (listener, address) = bind(nth(base, index)?)?;
-        let served = gateway::listen_fixed(listener, ip.to_owned(), own, Arc::clone(frame), stop.clone());
+        let served = gateway::listen_fixed(listener, ip.to_owned(), own, Arc::clone(visit), stop.clone());
         tasks.push(tokio::spawn(served));
         Ok(address)
     };

@@ -40,7 +40,7 @@ fn a_reset_forgets_the_world() {
 
 /// The well-known ports are there once on a machine, so all that needs them happens here, one after the other.
 #[test]
-fn a_served_simulator_says_where_it_listens_keeps_others_out_and_ends_in_order() {
+fn a_served_simulator_says_where_it_listens_cannot_be_reset_and_ends_in_order() {
     let project = Project::new();
     let mut server = serve(&project);
     let busy = project.session(&["sim reset"]);
@@ -86,6 +86,29 @@ fn it_is_served_to_this_machine_alone() {
     ");
 }
 
+#[test]
+fn runs_use_the_simulator_that_is_served_and_are_told_apart_in_its_log() {
+    let project = Project::homelab_itself();
+    let mut server = serve_on(&project, &["--api", "127.0.0.1:0", "--ssh", "127.0.0.1:0"]);
+    let one = "run --sim --sim-answer-manual --step 3.1* --step 3.2* --step 3.3.k3s-cp-01 playbooks/phase3.rhai";
+    assert!(project.ends(one, 0).contains("1 change\n"));
+    assert!(project.ends("sim log --mutating --last", 0).contains("/qemu/9000/clone"));
+    assert!(project.ends(one, 0).contains("0 changes"));
+    assert_eq!(project.ends("sim log --mutating --last", 0), "");
+    assert!(project.ends("status --sim", 0).contains("3.3.k3s-cp-01"));
+    let reset = project.ends("sim reset", 5);
+    assert!(reset.contains("sim.lock: held by the run of sim serve"), "{reset}");
+    let second = project.ends("sim serve", 5);
+    assert!(second.contains("sim.lock: held by the run of sim serve"), "there are never two: {second}");
+
+    // Killed in place of asked: its world is as it answered, and its note misleads nobody.
+    server.child.kill().expect("it runs");
+    server.child.wait().expect("it is gone");
+    assert!(project.root().join(".homelab/sim/served.json").exists());
+    assert!(project.ends(one, 0).contains("0 changes"));
+    project.ends("sim reset", 0);
+}
+
 struct Server {
     child: Child,
     said: String,
@@ -94,9 +117,13 @@ struct Server {
 
 /// Serves, and waits until it is up. Somebody else on this machine may need the ports for a moment.
 fn serve(project: &Project) -> Server {
+    serve_on(project, &[])
+}
+
+fn serve_on(project: &Project, ports: &[&str]) -> Server {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
-        let mut command = project.homelab(&["sim", "serve"]);
+        let mut command = project.homelab(&[&["sim", "serve"], ports].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut rest = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut said = String::new();

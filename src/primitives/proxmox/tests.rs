@@ -63,6 +63,7 @@ fn cluster() -> Cluster {
         seed: seed(),
         session: "test".into(),
         faults: None,
+        shared: false,
         ports: None,
         pace: 0.0,
     };

@@ -23,7 +23,7 @@ use super::multipart::{self, boundary};
 use super::transfer::Upload;
 use crate::sim::chance::now;
 use crate::sim::faults::{Fault, SLOW};
-use crate::sim::frame::Frame;
+use crate::sim::frame::{Frame, Visit};
 use crate::sim::log::{Entry, masked};
 
 /// The longest body that is no file.
@@ -35,13 +35,14 @@ const UPLOAD_LIMIT: usize = 64 << 20;
 const IDLE: Duration = Duration::from_secs(5);
 
 /// Serves the API of a node on one connection.
-pub(crate) async fn serve<S>(stream: S, frame: Arc<Frame>, node: String)
+pub(crate) async fn serve<S>(stream: S, visit: Arc<Visit>, node: String)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let (frame, node) = (Arc::clone(&frame), node.clone());
-        async move { respond(&frame, node, request).await }
+        let (visit, node) = (Arc::clone(&visit), node.clone());
+        let answered = visit.frame.requests.clone().spawn(async move { respond(&visit, node, request).await });
+        async move { answered.await.unwrap_or(Err(Dropped)) }
     });
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(IDLE);
@@ -75,7 +76,7 @@ enum Formatter {
 }
 
 async fn respond(
-    frame: &Arc<Frame>,
+    visit: &Visit,
     node: String,
     request: hyper::Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Dropped> {
@@ -86,7 +87,8 @@ async fn respond(
         Err(refusal) => return Ok(shape(Formatter::Json, &Err(refusal))),
     };
     let address = format!("{} {path}", head.method);
-    let fault = frame.faults.as_ref().and_then(|faults| faults.next(&address));
+    let frame = &visit.frame;
+    let fault = visit.faults.as_ref().and_then(|faults| faults.next(&address));
     if fault == Some(Fault::DroppedBefore) {
         return Err(Dropped);
     }
@@ -120,7 +122,7 @@ async fn respond(
         }
         Err(refusal) => Err(refusal),
     };
-    record(frame, node, head.method.as_str(), path, shown, &outcome);
+    record(visit, node, head.method.as_str(), path, shown, &outcome);
     if fault == Some(Fault::DroppedAfter) {
         return Err(Dropped);
     }
@@ -221,7 +223,7 @@ fn task_of(outcome: &Outcome) -> Option<&str> {
     outcome.as_ref().ok()?.data.as_str().filter(|text| text.starts_with("UPID:"))
 }
 
-fn record(frame: &Frame, node: String, method: &str, path: String, form: Form, outcome: &Outcome) {
+fn record(visit: &Visit, node: String, method: &str, path: String, form: Form, outcome: &Outcome) {
     let params: BTreeMap<String, String> = form
         .iter()
         .map(|(name, value)| match value {
@@ -230,7 +232,7 @@ fn record(frame: &Frame, node: String, method: &str, path: String, form: Form, o
             Given::Odd(what) => (name.clone(), what.to_string()),
         })
         .collect();
-    frame.record(Entry {
+    visit.record(Entry {
         kind: "proxmox".into(),
         target: node,
         method: method.into(),

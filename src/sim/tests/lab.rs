@@ -176,7 +176,7 @@ fn config(dir: &Path, seed: Seed, faults: Option<&str>, pace: f64) -> SimConfig 
     // Another test of this process may have been first.
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let faults = faults.map(|text| Faults::parse(text).unwrap());
-    SimConfig { dir: dir.into(), seed, session: "test".into(), faults, ports: None, pace }
+    SimConfig { dir: dir.into(), seed, session: "test".into(), faults, shared: true, ports: None, pace }
 }
 
 /// An answer.

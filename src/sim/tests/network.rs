@@ -1,5 +1,6 @@
 //! The gateway, HTTP itself, the log and the faults.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 
 use reqwest::Method;
@@ -7,11 +8,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::lab::{Client, start, wait};
-use crate::sim::{Scenario, Sim, Wanted, read_log};
+use crate::sim::{Scenario, Sim, Wanted, attach, read_log};
 
 /// Dials through the gateway and gives all that comes back.
 async fn dial(sim: &Sim, target: &str) -> String {
-    let mut stream = TcpStream::connect(sim.gateway()).await.unwrap();
+    dial_through(sim.gateway(), target).await
+}
+
+async fn dial_through(gateway: SocketAddr, target: &str) -> String {
+    let mut stream = TcpStream::connect(gateway).await.unwrap();
     stream.write_all(format!("CONNECT {target} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -167,5 +172,39 @@ async fn a_head_without_end_is_turned_away() {
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 405");
+    sim.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_gets_a_gateway_of_its_own_for_as_long_as_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = start(dir.path(), Scenario::Plan, None).await;
+    let attached = attach(dir.path(), "other", None).await.unwrap().expect("it is served");
+    let gateway = attached.gateway();
+    assert!(dial_through(gateway, "10.20.11.12:22").await.ends_with("pve2\n"));
+    assert!(dial(&sim, "10.20.11.13:22").await.ends_with("pve3\n"));
+    let last = read_log(dir.path(), true, Wanted::Requests).unwrap();
+    let asked = last.iter().map(|entry| (entry.session.as_str(), entry.target.as_str())).collect::<Vec<_>>();
+    assert_eq!(asked, [("other", "pve2")]);
+
+    drop(attached);
+    wait("the gateway goes with its client", async || TcpStream::connect(gateway).await.is_err()).await;
+    sim.stop().await.unwrap();
+    assert!(attach(dir.path(), "later", None).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_faults_of_a_session_are_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = start(dir.path(), Scenario::Plan, None).await;
+    let attached = attach(dir.path(), "other", Some("seed=1,rate=1")).await.unwrap().expect("it is served");
+    let mut there = Vec::new();
+    for _ in 0..8 {
+        there.push(dial_through(attached.gateway(), "10.20.11.12:22").await.ends_with("pve2\n"));
+        assert!(dial(&sim, "10.20.11.12:22").await.ends_with("pve2\n"));
+    }
+    assert!(there.contains(&false), "something goes wrong every time, and some of it shows: {there:?}");
+    let wrong = attach(dir.path(), "third", Some("seed=x")).await.unwrap_err();
+    assert!(wrong.causes()[0].contains("seed"), "{wrong}");
     sim.stop().await.unwrap();
 }

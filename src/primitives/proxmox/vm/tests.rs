@@ -72,6 +72,7 @@ impl Lab {
             },
             session: "test".into(),
             faults: None,
+            shared: false,
             ports: None,
             pace: 0.2,
         };
