@@ -7,7 +7,7 @@
 //! - **Marked**: a value that the exchange marks as `volatile`; lists of rows count with what was recorded in them.
 //! - **Measured**: how busy, full or old something is, by its key ([`MEASURED`]).
 //! - **Made up**: ids that every run makes anew, inside any text ([`steady`]): UUIDs, MAC addresses, digests,
-//!   fingerprints, dates, and of a task's id everything but its node, type, object and owner.
+//!   fingerprints, dates, how fast a download was, and of a task's id everything but its node, type, object and owner.
 //! - **Machine**: what a machine is and has on it ([`MACHINE`], [`INVENTORIES`]): rows of an inventory need the same keys.
 //! - **Before**: lists of tasks go on from before the recording; rows of tasks that no exchange began are left out on both
 //!   sides, and the length of the whole is not compared.
@@ -248,7 +248,7 @@ impl Context<'_> {
 
     fn list(&mut self, path: &str, old: &[Value], new: &[Value]) {
         if !old.iter().chain(new).all(Value::is_object) {
-            let text = |one: &Value| one.as_str().map_or_else(|| one.to_string(), str::to_string);
+            let text = |one: &Value| one.as_str().map_or_else(|| with_sorted_keys(one), str::to_string);
             let mut old: Vec<String> = old.iter().map(|one| self.text(&text(one))).collect();
             let mut new: Vec<String> = new.iter().map(|one| self.live_text(&text(one))).collect();
             (old.sort(), new.sort());
@@ -334,6 +334,13 @@ fn items(text: &str) -> BTreeSet<&str> {
     text.split([',', ' ', ';']).filter(|item| !item.is_empty()).collect()
 }
 
+/// A value as text, whatever the order of its keys.
+fn with_sorted_keys(value: &Value) -> String {
+    let mut value = value.clone();
+    value.sort_all_objects();
+    value.to_string()
+}
+
 /// A text without what every run makes up.
 fn steady(text: &str) -> String {
     static MADE_UP: LazyLock<Regex> = LazyLock::new(|| {
@@ -345,6 +352,9 @@ fn steady(text: &str) -> String {
             r"BC:24:11:[0-9A-F:]{8}",
             r"ctime=[0-9]+",
             r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}",
+            r"\.tmp_dwnl\.\d+",
+            r" \d+(?:\.\d+)?[KMG]=[\d.]+s\b",
+            r"\(\d+(?:\.\d+)? [KMG]B/s\)",
         ];
         Regex::new(&kinds.join("|")).unwrap()
     });

@@ -113,7 +113,7 @@ fn disks(cluster: &mut Cluster, recording: &Recording) {
             let Some((storage, name)) = id.split_once(':') else { continue };
             let vmid = u32::try_from(vmid).unwrap_or_default();
             let is_made = machines.get(&vmid).is_some_and(|machine| machine.is_made_here)
-                || made.iter().any(|file| name.ends_with(file.as_str()));
+                || made.iter().any(|file| name.rsplit('/').next() == Some(file.as_str()));
             if is_made || cluster.volume(node, id).is_some() {
                 continue;
             }
