@@ -17,7 +17,7 @@ fn demand_agent(cluster: &Cluster, call: &Call) -> Result<(), Refusal> {
     if !running.agent {
         return Err("No QEMU guest agent configured".into());
     }
-    if !cluster.agent_answers(vmid, call.now) {
+    if running.agent_silent || !cluster.agent_answers(vmid, call.now) {
         return Err("QEMU guest agent is not running".into());
     }
     Ok(())

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 use super::transfer::{DownloadOrder, UploadOrder};
+use super::vm::lock_file;
 use super::vm_clone::CloneOrder;
 use super::vm_create::CreateOrder;
 use super::vm_migrate::MigrateOrder;
@@ -42,6 +43,14 @@ pub(crate) enum Effect {
     Upload(UploadOrder),
     FreeVolume {
         id: String,
+    },
+    /// Waiting for a lock file that another process holds, in vain.
+    WaitForLock {
+        vmid: u32,
+    },
+    /// Only the refusals of a snapshot.
+    Snapshot {
+        vmid: u32,
     },
     Start {
         vmid: u32,
@@ -87,6 +96,13 @@ impl Effect {
             Effect::Start { vmid, skip_lock } => {
                 vm_power::check_start(cluster, node, *vmid, *skip_lock, log).map(|()| 80)
             }
+            Effect::WaitForLock { .. } => {
+                log.push("trying to acquire lock...".into());
+                Ok(10_000)
+            }
+            Effect::Snapshot { vmid } => {
+                cluster.vm(node, *vmid).map_err(|refusal| refusal.reason)?.check_lock().map(|()| 5)
+            }
             Effect::Stop { vmid } => vm_power::check_there(cluster, node, *vmid).map(|()| 30),
             Effect::Shutdown { vmid } => vm_power::check_there(cluster, node, *vmid).map(|()| 100),
             Effect::Reboot { .. } => Ok(120),
@@ -104,10 +120,15 @@ impl Effect {
     ) -> Result<usize, String> {
         match self {
             Effect::Nothing => Ok(0),
+            Effect::WaitForLock { vmid } => Err(format!("{} - got timeout", lock_file(vmid))),
+            Effect::Snapshot { .. } => Err("not simulated: taking a snapshot".into()),
             Effect::Create(order) => vm_create::finish(cluster, node, &order, at, log),
             Effect::Clone(order) => vm_clone::finish(cluster, node, &order, at, log),
             Effect::Migrate(order) => vm_migrate::finish(cluster, node, &order, at, log),
-            Effect::Configure { vmid, update } => vm_update::apply(cluster, node, vmid, update, at, log).map(|()| 0),
+            Effect::Configure { vmid, update } => {
+                let refused = vm_update::apply(cluster, node, vmid, update, at, log)?;
+                refused.first().map_or(Ok(0), |device| Err(vm_update::hotplug_problem(device)))
+            }
             Effect::Resize { vmid, disk, size, .. } => vm_disks::resize(cluster, node, vmid, &disk, &size, log),
             Effect::Template { vmid } => vm_disks::make_template(cluster, node, vmid),
             Effect::Destroy { vmid, purge, unreferenced } => {

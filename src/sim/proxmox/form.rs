@@ -57,7 +57,7 @@ pub(crate) fn decode_json(text: &str) -> Result<Form, Refusal> {
     let broken = || {
         let text = format!(
             "malformed JSON string, neither tag, array, object, number, string or atom, at character offset {} \
-             (before \"(end of string)\") at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 934.",
+             (before \"(end of string)\") at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 934.\n",
             text.chars().count()
         );
         Refusal::text(500, text)

@@ -77,10 +77,15 @@ pub(crate) fn list(cluster: &mut Cluster, call: &Call) -> Outcome {
     Answer::of(rows.collect::<Vec<_>>())
 }
 
-/// `GET /nodes/{node}`: the index of what is simulated below it.
+/// What the API has below a node.
+const BELOW: &str = "aplinfo apt capabilities ceph certificates config disks dns firewall hardware hosts journal lxc \
+    migrateall netstat network qemu query-oci-repo-tags query-url-metadata replication report rrd rrddata scan sdn \
+    services spiceshell startall status stopall storage subscription suspendall syslog tasks termproxy time version \
+    vncshell vzdump wakeonlan";
+
+/// `GET /nodes/{node}`: the index of everything below it, simulated or not.
 pub(crate) fn index(_: &mut Cluster, _: &Call) -> Outcome {
-    let names = ["hardware", "network", "qemu", "status", "storage", "tasks", "time", "version"];
-    Answer::of(names.map(|name| json!({ "name": name })).to_vec())
+    Answer::of(BELOW.split_whitespace().map(|name| json!({ "name": name })).collect::<Vec<_>>())
 }
 
 /// `GET /nodes/{node}/status`.
@@ -99,6 +104,7 @@ pub(crate) fn status(cluster: &mut Cluster, call: &Call) -> Outcome {
         "ksm": { "shared": 0 },
         "cpuinfo": {
             "cpus": node.cores, "cores": node.cores.div_ceil(2), "sockets": 1, "mhz": "2600.000", "user_hz": 100, "hvm": "1",
+            "vendor": "GenuineIntel", "family": "6",
             "model": "13th Gen Intel(R) Core(TM) i9-13900H", "flags": "fpu vmx sse4_2 aes avx avx2",
         },
         "memory": { "total": total, "used": used, "free": total - used, "available": total - used },

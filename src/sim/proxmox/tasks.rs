@@ -9,6 +9,7 @@ use super::call::Call;
 use super::cluster::Cluster;
 use super::effects::Effect;
 use super::formats::list as items;
+use super::vm::lock_file;
 
 /// How many tasks are remembered.
 const ARCHIVE: usize = 2000;
@@ -222,7 +223,11 @@ pub(crate) fn stop(cluster: &mut Cluster, call: &Call) -> Outcome {
     if task.exit.is_none() {
         task.effect.undo(cluster, &task.node);
         task.ends = call.now;
-        task.end(Err("received interrupt".into()));
+        let waited = match task.effect {
+            Effect::WaitForLock { vmid } => format!("{} - ", lock_file(vmid)),
+            _ => String::new(),
+        };
+        task.end(Err(format!("{waited}received interrupt")));
         cluster.tasks[found] = task;
     }
     Answer::nothing()
@@ -282,7 +287,18 @@ pub(crate) fn list_all(cluster: &mut Cluster, call: &Call) -> Outcome {
         let node = format!("/nodes/{}", task.node);
         task.user() == call.caller.user || cluster.access.has_any(&call.caller, &node, &["Sys.Audit"])
     });
-    Answer::of(visible.map(|task| list_row(task, call.now)).collect::<Vec<_>>())
+    Answer::of(visible.map(|task| cluster_row(task, call.now)).collect::<Vec<_>>())
+}
+
+/// A row of the cluster's list: without the process, and with whether the task is in an archive.
+fn cluster_row(task: &Task, now: u64) -> Value {
+    let mut row = list_row(task, now);
+    if let Some(row) = row.as_object_mut() {
+        row.remove("pid");
+        row.remove("pstart");
+        row.insert("saved".into(), json!(u8::from(shown_end(task, now)).to_string()));
+    }
+    row
 }
 
 #[cfg(test)]

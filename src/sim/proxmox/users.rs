@@ -25,7 +25,10 @@ pub(crate) fn list(cluster: &mut Cluster, call: &Call) -> Outcome {
         }
         let mut row = row(user);
         row.insert("userid".into(), json!(id));
-        row.insert("realm-type".into(), json!(id.rsplit('@').next().unwrap_or_default()));
+        // A realm that nobody defined has no type.
+        if let Some(realm) = id.rsplit('@').next().filter(|realm| ["pam", "pve"].contains(realm)) {
+            row.insert("realm-type".into(), json!(realm));
+        }
         if full {
             row.insert("groups".into(), json!(""));
             row.insert("tokens".into(), tokens(user));

@@ -21,6 +21,9 @@ pub(crate) struct Vm {
     pub(crate) running: Option<Running>,
     /// What the guest agent was asked to run, by process id.
     pub(crate) executions: BTreeMap<u32, Execution>,
+    /// Whether another process holds the file that guards its configuration.
+    #[serde(default)]
+    pub(crate) lock_file_held: bool,
 }
 
 /// Options by name, in the form the configuration file has them.
@@ -44,6 +47,12 @@ pub(crate) struct Running {
     pub(crate) pid: u32,
     /// What its guest agent was started with: the option `agent` as it was then.
     pub(crate) agent: bool,
+    /// Whether the agent does not answer although it was started.
+    #[serde(default)]
+    pub(crate) agent_silent: bool,
+    /// Whether the guest refuses devices that are plugged in.
+    #[serde(default)]
+    pub(crate) refuses_devices: bool,
 }
 
 /// The end of a command that the guest agent ran.
@@ -63,6 +72,11 @@ impl Vm {
     /// Refuses when it is locked.
     pub(crate) fn check_lock(&self) -> Result<(), String> {
         self.lock().map_or(Ok(()), |lock| Err(format!("VM is locked ({lock})")))
+    }
+
+    /// Refuses when another process holds its lock file.
+    pub(crate) fn check_lock_file(&self, vmid: u32) -> Result<(), String> {
+        if self.lock_file_held { Err(format!("{} - got timeout", lock_file(vmid))) } else { Ok(()) }
     }
 
     /// Its options as they will be once nothing is pending.
@@ -120,6 +134,11 @@ impl Vm {
         }
         digest(&text)
     }
+}
+
+/// The beginning of the complaint about a lock file that could not be had.
+pub(crate) fn lock_file(vmid: u32) -> String {
+    format!("can't lock file '/var/lock/qemu-server/lock-{vmid}.conf'")
 }
 
 /// The memory that options give, in MiB.

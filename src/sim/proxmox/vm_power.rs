@@ -29,7 +29,10 @@ fn fork(cluster: &mut Cluster, call: &Call, kind: &str, effect: Effect) -> Outco
 
 /// `POST …/status/start`. Whatever is wrong, it answers a task.
 pub(crate) fn post_start(cluster: &mut Cluster, call: &Call) -> Outcome {
-    let skip_lock = call.params.is_set("skiplock");
+    let (vmid, skip_lock) = (call.vmid(), call.params.is_set("skiplock"));
+    if cluster.vms.get(&vmid).is_some_and(|vm| vm.lock_file_held) {
+        return fork(cluster, call, "qmstart", Effect::WaitForLock { vmid });
+    }
     fork(cluster, call, "qmstart", Effect::Start { vmid: call.vmid(), skip_lock })
 }
 
@@ -209,7 +212,7 @@ fn power_on(cluster: &mut Cluster, node: &str, vmid: u32, at: u64, log: &mut Vec
         log.push("generating cloud-init ISO".into());
     }
     let pid = u32::try_from(at / 7 % 60_000).unwrap_or_default() + 2000;
-    let running = Running { since: at, pid, agent: vm.wants_agent() };
+    let running = Running { since: at, pid, agent: vm.wants_agent(), agent_silent: false, refuses_devices: false };
     let warnings = warn(&vm.config, &mut Vec::new());
     let system = vm.boot_disk().and_then(|id| cluster.volume(node, id)).and_then(|volume| volume.system.clone());
     if let Some(user) = system {

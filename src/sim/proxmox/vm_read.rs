@@ -100,7 +100,7 @@ fn summary(cluster: &Cluster, call: &Call, vmid: u32, vm: &Vm) -> Map<String, Va
     }
     if let Some(running) = &vm.running {
         put("pid", json!(running.pid));
-        for zero in ["diskread", "diskwrite"].iter().chain(&PRESSURE) {
+        for zero in &PRESSURE {
             put(zero, json!(0));
         }
     }
@@ -119,8 +119,17 @@ const PRESSURE: [&str; 6] = [
 /// What only the status (and a full list) tells.
 fn details(vm: &Vm, row: &mut Map<String, Value>) {
     let mut put = |key: &str, value: Value| drop(row.insert(key.into(), value));
+    // A machine that gives memory back has a least of it, and a share in what there is.
+    if let Some(least) = vm.config.get("balloon").and_then(|value| value.parse::<u64>().ok()).filter(|least| *least > 0)
+    {
+        let shares = vm.config.get("shares").and_then(|value| value.parse::<u64>().ok()).unwrap_or(1000);
+        put("balloon_min", json!(least << 20));
+        put("shares", json!(shares));
+    }
     put("qmpstatus", json!(if vm.running.is_some() { "running" } else { "stopped" }));
     if vm.running.is_some() {
+        put("diskread", json!(0));
+        put("diskwrite", json!(0));
         let memory = vm.memory();
         let machine =
             if vm.config.get("machine").is_some_and(|kind| kind.starts_with("q35")) { "q35" } else { "i440fx" };

@@ -30,8 +30,11 @@ const NO_OPTIONS: [&str; 9] =
 /// `PUT /nodes/{node}/qemu/{vmid}/config`: at once.
 pub(crate) fn put(cluster: &mut Cluster, call: &Call) -> Outcome {
     let update = prepare(cluster, call)?;
-    apply(cluster, &call.node, call.vmid(), update, call.now, &mut Vec::new())?;
-    Answer::nothing()
+    let refused = apply(cluster, &call.node, call.vmid(), update, call.now, &mut Vec::new())?;
+    // What was not refused is written nevertheless.
+    let errors = refused.into_iter().map(|device| (device.clone(), hotplug_problem(&device)));
+    let errors: std::collections::BTreeMap<String, String> = errors.collect();
+    if errors.is_empty() { Answer::nothing() } else { Err(Refusal::parameters(errors)) }
 }
 
 /// `POST /nodes/{node}/qemu/{vmid}/config`: in a task.
@@ -49,6 +52,11 @@ pub(crate) fn post(cluster: &mut Cluster, call: &Call) -> Outcome {
         task.log.insert(0, format!("update VM {vmid}: {}", shown.join(" ")));
     }
     Ok(answer)
+}
+
+/// The complaint about a device that a guest refused.
+pub(crate) fn hotplug_problem(device: &str) -> String {
+    format!("hotplug problem - error on hotplug device '{device}'\n")
 }
 
 fn masked<'v>(name: &str, value: &'v str) -> &'v str {
@@ -78,6 +86,7 @@ fn prepare(cluster: &Cluster, call: &Call) -> Result<Update, Refusal> {
     rights.to_delete(update.delete.iter().map(String::as_str), &config)?;
     rights.to_set(&update.set)?;
     let vm = cluster.vm(&call.node, call.vmid())?;
+    vm.check_lock_file(call.vmid())?;
     if params.get("digest").is_some_and(|digest| digest != vm.digest()) {
         return Err("checksum mismatch (file change by other user?)".into());
     }
@@ -187,7 +196,8 @@ fn net(cluster: &mut Cluster, name: &str, value: &str) -> String {
     property::print(&format!("{model}={mac}"), &keys, &["model", "macaddr"])
 }
 
-/// Writes a change: everything when the machine is stopped; when it runs, what cannot be plugged waits.
+/// Writes a change: everything when the machine is stopped; when it runs, what cannot be plugged waits. Gives the devices
+/// that the guest refused, which wait too.
 pub(crate) fn apply(
     cluster: &mut Cluster,
     node: &str,
@@ -195,7 +205,7 @@ pub(crate) fn apply(
     update: Update,
     now: u64,
     log: &mut Vec<String>,
-) -> Result<(), String> {
+) -> Result<Vec<String>, String> {
     let mut vm = cluster.vm(node, vmid).map_err(|refusal| refusal.reason)?.clone();
     for name in &update.revert {
         if let Some(Pending::Set(value)) = vm.pending.remove(name)
@@ -208,6 +218,8 @@ pub(crate) fn apply(
             }
         }
     }
+    let refuses = vm.running.as_ref().is_some_and(|running| running.refuses_devices);
+    let mut refused = Vec::new();
     let mut order = boot_order(&vm);
     for name in &update.delete {
         order.retain(|device| device != name);
@@ -223,6 +235,11 @@ pub(crate) fn apply(
         if new_cd && !order.is_empty() && !order.contains(name) {
             order.push(name.clone());
         }
+        if refuses && is_net(name) && plugs(&vm, name) && !vm.config.contains_key(name) {
+            vm.pending.insert(name.clone(), Pending::Set(stored));
+            refused.push(name.clone());
+            continue;
+        }
         place(cluster, node, vmid, &mut vm, name, stored);
     }
     let reordered = format!("order={}", order.join(";"));
@@ -231,7 +248,7 @@ pub(crate) fn apply(
         place(cluster, node, vmid, &mut vm, "boot", reordered);
     }
     cluster.vms.insert(vmid, vm);
-    Ok(())
+    Ok(refused)
 }
 
 fn boot_order(vm: &Vm) -> Vec<String> {

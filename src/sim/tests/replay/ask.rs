@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::super::lab::{Client, Reply, Session, wait};
 use super::beside;
 use super::compare::{Verdict, compare};
+use super::endpoints;
 use super::recording::{Exchange, Recording, Request, pairs};
 use super::session::Sessions;
 use super::world;
@@ -48,7 +49,7 @@ impl<'r> Replay<'r> {
             Ok(client) => client,
             Err(why) => return Verdict::LeftOut(why),
         };
-        let taken = beside::before(self.sim, exchange);
+        let taken = beside::before(self.sim, self.recording, index);
         let answered = self.ask(&client, exchange).await;
         beside::after(self.sim, taken);
         let reply = match answered {
@@ -62,7 +63,9 @@ impl<'r> Replay<'r> {
         self.live.insert(exchange.n, reply.body.clone());
         self.learn(exchange, &reply);
         self.wait_for_task(index, &reply).await;
-        let began = |upid: &str| self.recording.exchanges.iter().any(|one| one.response.task() == Some(upid));
+        let of_today = |one: &Exchange| endpoints::is_of_today(&one.request.method, one.request.path());
+        let began =
+            |upid: &str| self.recording.exchanges.iter().any(|one| one.response.task() == Some(upid) && of_today(one));
         compare(exchange, &reply, &|text| self.as_recorded(text), &began)
     }
 

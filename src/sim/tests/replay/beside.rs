@@ -13,7 +13,8 @@ use crate::sim::Sim;
 pub(super) struct Taken(Vec<(String, String)>);
 
 /// Does what the note of an exchange tells of, before the exchange is asked.
-pub(super) fn before(sim: &Sim, exchange: &Exchange) -> Taken {
+pub(super) fn before(sim: &Sim, recording: &Recording, index: usize) -> Taken {
+    let exchange = &recording.exchanges[index];
     let mut taken = Taken::default();
     for (privilege, role) in lacking(&exchange.note) {
         for cluster in &mut sim.frame.world().clusters {
@@ -26,7 +27,42 @@ pub(super) fn before(sim: &Sim, exchange: &Exchange) -> Taken {
             }
         }
     }
+    machines(sim, recording, index);
     taken
+}
+
+/// What notes and answers tell of a machine that was handled from outside: its agent, its device bus, its lock file, its
+/// power.
+fn machines(sim: &Sim, recording: &Recording, index: usize) {
+    let exchange = &recording.exchanges[index];
+    let Some(vmid) = vmid_of(exchange) else { return };
+    let words = format!("{} {}", exchange.note, exchange.response.reason);
+    let is_start = exchange.request.path().ends_with("/status/start");
+    let exit = exchange.response.task().and_then(|upid| recording.exit(upid));
+    for cluster in &mut sim.frame.world().clusters {
+        let Some(vm) = cluster.vms.get_mut(&vmid) else { continue };
+        if words.contains("lock file") && words.contains("held") || words.contains("can't lock file") {
+            vm.lock_file_held = true;
+        } else if exchange.request.method != "GET" && exit.is_none_or(|exit| !exit.contains("can't lock file")) {
+            vm.lock_file_held = false;
+        }
+        let Some(running) = &mut vm.running else { continue };
+        if exchange.request.path().contains("/agent/") {
+            running.agent_silent = exchange.response.reason == "QEMU guest agent is not running";
+        }
+        if words.contains("accepted now") {
+            running.refuses_devices = false;
+        }
+        // What can be started had stopped by then.
+        if is_start && exit.is_some_and(|exit| !exit.contains("already running")) {
+            vm.running = None;
+        }
+    }
+}
+
+fn vmid_of(exchange: &Exchange) -> Option<u32> {
+    let below = exchange.request.path().split_once("/qemu/")?.1;
+    below.split('/').next()?.parse().ok()
 }
 
 /// Puts back what was taken away for one exchange.

@@ -11,6 +11,9 @@
 //! - **Machine**: what a machine is and has on it ([`MACHINE`], [`INVENTORIES`]): rows of an inventory need the same keys.
 //! - **Before**: lists of tasks go on from before the recording; rows of tasks that no exchange began are left out on both
 //!   sides, and the length of the whole is not compared.
+//! - **Reported**: lists of resources show what nodes last told, which is some seconds old ([`REPORTED`]).
+//! - **Guest**: what runs in a guest is the guest's: of what its agent says, every row and object has the recorded keys.
+//! - **Log**: lines that are marked were other programs' words; between the lines that are not, any may stand.
 //! - **Order**: keys, rows and the items of [`LISTS`] come in any order; rows are matched by their identity.
 
 use std::collections::BTreeSet;
@@ -89,6 +92,9 @@ const MACHINE: &[&str] = &[
     "arc",
 ];
 
+/// Keys of what nodes report now and then.
+const REPORTED: &[&str] = &["status", "maxcpu", "maxmem", "maxdisk"];
+
 /// Endpoints that list what a machine has, whatever that is.
 const INVENTORIES: &[&str] =
     &["/nodes/{}/disks/list", "/nodes/{}/certificates/info", "/nodes/{}/apt/update", "/nodes/{}/apt/repositories"];
@@ -129,6 +135,11 @@ struct Context<'c> {
     volatile: BTreeSet<&'c str>,
     is_inventory: bool,
     is_history: bool,
+    /// Whether rows are pages of a longer list.
+    is_page: bool,
+    is_reported: bool,
+    is_guest: bool,
+    is_log: bool,
     differences: Vec<String>,
 }
 
@@ -150,6 +161,10 @@ pub(super) fn compare(
         volatile: exchange.volatile.iter().map(String::as_str).collect(),
         is_inventory: INVENTORIES.contains(&path.as_str()),
         is_history: matches!(path.as_str(), "/nodes/{}/tasks" | "/cluster/tasks"),
+        is_page: exchange.request.field("start").or(exchange.request.field("limit")).is_some(),
+        is_reported: path == "/cluster/resources",
+        is_guest: path == "/nodes/{}/qemu/{}/agent/{}",
+        is_log: path == "/nodes/{}/tasks/{}/log",
         differences: Vec::new(),
     };
     let reasons = (context.text(&response.reason), context.live_text(&reply.reason));
@@ -187,10 +202,12 @@ impl Context<'_> {
 
     fn value(&mut self, path: &str, recorded: &Value, live: &Value) {
         let key = path.rsplit('.').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
-        if self.is_history && path == "total" {
-            return;
-        }
-        let by_type = self.volatile.contains(path) || MEASURED.contains(&key) || MACHINE.contains(&key);
+        let is_below = path.contains('.');
+        let by_type = self.volatile.contains(path)
+            || MEASURED.contains(&key)
+            || MACHINE.contains(&key)
+            || (self.is_reported && REPORTED.contains(&key))
+            || (self.is_guest && is_below);
         match (recorded, live) {
             _ if by_type
                 && !(recorded.is_array()
@@ -203,6 +220,10 @@ impl Context<'_> {
                 let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
                 for key in keys {
                     let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    // The rows of a history or a log that are not compared count in its length.
+                    if path.is_empty() && key == "total" && (self.is_history || self.is_log) {
+                        continue;
+                    }
                     match (old.get(key), new.get(key)) {
                         (Some(old), Some(new)) => self.value(&below, old, new),
                         (Some(old), None) => self.differs(&below, old, &"nothing"),
@@ -238,7 +259,8 @@ impl Context<'_> {
         };
         if let (Value::Object(old), Value::Object(new)) = (recorded, live) {
             let (old, new): (BTreeSet<&String>, BTreeSet<&String>) = (old.keys().collect(), new.keys().collect());
-            if old != new {
+            // Another machine may have more to tell.
+            if !old.is_subset(&new) {
                 self.differs(path, &format!("keys {old:?}"), &format!("{new:?}"));
             }
         } else if kind(recorded) != kind(live) {
@@ -257,15 +279,18 @@ impl Context<'_> {
             }
             return;
         }
-        if self.is_inventory {
+        if self.is_inventory || self.is_guest {
             return self.inventory(path, old, new);
+        }
+        if self.is_log {
+            return self.log(path, old, new);
         }
         let identity = IDENTITIES
             .iter()
             .find(|keys| old.iter().chain(new).all(|row| keys.iter().all(|key| row.get(*key).is_some())));
         let name = |row: &Value| {
             identity.map_or_else(
-                || row.to_string(),
+                || canonical(row),
                 |keys| keys.iter().map(|key| row[*key].to_string()).collect::<Vec<_>>().join(" "),
             )
         };
@@ -292,14 +317,47 @@ impl Context<'_> {
                 None => missing.push(row),
             }
         }
-        for row in missing {
+        // Tasks from before shift the pages of a history.
+        let is_shifted = self.is_history && self.is_page;
+        for row in missing.into_iter().filter(|_| !is_shifted) {
             self.differs(path, row, &"nothing");
         }
-        for (_, row) in rest {
+        for (_, row) in rest.into_iter().filter(|_| !is_shifted) {
             self.differs(path, &"nothing", row);
         }
         for (index, old, new) in pairs {
             self.value(&format!("{path}.{index}"), old, new);
+        }
+    }
+
+    /// The lines of a log: those that were no other program's words, in their order.
+    fn log(&mut self, path: &str, old: &[Value], new: &[Value]) {
+        let line = |row: &Value| row["t"].as_str().unwrap_or_default().to_string();
+        let marked = |index: usize| self.volatile.contains(format!("{path}.{index}.t").as_str());
+        let wanted: Vec<(bool, String)> =
+            old.iter().enumerate().map(|(index, row)| (marked(index), self.text(&line(row)))).collect();
+        let mut here = new.iter().map(|row| self.live_text(&line(row))).peekable();
+        let mut differences = Vec::new();
+        let mut may_skip = false;
+        for (is_marked, text) in wanted {
+            if is_marked {
+                // The same line here is this one; else it is left out.
+                here.next_if(|line| *line == text);
+                may_skip = true;
+                continue;
+            }
+            while may_skip && here.peek().is_some_and(|line| *line != text) {
+                here.next();
+            }
+            may_skip = false;
+            let found = here.next();
+            if found.as_ref() != Some(&text) {
+                differences.push((text, found.unwrap_or_else(|| "nothing".into())));
+            }
+        }
+        differences.extend(here.map(|line| ("nothing".to_string(), line)));
+        for (old, new) in differences {
+            self.differs(path, &old, &new);
         }
     }
 
@@ -328,6 +386,12 @@ impl Context<'_> {
     fn live_text(&self, live: &str) -> String {
         steady(&(self.as_recorded)(live))
     }
+}
+
+/// A row as text, whatever the order of its keys.
+fn canonical(row: &Value) -> String {
+    let sorted: std::collections::BTreeMap<&String, &Value> = row.as_object().into_iter().flatten().collect();
+    format!("{sorted:?}")
 }
 
 fn items(text: &str) -> BTreeSet<&str> {

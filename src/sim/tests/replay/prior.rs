@@ -100,7 +100,14 @@ fn machine(recording: &Recording, from: usize, vmid: u32) -> PriorMachine {
         }
         let Some((node, _, rest)) = about(exchange).filter(|(_, other, _)| *other == vmid) else { continue };
         let words = said(recording, exchange);
-        if is_absent(&words) || matches!(exchange.response.status, 0 | 401 | 403 | 501 | 595 | 596) {
+        if is_absent(&words) && machine.node.is_none() {
+            return machine;
+        }
+        // Who may not touch a storage or a bridge was let through to the machine.
+        let is_beyond =
+            exchange.response.status == 403 && rest == "/clone" && !words.contains("(/vms") && words.contains("(/");
+        let is_mute = matches!(exchange.response.status, 0 | 401 | 403 | 501 | 595 | 596) && !is_beyond;
+        if is_absent(&words) || is_mute || !recording.is_decided(exchange) || exchange.response.body["success"] == 0 {
             continue;
         }
         // A refused parameter is refused before anybody looks for the machine.
@@ -150,6 +157,7 @@ impl PriorMachine {
                 let rows: Vec<Value> =
                     rows.filter_map(value).map(|(key, value)| Value::from(vec![key, value])).collect();
                 self.see_config(pairs(&Value::from(rows)));
+                self.see_waiting(data);
                 if data.as_array().into_iter().flatten().any(|row| row.get("pending").or(row.get("delete")).is_some()) {
                     self.runs.get_or_insert(true);
                 }
@@ -171,6 +179,16 @@ impl PriorMachine {
         if self.config.is_none() {
             let old = options.into_iter().filter(|(name, _)| name != "digest" && !self.touched.contains(name));
             self.config = Some(old.collect());
+        }
+    }
+
+    /// What waits for a restart has its old value still.
+    fn see_waiting(&mut self, data: &Value) {
+        let rows = data.as_array().into_iter().flatten();
+        for row in rows.filter(|row| row.get("pending").or(row.get("delete")).is_some() && row.get("value").is_some()) {
+            for (name, value) in pairs(&Value::from(vec![vec![row["key"].clone(), row["value"].clone()]])) {
+                self.config.get_or_insert_default().entry(name).or_insert(value);
+            }
         }
     }
 

@@ -121,6 +121,11 @@ impl Recording {
         ends.filter_map(|one| one.response.data()["exitstatus"].as_str()).next()
     }
 
+    /// Whether it is known how an exchange went on: its task, if it has one, was seen to end.
+    pub(super) fn is_decided(&self, exchange: &Exchange) -> bool {
+        exchange.response.task().is_none_or(|upid| self.exit(upid).is_some())
+    }
+
     /// Whether an exchange did what it asked, as far as can be seen: its task, if it has one, did not fail.
     pub(super) fn succeeded(&self, exchange: &Exchange) -> bool {
         let failed = exchange.response.task().and_then(|upid| self.exit(upid));

@@ -248,6 +248,13 @@ async fn machines(sim: &Sim, recording: &Recording, given: &Given) {
         let task = root.post(&format!("/nodes/{node}/qemu/{vmid}/status/start"), &[]).await;
         let end = root.ended(&task).await;
         assert!(end == "OK" || end.starts_with("WARNINGS"), "VM {vmid} does not start: {end}");
+        if given.machines.get(&vmid).is_some_and(|told| told.refuses_devices) {
+            for running in
+                sim.frame.world().clusters.iter_mut().filter_map(|one| one.vms.get_mut(&vmid)?.running.as_mut())
+            {
+                running.refuses_devices = true;
+            }
+        }
     }
 }
 
