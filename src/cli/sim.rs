@@ -37,6 +37,9 @@ pub struct ServeArgs {
     /// Injects faults, as in `seed=7,rate=0.05`
     #[arg(long, value_name = "FAULTS")]
     pub sim_faults: Option<String>,
+    /// How much slower than usual things take; below 1 they are faster, as in `0.2`
+    #[arg(long, value_name = "FACTOR", value_parser = stage::pace)]
+    pub sim_pace: Option<f64>,
     /// Where it listens
     #[command(flatten)]
     pub ports: PortArgs,
@@ -80,6 +83,7 @@ fn serve(project: &Project, args: &ServeArgs) -> Result<u8> {
             sim: true,
             sim_scenario: args.sim_scenario.clone(),
             sim_faults: args.sim_faults.clone(),
+            sim_pace: args.sim_pace,
             sim_answer_manual: false,
         };
         let served = Served::start(project, &args, Some(ports), "sim serve").await?;

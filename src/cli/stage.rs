@@ -32,6 +32,10 @@ pub struct SimArgs {
     /// Injects faults, as in `seed=7,rate=0.05`
     #[arg(long, value_name = "FAULTS", requires = "sim")]
     pub sim_faults: Option<String>,
+    /// How much slower than usual things take in the simulated homelab; below 1 they are faster, as in `0.2`. One that is
+    /// served has its own pace
+    #[arg(long, value_name = "FACTOR", value_parser = pace, requires = "sim")]
+    pub sim_pace: Option<f64>,
     /// Lets the simulator answer manual steps, approvals and questions
     #[arg(long, requires = "sim")]
     pub sim_answer_manual: bool,
@@ -114,6 +118,14 @@ impl World {
         // What is wrong with them is said here, in the words of this command line.
         args.faults()?;
         match attach(&project.simulator(), &session(), args.sim_faults.as_deref()).await? {
+            Some(attached) if args.sim_pace.is_some() => {
+                let pid = attached.pid();
+                Err(Error::new(
+                    Class::Usage,
+                    format!("--sim-pace: the simulator is served by the process {pid}, at its pace"),
+                )
+                .help("give it to `homelab sim serve`, or stop that one"))
+            }
             Some(attached) => Ok(World::Elsewhere(attached)),
             None => Ok(World::Own(Served::start(project, args, None, doing).await?)),
         }
@@ -145,7 +157,7 @@ impl Served {
             faults: args.faults()?,
             shared: ports.is_some(),
             ports,
-            pace: 1.0,
+            pace: args.sim_pace.unwrap_or(1.0),
         })
         .await?;
         Ok(Served { sim, _lock: lock })
@@ -154,6 +166,14 @@ impl Served {
     /// Ends it in order: what it holds is kept.
     pub async fn stop(self) -> Result<()> {
         self.sim.stop().await
+    }
+}
+
+/// Reads how fast the simulated homelab is.
+pub(super) fn pace(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(pace) if (0.01..=1000.0).contains(&pace) => Ok(pace),
+        _ => Err("a factor between 0.01 and 1000 is meant, as in `0.2`".to_owned()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Class, Error, Result};
 use crate::run::event::{ErrorReport, Fidelity, Mode, Status, Subscriber, What};
 use crate::run::fidelity::{self, Came, Foretold};
 use crate::run::interrupt::{Interrupt, Urgency};
-use crate::run::journal::{Journal, Ledger, Plan, PlanKey, RunInfo};
+use crate::run::journal::{Journal, Ledger, Plan, PlanKey, Remains, RunInfo};
 use crate::run::replay;
 use crate::run::scope;
 use crate::run::secret::Redactor;
@@ -142,6 +142,7 @@ fn step_book(journal: &Journal, world: &'static str, request: &Request, sources_
         Ok(recorded.and_then(|recorded| recorded.value).map(Value::from))
     }));
     book.notifications = Some(Box::new(Ledger::new(journal.clone(), world)));
+    book.doubts = Some(Box::new(Remains::new(journal.clone(), world)));
     if !request.resume {
         return Ok(book);
     }

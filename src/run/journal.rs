@@ -8,6 +8,7 @@ mod plan;
 mod profile;
 mod read;
 mod record;
+mod remains;
 mod schema;
 mod write;
 
@@ -31,6 +32,7 @@ pub use self::owed::Ledger;
 pub use self::record::{
     ChangeRecord, ChangeState, InFlight, Owed, Plan, PlanKey, Recorded, RunInfo, RunRecord, StepRecord,
 };
+pub use self::remains::Remains;
 
 /// The journal of a project. Copies share one connection.
 #[derive(Clone)]

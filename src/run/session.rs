@@ -172,6 +172,11 @@ impl Run {
         self.step_book().notifications.as_ref().map_or(Ok(false), |notifications| notifications.owed(&key, &addresses))
     }
 
+    /// What an earlier run left in flight at an address: the tasks that it is known to have started there.
+    pub fn left_in_flight(&self, address: &str) -> Result<Option<Vec<String>>> {
+        self.step_book().doubts.as_ref().map_or(Ok(None), |doubts| doubts.left_in_flight(address))
+    }
+
     /// Notes that a notification was carried out.
     pub fn paid(&self, key: &str) -> Result<()> {
         let key = self.redactor.clean(key);

@@ -28,6 +28,13 @@ pub trait Notifications: Send + Sync {
     fn paid(&self, key: &str) -> Result<()>;
 }
 
+/// Remembers across runs what was left in flight.
+pub trait Doubts: Send + Sync {
+    /// Whether an earlier run began a change of the thing at an address and did not see its end; the tasks that it is known
+    /// to have started for it.
+    fn left_in_flight(&self, address: &str) -> Result<Option<Vec<String>>>;
+}
+
 /// The steps of a run.
 #[derive(Default)]
 pub struct StepBook {
@@ -37,6 +44,8 @@ pub struct StepBook {
     pub memory: Option<Memory>,
     /// What is owed from earlier runs, where there is a journal.
     pub notifications: Option<Box<dyn Notifications>>,
+    /// What earlier runs left in flight, where there is a journal.
+    pub doubts: Option<Box<dyn Doubts>>,
     /// The finished steps of the run that is being resumed, with what they returned.
     pub finished: BTreeMap<(String, String), Value>,
     /// How many steps ended in which way.

@@ -139,7 +139,8 @@ impl Report {
             lines.push(format!("owed: {}, incurred {}", owed.key, words::age(owed.since, now)));
         }
         if let (None, Some(change)) = (&self.running, self.in_flight.last()) {
-            let next = format!("homelab run --resume {}", change.playbook);
+            let sim = if self.world == "live" { "" } else { "--sim " };
+            let next = format!("homelab run {sim}--resume {}", change.playbook);
             lines.push(format!("next: {}, which looks at each of them first", paint.tone(Tone::Strong, next)));
         }
         lines
@@ -337,6 +338,12 @@ mod tests {
         assert!(text.contains("running   3.3.db  db runs"), "{text}");
         assert!(text.contains("running: playbooks/phase3.rhai (pid 4711), begun 6 minutes ago"), "{text}");
         assert!(!text.contains("cut short") && !text.contains("--resume"), "{text}");
+    }
+
+    #[test]
+    fn what_to_type_next_is_about_the_same_world() {
+        let text = Report::new(&[phase()], Known { world: "simulated".into(), ..known() }).text(Paint::plain(), NOW);
+        assert!(text.contains("next: homelab run --sim --resume playbooks/phase3.rhai"), "{text}");
     }
 
     #[test]

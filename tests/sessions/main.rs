@@ -4,6 +4,8 @@
 mod clients;
 #[path = "../errors/mod.rs"]
 mod errors;
+#[path = "../fire/mod.rs"]
+mod fire;
 
 mod check;
 mod doc;

@@ -119,11 +119,13 @@ impl Vm {
         let mut config = Config::parse(&self.pve.get(reader, &path, &Params::new())?);
         loop {
             let Some(lock) = config.get("lock").map(str::to_owned) else { return Ok(config) };
-            match self.active_task(reader, node)? {
-                Some(upid) => {
-                    // How it ended shows in the config that is read next.
-                    let _ = reader.wait(async { Ok(self.pve.client().wait_task(&upid, TASK_TIMEOUT, |_| {}).await?) });
-                }
+            let at_work = match self.active_task(reader, node)? {
+                // A clone is the work of the machine that it is made from.
+                None if lock == "clone" => self.tasks_at_work(reader)?.into_iter().next(),
+                found => found,
+            };
+            match at_work {
+                Some(upid) => self.wait_out(reader, &upid)?,
                 None if waited >= LOCK_PATIENCE => {
                     return Err(Error::new(
                         Class::Conflict,
@@ -146,6 +148,45 @@ impl Vm {
             }
             config = Config::parse(&self.pve.get_now(reader, &path, &Params::new())?);
         }
+    }
+
+    /// Waits for what an earlier run left at work on this VM. Until that has ended nothing that is read here would last.
+    fn wait_for_remains(&self, reader: &Reader) -> Result<()> {
+        let Some(known) = scope::run()?.left_in_flight(&self.address())? else { return Ok(()) };
+        for upid in known.iter().filter_map(|upid| Upid::parse(upid).ok()) {
+            self.wait_out(reader, &upid)?;
+        }
+        // A task that was begun in the last moment is known to Proxmox alone.
+        for upid in self.tasks_at_work(reader)? {
+            self.wait_out(reader, &upid)?;
+        }
+        self.pve.forget_guests();
+        Ok(())
+    }
+
+    /// Waits until a task has ended. How it ended shows in what is read next.
+    fn wait_out(&self, reader: &Reader, upid: &Upid) -> Result<()> {
+        let ended = reader.wait(async { Ok(self.pve.client().wait_task(upid, TASK_TIMEOUT, |_| {}).await) })?;
+        match ended {
+            Err(failure) if matches!(failure.class(), Class::Timeout | Class::Unreachable) => {
+                Err(Error::from(failure)
+                    .context(format!("{}: a task of an earlier run is at work on it", self.address())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The tasks that are at work on this VM somewhere in the cluster, clones of its template among them: they do not say
+    /// what they make.
+    fn tasks_at_work(&self, reader: &Reader) -> Result<Vec<Upid>> {
+        let rows = self.pve.get(reader, "/cluster/tasks", &Params::new())?;
+        let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+        let own = |row: &&Json| {
+            let id = row.get("id").and_then(Json::as_str).and_then(|id| id.parse().ok());
+            let is_clone = row.get("type").and_then(Json::as_str) == Some("qmclone");
+            row.get("endtime").is_none() && (id == Some(self.options.vmid) || is_clone && id == self.options.clone)
+        };
+        rows.iter().filter(own).filter_map(|row| row.get("upid")?.as_str()).map(Upid::parse).collect()
     }
 
     fn active_task(&self, reader: &Reader, node: &str) -> Result<Option<Upid>> {
@@ -271,6 +312,7 @@ impl Fact for Vm {
     }
 
     fn read(&self, reader: &Reader) -> Result<State> {
+        self.wait_for_remains(reader)?;
         let Some(guest) = self.find(reader)? else {
             self.prove_absence(reader)?;
             return Ok(State::Absent);
