@@ -54,3 +54,49 @@ fn a_step_that_gives_back_a_secret_runs_again_when_resumed() {
     assert_eq!(done.statuses()["1"], homelab::run::event::Status::Ok, "not skipped");
     assert_eq!(done.statuses()["2"], homelab::run::event::Status::Skipped);
 }
+
+#[test]
+fn a_panic_is_told_without_the_secrets_in_it() {
+    const CHILD: &str = "HOMELAB_TEST_PANICS";
+    if std::env::var_os(CHILD).is_some() {
+        let redactor = homelab::run::secret::Redactor::default();
+        redactor.learn("hunter-2 \"hunter\"");
+        homelab::cli::panic::install(redactor);
+        let thread = std::thread::spawn(|| panic!("it held {:?}", "hunter-2 \"hunter\""));
+        assert!(thread.join().is_err(), "it panicked");
+        return;
+    }
+    let child = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "secrets::a_panic_is_told_without_the_secrets_in_it", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .expect("started");
+    let told = String::from_utf8_lossy(&child.stderr);
+    assert!(told.contains("homelab: a defect in thread") && told.contains("it held \"•••"), "{told}");
+    assert!(!told.contains("hunter"), "{told}");
+}
+
+#[test]
+fn an_error_on_a_narrow_screen_shows_no_part_of_a_secret() {
+    use homelab::error::{Class, Error};
+    let secret = "correct horse battery staple";
+    let redactor = homelab::run::secret::Redactor::default();
+    redactor.learn(secret);
+    let error = Error::new(Class::Failed, format!("a sentence with {secret} in it")).cause(secret).help(secret);
+    for width in 12..60 {
+        let shown = homelab::playbook::report::render::render(&error, &redactor, width, false, true);
+        assert!(secret.split(' ').all(|word| !shown.contains(word)), "{width}:\n{shown}");
+    }
+}
+
+#[test]
+fn a_plan_is_kept_without_secrets_and_still_foretells_the_run() {
+    let lab = Lab::new();
+    let playbook = r#"
+        let web = world::host("web");
+        let password = world::secret("hunter-2-hunter");
+        step("1", "it is written plainly", || web.file(#{ path: "/hunter-2-hunter", content: "is hunter-2-hunter" }));
+    "#;
+    let (_, done) = lab.holds(playbook);
+    assert!(!done.json().contains("hunter-2"), "{}", done.json());
+}
