@@ -223,7 +223,7 @@ impl Session {
             redactor: redactor.clone(),
         };
         let handle = self.stage.runtime.handle();
-        let mut played = play::play(prepared, request, handle, &self.journal, screens)?;
+        let mut played = play::play(&prepared, request, handle, &self.journal, screens)?;
         played.files.extend(services.files());
         Ok(played)
     }

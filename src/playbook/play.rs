@@ -74,7 +74,7 @@ impl Played {
 
 /// Runs prepared playbooks.
 pub fn play(
-    prepared: Prepared,
+    prepared: &Prepared,
     request: Request,
     runtime: &tokio::runtime::Handle,
     journal: &Journal,
@@ -113,18 +113,21 @@ pub fn play(
         world: world.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         arguments: info.arguments,
-        steps: count_steps(&prepared),
+        steps: count_steps(prepared),
     })?;
     let cancel = Arc::clone(&prepared.cancel);
+    cancel.store(false, Ordering::Relaxed);
     let interrupt = request.interrupt.clone();
     let watcher = runtime.spawn(async move {
         interrupt.reached(Urgency::Finish).await;
         cancel.store(true, Ordering::Relaxed);
     });
-    let ended = on_script_thread(|| perform(&run, &prepared));
+    let ended = on_script_thread(|| perform(&run, prepared));
     watcher.abort();
+    // Only the watcher of the next run may end the next run.
+    let _ = runtime.block_on(watcher);
     let (failure, fights) = ended?;
-    finish(&run, &prepared, journal, &plan_key, &sources_hash, failure, fights)
+    finish(&run, prepared, journal, &plan_key, &sources_hash, failure, fights)
 }
 
 fn count_steps(prepared: &Prepared) -> usize {

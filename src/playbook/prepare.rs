@@ -63,6 +63,22 @@ impl Prepared {
         }
         names
     }
+
+    /// Reads and compiles one more playbook of the project at `root`. A text that does not compile is a finding.
+    pub fn load(&mut self, root: &Path, path: &Path, findings: &mut Vec<Finding>) -> Result<()> {
+        match engine::load(&self.engine, root, &self.sources, path) {
+            Ok(compiled) => {
+                let name = compiled.original.source().unwrap_or_default().to_owned();
+                self.playbooks.push((name, compiled));
+                Ok(())
+            }
+            Err(error) if error.labels().is_empty() => Err(error),
+            Err(error) => {
+                findings.push(Finding { severity: Severity::Error, code: "syntax", error });
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Where playbooks are prepared.
@@ -82,34 +98,23 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Reads and compiles playbooks and all that they import. A text that does not compile is a finding.
-    pub fn read(&self, playbooks: &[PathBuf]) -> Result<(Prepared, Vec<Finding>)> {
+    /// An engine that knows all primitives, with nothing to run yet.
+    pub fn build(&self) -> Prepared {
         let sources = Sources::default();
         let cancel = Arc::new(AtomicBool::new(false));
         let more = More { register: &self.register, realms: &self.realms };
         let engine = build(self.root, &self.services, &sources, &cancel, &more);
-        let mut prepared = Prepared { engine, sources, playbooks: Vec::new(), cancel };
-        let mut findings = Vec::new();
-        for path in playbooks {
-            self.read_one(path, &mut prepared, &mut findings)?;
-        }
-        Ok((prepared, findings))
+        Prepared { engine, sources, playbooks: Vec::new(), cancel }
     }
 
-    fn read_one(&self, path: &Path, prepared: &mut Prepared, findings: &mut Vec<Finding>) -> Result<()> {
-        let Prepared { engine, sources, playbooks, .. } = prepared;
-        match engine::load(engine, self.root, sources, path) {
-            Ok(compiled) => {
-                let name = compiled.original.source().unwrap_or_default().to_owned();
-                playbooks.push((name, compiled));
-                Ok(())
-            }
-            Err(error) if error.labels().is_empty() => Err(error),
-            Err(error) => {
-                findings.push(Finding { severity: Severity::Error, code: "syntax", error });
-                Ok(())
-            }
+    /// Reads and compiles playbooks and all that they import. A text that does not compile is a finding.
+    pub fn read(&self, playbooks: &[PathBuf]) -> Result<(Prepared, Vec<Finding>)> {
+        let mut prepared = self.build();
+        let mut findings = Vec::new();
+        for path in playbooks {
+            prepared.load(self.root, path, &mut findings)?;
         }
+        Ok((prepared, findings))
     }
 
     /// Reads the playbooks and finds everything that is wrong with them.

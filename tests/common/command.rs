@@ -31,6 +31,8 @@ struct RunOptions {
     #[serde(default)]
     unless: Option<String>,
     #[serde(default)]
+    only_if: Option<String>,
+    #[serde(default)]
     provides: Option<Vec<String>>,
     #[serde(default)]
     query: bool,
@@ -65,11 +67,15 @@ impl Fact for Command {
                 other => other,
             });
         }
-        let Some(guard) = &self.options.unless else { return Ok(State::Absent) };
+        let (guard, runs_on) = match (&self.options.unless, &self.options.only_if) {
+            (Some(unless), _) => (unless, false),
+            (None, Some(only_if)) => (only_if, true),
+            (None, None) => return Ok(State::Absent),
+        };
         Ok(match look(&self.host, guard)? {
             Err(unknown) => State::Unknown(unknown),
-            Ok((0, _)) => self.done(),
-            Ok(_) => State::Absent,
+            Ok((exit, _)) if (exit == 0) == runs_on => State::Absent,
+            Ok(_) => self.done(),
         })
     }
 

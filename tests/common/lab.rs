@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use homelab::error::Error;
 use homelab::playbook::check::{Environment, Facts};
 use homelab::playbook::play::{Request, play};
-use homelab::playbook::prepare::Bench;
+use homelab::playbook::prepare::{Bench, Prepared};
 use homelab::run::event::{Action, Change, Event, Fidelity, Mark, Mode, Status, Subscriber, What};
 use homelab::run::interrupt::Interrupt;
 use homelab::run::journal::Journal;
@@ -73,6 +73,11 @@ impl Facts for NoTables {
     }
 }
 
+/// A folder in memory where there is one: journals are synced at every event.
+fn folder() -> std::io::Result<tempfile::TempDir> {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
+}
+
 fn register(engine: &mut Engine) {
     let mut module = Module::new();
     host::register(engine, &mut module);
@@ -84,7 +89,7 @@ fn register(engine: &mut Engine) {
 impl Lab {
     /// A project with two hosts, `web` and `db`, that hold nothing.
     pub fn new() -> Lab {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder().expect("a folder");
         let journal = Journal::open(&folder.path().join(".homelab/journal.db")).expect("a journal");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let world = TestWorld::default();
@@ -117,8 +122,13 @@ impl Lab {
 
     /// Writes a module beside the playbook.
     pub fn with_module(self, name: &str, text: &str) -> Lab {
-        std::fs::write(self.folder.path().join(format!("{name}.rhai")), text).expect("written");
+        self.write_module(name, text);
         self
+    }
+
+    /// The same later on.
+    pub fn write_module(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(format!("{name}.rhai")), text).expect("written");
     }
 
     /// A dry run.
@@ -147,8 +157,13 @@ impl Lab {
     }
 
     fn perform(&self, playbook: &str, mode: Mode) -> Told {
-        let path: PathBuf = self.folder.path().join("site.rhai");
-        std::fs::write(&path, playbook).expect("written");
+        let mut prepared = self.engine();
+        self.load(&mut prepared, playbook);
+        self.play(&prepared, mode)
+    }
+
+    /// An engine of this project, with nothing to run yet.
+    pub fn engine(&self) -> Prepared {
         let bench = Bench {
             root: self.folder.path(),
             services: Services::default().with(Arc::clone(&self.world)),
@@ -157,8 +172,22 @@ impl Lab {
             register: vec![register],
             realms: vec![host::realm_of, api::realm_of],
         };
-        let (prepared, findings) = bench.read(&[path]).expect("readable");
+        bench.build()
+    }
+
+    /// Makes this the playbook that an engine runs.
+    #[track_caller]
+    pub fn load(&self, prepared: &mut Prepared, playbook: &str) {
+        let path: PathBuf = self.folder.path().join("site.rhai");
+        std::fs::write(&path, playbook).expect("written");
+        let mut findings = Vec::new();
+        prepared.playbooks.clear();
+        prepared.load(self.folder.path(), &path, &mut findings).expect("readable");
         assert!(findings.is_empty(), "{playbook}\n{:?}", findings.iter().map(|it| &it.error).collect::<Vec<_>>());
+    }
+
+    /// Plans or runs what an engine has loaded.
+    pub fn play(&self, prepared: &Prepared, mode: Mode) -> Told {
         let request = Request {
             mode,
             settings: self.settings.clone(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use homelab::error::{Class, Error, Result};
+use homelab::run::interrupt::Interrupt;
 use homelab::run::value::{Map, Value};
 
 /// What every new machine brings along.
@@ -24,7 +25,34 @@ pub struct State {
     pub ignored: BTreeSet<String>,
     /// How many writes are under way in each cell, and the most there ever were.
     pub writers: BTreeMap<String, (usize, usize)>,
-    counter: i64,
+    /// What befalls a mutation to come: after how many others, and what.
+    pub fault: Option<(usize, Fault)>,
+    /// Counts what was put.
+    pub counter: i64,
+}
+
+/// What befalls a mutation.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// It fails and does nothing.
+    Refused,
+    /// It is carried out, and the answer is lost.
+    Unanswered,
+    /// It is carried out, and the run is asked to end meanwhile.
+    Interrupted(Interrupt),
+}
+
+impl State {
+    /// The fault that befalls this mutation.
+    fn due_fault(&mut self) -> Option<Fault> {
+        match self.fault.take()? {
+            (0, fault) => Some(fault),
+            (left, fault) => {
+                self.fault = Some((left - 1, fault));
+                None
+            }
+        }
+    }
 }
 
 /// A homelab in memory.
@@ -92,11 +120,12 @@ impl TestWorld {
         })
     }
 
-    /// Looks at something with a command: `cat PATH`, `test PATH`. Gives the exit code and what it printed.
+    /// Looks at something with a command: `cat PATH`, `test PATH`, `missing PATH`. Gives the exit code and what it printed.
     pub fn query(&self, host: &str, command: &str) -> Result<(i64, String)> {
         let (word, path) = command.split_once(' ').unwrap_or((command, ""));
         let found = self.file(host, path)?;
         Ok(match (word, found) {
+            ("missing", found) => (i64::from(found.is_some()), String::new()),
             (_, None) => (1, String::new()),
             ("cat", Some(content)) => (0, content),
             _ => (0, String::new()),
@@ -118,7 +147,9 @@ impl TestWorld {
         self.mutate(format!("api: PUT {path}"), |state| {
             let is_new = !state.objects.contains_key(path);
             state.counter += 1;
-            let number = state.counter;
+            // Machines that are numbered have their number's address, in whatever order they come.
+            let number = path.rsplit(|character: char| !character.is_ascii_digit()).next();
+            let number = number.and_then(|digits| digits.parse().ok()).unwrap_or(state.counter);
             let object = state.objects.entry(path.to_owned()).or_default();
             for (key, value) in body {
                 object.insert(key.clone(), normal(value));
@@ -156,7 +187,18 @@ impl TestWorld {
         if state.ignored.contains(&what) {
             return Ok(T::default());
         }
-        work(&mut state)
+        match state.due_fault() {
+            None => work(&mut state),
+            Some(Fault::Refused) => Err(Error::new(Class::Failed, format!("{what}: the disk is full"))),
+            Some(Fault::Unanswered) => {
+                work(&mut state)?;
+                Err(Error::new(Class::Failed, format!("{what}: the connection was lost")))
+            }
+            Some(Fault::Interrupted(interrupt)) => {
+                interrupt.press();
+                work(&mut state)
+            }
+        }
     }
 }
 
