@@ -10,7 +10,6 @@ pub mod prepare;
 pub mod reference;
 pub mod report;
 pub mod rewrite;
-mod rewrite_assigned;
 mod rewrite_nodes;
 mod rewrite_top;
 pub mod sources;

@@ -208,7 +208,7 @@ fn say_deferred(deferral: &Deferral, source: Option<&str>, position: Position) {
     let place = format!("{}:{}", source.unwrap_or("playbook"), position.line().unwrap_or_default());
     let text = format!("deferred: {place} needs {}", deferral.needs.origin());
     // Nobody can tell what the line reaches.
-    let _ = steps::defer_here(&format!("the deferred line {place}"), &Spread::Everywhere);
+    let _ = steps::defer_here(&deferral.needs, &format!("the deferred line {place}"), &Spread::Everywhere);
     let _ = scope::say(Level::Warn, text);
 }
 

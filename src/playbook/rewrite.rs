@@ -12,9 +12,9 @@ use rhai::{
     Position, ScriptFuncDef, Shared, Stmt, StmtBlock, SwitchCasesCollection,
 };
 
-use super::rewrite_assigned::assigned;
 use super::rewrite_nodes as node;
 use super::rewrite_top::{Change, TOP};
+use crate::script::assigned;
 
 /// Calls by these names look at the type or the text of their arguments before any function of ours is asked.
 const LOOKS_AT_ALL: [&str; 4] = ["type_of", "Fn", "is_def_fn", "is_def_var"];
@@ -33,7 +33,7 @@ pub fn rewrite(ast: &AST) -> AST {
 }
 
 /// All functions of a script by name, closures included.
-pub(super) type Functions = HashMap<ImmutableString, Vec<Shared<ScriptFuncDef>>>;
+type Functions = HashMap<ImmutableString, Vec<Shared<ScriptFuncDef>>>;
 
 struct Rewriter {
     functions: Functions,
@@ -73,7 +73,8 @@ impl Rewriter {
         if matches!(statement, Stmt::Noop(_) | Stmt::Share(_) | Stmt::Export(..)) {
             return statement.clone();
         }
-        let change = Change::of(statement, assigned(statement, &self.functions));
+        let functions = |name: &str| self.functions.get(name).cloned().unwrap_or_default();
+        let change = Change::of(statement, assigned::by_statement(statement, &functions));
         let position = statement.position();
         let body = Expr::Stmt(Box::new(StmtBlock::new([self.statement(statement)], position, Position::NONE)));
         Stmt::Expr(Box::new(custom(TOP, [body], Dynamic::from(change), position)))

@@ -4,12 +4,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, EvalContext, Expr, Expression, Module, Position, Stmt, StmtBlock};
+use rhai::{Array, Dynamic, Engine, EvalContext, Expr, Expression, Module, Position, Stmt, StmtBlock};
 
 use super::rewrite_nodes::{PLACEHOLDER, register_node};
 use crate::run::deferral::{self, Deferral};
+use crate::run::scope;
 use crate::run::unknown::Unknown;
 use crate::script::RhaiResult;
+use crate::script::assigned::{self, Assigned};
+use crate::script::context::Context;
 use crate::script::failure::{as_deferral, origin_of};
 
 /// A statement at the top of a script.
@@ -23,15 +26,17 @@ pub type OnDeferred = Arc<dyn Fn(&Deferral, Option<&str>, Position) + Send + Syn
 pub(super) struct Change {
     /// The `let` or `const`, or the import, that must leave something behind.
     declares: Option<Stmt>,
-    /// The variables that it may assign.
-    assigns: Arc<BTreeSet<String>>,
+    /// The variables that it may change.
+    assigns: Arc<Assigned>,
+    /// The variables that it mentions, for the closures in them.
+    mentions: Arc<BTreeSet<String>>,
 }
 
 impl Change {
     /// What a statement would change.
-    pub fn of(statement: &Stmt, assigns: BTreeSet<String>) -> Self {
+    pub fn of(statement: &Stmt, assigns: Assigned) -> Self {
         let declares = matches!(statement, Stmt::Var(..) | Stmt::Import(..)).then(|| statement.clone());
-        Change { declares, assigns: Arc::new(assigns) }
+        Change { declares, assigns: Arc::new(assigns), mentions: Arc::new(assigned::mentioned(statement)) }
     }
 }
 
@@ -41,6 +46,22 @@ pub(super) fn register(engine: &mut Engine, on_deferred: OnDeferred) {
 }
 
 fn top(
+    context: &mut EvalContext,
+    inputs: &[Expression],
+    state: &Dynamic,
+    on_deferred: &OnDeferred,
+) -> RhaiResult<Dynamic> {
+    let place = inputs[0].position();
+    let line = format!(
+        "{}:{}:{}",
+        context.source().unwrap_or("playbook"),
+        place.line().unwrap_or_default(),
+        place.position().unwrap_or_default()
+    );
+    scope::at_line(line, || carry_out(context, inputs, state, on_deferred))
+}
+
+fn carry_out(
     context: &mut EvalContext,
     inputs: &[Expression],
     state: &Dynamic,
@@ -89,11 +110,14 @@ fn forget(context: &mut EvalContext, change: &Change, unknown: &Unknown) -> Rhai
         }
         _ => {}
     }
-    for name in change.assigns.iter() {
-        if let Some(variable) = context.scope_mut().get_mut(name)
-            && let Some(mut value) = variable.write_lock::<Dynamic>()
-        {
-            *value = Dynamic::from(unknown.clone());
+    let mentioned = change.mentions.iter().filter_map(|name| context.scope().get(name));
+    let called: Array = mentioned.cloned().collect();
+    if let Some(tag) = context.tag().read_lock::<Context>() {
+        tag.forget(&Dynamic::from_array(called), unknown);
+    }
+    for (name, how) in change.assigns.iter() {
+        if let Some(variable) = context.scope_mut().get_mut(name) {
+            assigned::forget(variable, *how, unknown);
         }
     }
     Ok(())

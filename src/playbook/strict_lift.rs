@@ -10,45 +10,13 @@ use rhai::{Array, Dynamic, Engine};
 use super::language;
 use crate::run::unknown::Unknown;
 use crate::script::RhaiResult;
+use crate::script::assigned::{TAKING, changes_its_subject};
 use crate::script::convert::Taint;
 use crate::script::failure::defer;
 
-/// Methods that change what they are called on and give nothing back.
-const CHANGING: [&str; 23] = [
-    "append",
-    "chop",
-    "clear",
-    "crop",
-    "dedup",
-    "fill_with",
-    "insert",
-    "make_lower",
-    "make_upper",
-    "mixin",
-    "pad",
-    "push",
-    "replace",
-    "reverse",
-    "set",
-    "set_bit",
-    "set_bits",
-    "sort",
-    "sort_by",
-    "sort_desc",
-    "splice",
-    "trim",
-    "truncate",
-];
-/// Methods that change what they are called on and give back what they took out.
-const TAKING: [&str; 6] = ["drain", "pop", "remove", "retain", "shift", "take"];
 /// Functions that compare the items of a list without asking `==` or `<`.
 const ORDERING: [&str; 4] = ["sort", "sort_desc", "order", "order_desc"];
 const RANGES: [&str; 2] = ["..", "..="];
-
-/// Whether a method of the language changes what it is called on.
-pub(super) fn changes_its_subject(name: &str) -> bool {
-    CHANGING.contains(&name) || TAKING.contains(&name)
-}
 
 /// The parameter types of every function, by name.
 type Overloads = HashMap<String, Vec<Vec<TypeId>>>;

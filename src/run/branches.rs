@@ -41,6 +41,7 @@ pub fn join(branches: Vec<Branch>) -> Result<()> {
             for (base_frame, frame) in base.frames.iter_mut().zip(&branch.frames) {
                 base_frame.changed |= frame.changed;
                 base_frame.made_handle |= frame.made_handle;
+                base_frame.open = base_frame.open.take().or_else(|| frame.open.clone());
                 base_frame.pending = base_frame.pending.take().or_else(|| frame.pending.clone());
                 base_frame.after_failure = base_frame.after_failure.take().or_else(|| frame.after_failure.clone());
             }

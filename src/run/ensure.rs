@@ -8,7 +8,7 @@ use super::consent;
 use super::deferral;
 use super::difference::Difference;
 use super::event::{Action, Change, FieldDiff, Mark, Mode, What};
-use super::look::{look, read_world};
+use super::look::{Through, look, read_world};
 use super::resource::{Cell, Reach, Resource, Wish};
 use super::scope::{self, Phase};
 use super::session::{Done, Run};
@@ -125,7 +125,7 @@ fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> 
         run.emit(What::ChangePlanned { change, step: scope::step() })?;
     }
     let after = with_fills(resource, &difference, &address);
-    believe(resource, &difference, cell, &after, view.touched)?;
+    believe(resource, &difference, cell, &after, view.through)?;
     remember(run, resource, wish, &after);
     let changed = match mark {
         Mark::Sure => Changed::Yes,
@@ -136,7 +136,7 @@ fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> 
 
 /// Notes a planned change, unless another branch of `parallel` has planned the very same: the run will make it once.
 fn note_planned(run: &Run, resource: &dyn Resource, change: &Change) -> Result<bool> {
-    let done = Done { change: change.clone(), steps: scope::with(|branch| branch.steps())? };
+    let done = scope::placed(change.clone())?;
     let same = |known: &Done| {
         let known = &known.change;
         known.address == change.address && known.action == change.action && known.diff == change.diff
@@ -217,7 +217,7 @@ fn believe(
     difference: &Difference,
     cell: Cell,
     after: &State,
-    touched: Vec<String>,
+    through: Through,
 ) -> Result<()> {
     let address = resource.address();
     let machine = resource.brings(difference);
@@ -228,9 +228,14 @@ fn believe(
         match resource.reach() {
             Reach::Cell => overlay.put(cell.clone(), after.clone(), &address),
             Reach::Realm => overlay.spread(&super::overlay::Spread::Realms(vec![cell.realm.clone()]), &cause),
-            Reach::Cells(cells) => overlay.spread_over_cells(&cells, &cause),
+            Reach::Cells(cells) => {
+                overlay.spread_over_cells(&cells, &cause);
+                // A command brings about what its guard looks for, too.
+                overlay.spread_over_cells(std::slice::from_ref(&cell), &cause);
+            }
         }
-        overlay.make_stale(touched, &address);
+        overlay.spread_over_cells(&through.cells, &cause);
+        overlay.make_stale(through.paths, &address);
         match (machine, difference.action) {
             (Some(machine), Action::Delete) => overlay.take_away(&machine, &address),
             (Some(machine), _) => overlay.bring(machine, &address),
@@ -281,7 +286,8 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
             return Err(error);
         }
     };
-    run.record().changes.push(Done { change, steps: scope::with(|branch| branch.steps())? });
+    let done = scope::placed(change)?;
+    run.record().changes.push(done);
     scope::with(|branch| branch.note_written(&cell, &address, &after))?;
     remember(run, resource, wish, &after);
     let after = reveal(after, revealed);

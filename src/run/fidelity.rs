@@ -7,9 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::event::{Change, Fidelity, FieldDiff, Mark};
 use super::secret::Redactor;
 
-/// In [`Foretold::deferred`], a line outside any step.
-pub const OUTSIDE: &str = "";
-
 /// A change, made or planned, with the steps that it belongs to, outermost first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Done {
@@ -17,6 +14,9 @@ pub struct Done {
     pub change: Change,
     /// The ids of the steps.
     pub steps: Vec<String>,
+    /// The line of the playbook, or of a module on its way in, that was being carried out.
+    #[serde(default)]
+    pub line: Option<String>,
 }
 
 /// What a plan foretold, kept for the run that follows it.
@@ -26,7 +26,7 @@ pub struct Foretold {
     pub changes: Vec<Done>,
     /// The steps that the plan met.
     pub steps: BTreeSet<String>,
-    /// The steps that the plan could not decide.
+    /// The steps that the plan could not decide, and the lines outside any step.
     pub deferred: BTreeSet<String>,
     /// What it found as it should be, through fog.
     pub in_fog: BTreeSet<String>,
@@ -69,8 +69,9 @@ impl Foretold {
         if self.in_fog.contains(&done.change.address) || done.steps.iter().any(|step| self.deferred.contains(step)) {
             return true;
         }
-        // A deferred line outside any step may hold steps that the plan never met.
-        self.deferred.contains(OUTSIDE) && done.steps.first().is_none_or(|step| !self.steps.contains(step))
+        // A deferred line may hold steps that the plan never met.
+        let in_deferred_line = done.line.as_ref().is_some_and(|line| self.deferred.contains(line));
+        in_deferred_line && done.steps.first().is_none_or(|step| !self.steps.contains(step))
     }
 }
 
@@ -119,6 +120,7 @@ fn cause_of_misses(planned: &BTreeMap<String, String>, seen: &BTreeMap<String, S
         None => "nothing that was read had changed, so this is a defect of homelab: please report it".to_owned(),
     }
 }
+
 /// A sure change is matched on address, action and diff, where an unknown fits anything; any other on what it touches.
 fn is_same(planned: &Change, done: &Change) -> bool {
     if planned.address != done.address {
@@ -135,10 +137,17 @@ fn has_same_fields(planned: &[FieldDiff], done: &[FieldDiff]) -> bool {
         fields.iter().map(|field| (field.path.clone(), field.clone())).collect()
     };
     let (planned, done) = (by_path(planned), by_path(done));
-    let fits = |field: &FieldDiff, other: Option<&FieldDiff>| match other {
-        Some(other) => field.unknown || (field.before == other.before && field.after == other.after),
-        None => field.unknown,
+    let comes = |field: &FieldDiff| {
+        field.unknown
+            || done.get(&field.path).is_some_and(|other| field.before == other.before && field.after == other.after)
     };
-    planned.values().all(|field| fits(field, done.get(&field.path)))
-        && done.keys().all(|path| planned.contains_key(path))
+    // What was unknown as a whole may turn out to be a map, which is told field by field.
+    let foretold = |path: &str| {
+        planned.contains_key(path) || planned.values().any(|field| field.unknown && is_inside(path, &field.path))
+    };
+    planned.values().all(comes) && done.keys().all(|path| foretold(path))
+}
+
+fn is_inside(path: &str, outer: &str) -> bool {
+    outer.is_empty() || path.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'))
 }

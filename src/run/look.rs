@@ -9,7 +9,7 @@ use super::scope::{self, Notes, Phase};
 use super::session::Run;
 use super::unknown::Unknown;
 use super::value::State;
-use crate::error::Result;
+use crate::error::{Class, Error, Result};
 
 /// What is there.
 pub(super) struct View {
@@ -17,16 +17,38 @@ pub(super) struct View {
     pub state: State,
     /// The fog that it was seen through: something deferred or opaque may change it before.
     pub fog: Option<Unknown>,
+    /// What else was read for it.
+    pub through: Through,
+}
+
+/// What a resource reads on the way to its own state. A change of it may change that as well.
+#[derive(Debug, Default)]
+pub(super) struct Through {
     /// The API paths that were asked for.
-    pub touched: Vec<String>,
+    pub paths: Vec<String>,
+    /// The cells of other facts.
+    pub cells: Vec<Cell>,
+}
+
+impl From<Notes> for Through {
+    fn from(notes: Notes) -> Self {
+        Through { paths: notes.touched, cells: notes.cells }
+    }
 }
 
 /// Reads a fact on behalf of a script. What a dry run cannot see any more is unknown to it.
 pub fn read(fact: &dyn Fact) -> Result<State> {
-    let allowed = [Phase::Script, Phase::Read, Phase::Change, Phase::Rehearse];
+    let allowed = [Phase::Script, Phase::Wait, Phase::Read, Phase::Change, Phase::Rehearse];
     scope::require(&allowed, &format!("reading {}", fact.address()))?;
     let run = scope::run()?;
     let cell = fact.cell();
+    if fact.is_alterable() {
+        scope::with(|branch| {
+            if branch.phase == Phase::Read {
+                branch.notes.cells.push(cell.clone());
+            }
+        })?;
+    }
     if let Some(unknown) = hidden(&run, &cell)? {
         return Ok(State::Unknown(unknown.maybe_absent()));
     }
@@ -40,14 +62,14 @@ pub fn read(fact: &dyn Fact) -> Result<State> {
 /// Only the read of a resource may look past the fog; its change is marked for it.
 fn hidden(run: &Run, cell: &Cell) -> Result<Option<Unknown>> {
     scope::with(|branch| {
-        if branch.phase == Phase::Script {
+        if matches!(branch.phase, Phase::Script | Phase::Wait) {
             let step = branch.frames.last();
             let by = step.map_or_else(|| "outside any step".to_owned(), |frame| format!("step {}", frame.id));
             branch.seen.entry(cell.clone()).or_insert(by);
         }
         let fog = branch.overlay.fog_over(cell).filter(|_| run.mode == Mode::DryRun).cloned();
         match branch.phase {
-            Phase::Script => fog,
+            Phase::Script | Phase::Wait => fog,
             Phase::Rehearse => branch.rehearsed.as_ref().map(|made_up| made_up.part(&cell.path)).or(fog),
             _ => {
                 branch.notes.fog = branch.notes.fog.take().or(fog);
@@ -61,7 +83,7 @@ fn hidden(run: &Run, cell: &Cell) -> Result<Option<Unknown>> {
 pub(super) fn look(run: &Run, fact: &dyn Fact, cell: &Cell) -> Result<View> {
     if run.mode == Mode::Run {
         let (state, notes) = read_world(run, fact, cell)?;
-        return Ok(View { state, fog: None, touched: notes.touched });
+        return Ok(View { state, fog: None, through: notes.into() });
     }
     let machine = match fact.stands_on() {
         // An error where the machine is planned to be gone by now.
@@ -80,10 +102,22 @@ pub(super) fn look(run: &Run, fact: &dyn Fact, cell: &Cell) -> Result<View> {
         })
     };
     if let Some(state) = planned.or_else(|| declared.map(State::Unknown)).or_else(on_machine) {
-        return Ok(View { state, fog, touched: Vec::new() });
+        return Ok(View { state, fog, through: Through::default() });
     }
-    let (state, notes) = read_world(run, fact, cell)?;
-    Ok(View { state, fog: fog.or(notes.fog), touched: notes.touched })
+    let (state, notes) = match read_world(run, fact, cell) {
+        Err(error) => (State::Unknown(still_to_come(fact, error)?), Notes::default()),
+        Ok(read) => read,
+    };
+    let fog = fog.or_else(|| notes.fog.clone());
+    Ok(View { state, fog, through: notes.into() })
+}
+
+/// A machine that does not answer may be one that something deferred brings about. Any other error is one.
+fn still_to_come(fact: &dyn Fact, error: Error) -> Result<Unknown> {
+    if error.class() != Class::Unreachable || fact.stands_on().is_none() {
+        return Err(error);
+    }
+    scope::with(|branch| branch.overlay.fog_over_paths().cloned())?.ok_or(error)
 }
 
 /// Asks the world itself, and notes what was met on the way.
@@ -97,6 +131,7 @@ pub(super) fn read_world(run: &Run, fact: &dyn Fact, cell: &Cell) -> Result<(Sta
         if branch.phase == Phase::Read {
             // What a resource reads through another fact, it depends on as well.
             branch.notes.touched.extend(notes.touched.iter().cloned());
+            branch.notes.cells.extend(notes.cells.iter().cloned());
             branch.notes.fog = branch.notes.fog.take().or_else(|| notes.fog.clone());
         }
         notes

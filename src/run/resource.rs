@@ -73,6 +73,11 @@ pub trait Fact: Send + Sync {
         None
     }
 
+    /// Whether a change of something else may alter it. Default: yes.
+    fn is_alterable(&self) -> bool {
+        true
+    }
+
     /// What is there on a new machine of the usual image: absent, or unknown where the image may bring it.
     fn imagined(&self) -> State {
         State::Absent

@@ -6,11 +6,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::deferral;
-use super::event::{Level, Mode, What};
+use super::event::{Change, Level, Mode, What};
 use super::interrupt::Urgency;
 use super::overlay::Overlay;
 use super::resource::Cell;
-use super::session::{Run, interrupted};
+use super::session::{Done, Run, interrupted};
 use super::unknown::Unknown;
 use super::value::State;
 use crate::error::{Class, Error, Result};
@@ -24,6 +24,8 @@ pub enum Phase {
     Read,
     /// A resource says what is wanted: pure.
     Want,
+    /// A condition is waited for.
+    Wait,
     /// A change is carried out.
     Change,
     /// A dry run goes through the change without making it.
@@ -36,6 +38,7 @@ impl Phase {
             Phase::Script => "the script",
             Phase::Read => "`read`",
             Phase::Want => "`want`",
+            Phase::Wait => "`wait_until`",
             Phase::Change => "a change",
             Phase::Rehearse => "a rehearsed change",
         }
@@ -55,6 +58,8 @@ pub struct Frame {
     pub pending: Option<String>,
     /// The address of a change that failed and was caught: what follows is not the plan's to foretell.
     pub after_failure: Option<String>,
+    /// What a part of it needs to know that could not be decided, though its body went on.
+    pub open: Option<String>,
     /// Whether a handle was made inside, so that nobody can tell from its captures what it reaches.
     pub made_handle: bool,
 }
@@ -79,6 +84,8 @@ pub struct Branch {
     pub notes: Notes,
     /// The mutation that a rehearsed change has made up so far: what it reads afterwards is not what is there now.
     pub rehearsed: Option<Unknown>,
+    /// The line of a playbook, or of a module on its way in, that is being carried out: `site.rhai:3:1`.
+    pub line: Option<String>,
     /// Why it is not certain that this part of the script runs at all.
     pub doubt: Option<Unknown>,
     /// Whether a handle was made here.
@@ -91,6 +98,8 @@ pub struct Branch {
 pub struct Notes {
     /// The API paths that it asked for.
     pub touched: Vec<String>,
+    /// The cells that it read on its way.
+    pub cells: Vec<Cell>,
     /// The fog that it looked past.
     pub fog: Option<Unknown>,
 }
@@ -116,6 +125,7 @@ impl Branch {
             change: None,
             notes: Notes::default(),
             rehearsed: None,
+            line: None,
             doubt: None,
             made_handle: false,
             after_failure: None,
@@ -130,6 +140,7 @@ impl Branch {
             phase: self.phase,
             change: self.change,
             rehearsed: self.rehearsed.clone(),
+            line: self.line.clone(),
             doubt: self.doubt.clone(),
             after_failure: self.after_failure.clone(),
             ..Branch::root(Arc::clone(&self.run))
@@ -248,6 +259,19 @@ pub fn note_handle() {
     });
 }
 
+/// Carries out a line at the top of a script.
+pub fn at_line<T>(line: String, work: impl FnOnce() -> T) -> T {
+    let outer = with(|branch| branch.line.replace(line));
+    let value = work();
+    let _ = with(|branch| branch.line = outer.ok().flatten());
+    value
+}
+
+/// A change, with where in the playbook it was made.
+pub fn placed(change: Change) -> Result<Done> {
+    with(|branch| Done { change, steps: branch.steps(), line: branch.line.clone() })
+}
+
 /// Runs something in another phase.
 pub fn in_phase<T>(phase: Phase, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = with(|branch| std::mem::replace(&mut branch.phase, phase))?;
@@ -295,6 +319,7 @@ pub fn require(allowed: &[Phase], doing: &str) -> Result<()> {
     }
     let help = match phase {
         Phase::Read => "`read` may only read: move the change into `create`, `update` or `delete`",
+        Phase::Wait => "`wait_until` only looks, as often as it takes: change things before it",
         Phase::Want => "`want` is pure: read what it needs before, and hand it in",
         _ => "a change may only make raw calls: call this before or after it, where a plan can see it",
     };

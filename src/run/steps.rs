@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use super::deferral::{self, Deferral};
 use super::event::{ErrorReport, Mode, Status, What};
-use super::fidelity::OUTSIDE;
 use super::overlay::Spread;
 use super::scope::{self, Frame, Phase};
 use super::session::{Run, Settings};
@@ -50,7 +49,7 @@ pub struct StepBook {
     pub finished: BTreeMap<(String, String), Value>,
     /// How many steps ended in which way.
     pub counts: BTreeMap<Status, usize>,
-    /// Steps that this plan could not decide, and [`OUTSIDE`] where that was a line outside any step.
+    /// Steps that this plan could not decide, and lines outside any step.
     pub deferred: BTreeSet<String>,
     seen: BTreeSet<(String, String)>,
     reached_first: bool,
@@ -135,6 +134,8 @@ pub struct Spec {
     pub approve: Option<String>,
     /// The host it is about, for `--limit`.
     pub host: Option<String>,
+    /// Whether its body assigns variables around it. What those became is recorded nowhere.
+    pub assigns: bool,
 }
 
 /// A step that was entered.
@@ -173,7 +174,9 @@ pub fn begin(spec: Spec) -> Result<Entry> {
     let parent = scope::step();
     let mut book = run.step_book();
     book.claim(&spec.id)?;
-    let resumed = book.finished.get(&(book.playbook.clone(), spec.id.clone())).cloned();
+    // A step that assigns runs again: it finds everything done.
+    let finished = book.finished.get(&(book.playbook.clone(), spec.id.clone()));
+    let resumed = finished.filter(|_| !spec.assigns).cloned();
     let selected = book.selects(&spec, selected_parent(&run, parent.as_deref()), &run.settings);
     if selected && resumed.is_none() {
         drop(book);
@@ -226,9 +229,11 @@ pub fn finish(entered: Entered, end: End, captured: &Spread) -> Result<Option<Va
         return Err(Error::new(Class::Bug, format!("step {}: ended twice", entered.spec.id)));
     };
     let id = entered.spec.id.clone();
+    let mut instead = None;
     let (status, reason, value, error) = match (deferral, end) {
         (Some(deferral), _) => {
             let value = defer(&run, &id, &frame, &deferral, captured)?;
+            instead = Some(value.clone());
             (Status::Deferred, Some(format!("needs {}", deferral.needs.origin())), Some(value), None)
         }
         (None, End::Failed(error)) => {
@@ -240,7 +245,7 @@ pub fn finish(entered: Entered, end: End, captured: &Spread) -> Result<Option<Va
         (None, End::Manual(instructions)) => (Status::Manual, Some(instructions), None, None),
         (None, End::Done(value)) => {
             let status = status_of(&run, &frame);
-            (status, frame.pending.clone(), value, None)
+            (status, frame.open.clone().or(frame.pending.clone()), value, None)
         }
     };
     *run.step_book().counts.entry(status).or_default() += 1;
@@ -254,10 +259,13 @@ pub fn finish(entered: Entered, end: End, captured: &Spread) -> Result<Option<Va
         milliseconds: u64::try_from(entered.began.elapsed().as_millis()).unwrap_or(u64::MAX),
         error: error.map(|error| *error),
     })?;
-    Ok(value.filter(|_| status == Status::Deferred))
+    Ok(instead)
 }
 
 fn status_of(run: &Run, frame: &Frame) -> Status {
+    if frame.open.is_some() {
+        return Status::Deferred;
+    }
     match (frame.changed, &frame.pending, run.mode) {
         (_, Some(_), Mode::Run) => Status::Pending,
         (true, _, Mode::DryRun) => Status::Planned,
@@ -268,10 +276,16 @@ fn status_of(run: &Run, frame: &Frame) -> Status {
 
 /// Notes that something between steps could not be decided: a line of the playbook or a branch of `parallel`. Whatever
 /// it reaches lies in fog from here on.
-pub fn defer_here(cause: &str, spread: &Spread) -> Result<()> {
+pub fn defer_here(needs: &Unknown, cause: &str, spread: &Spread) -> Result<()> {
     let run = scope::run()?;
-    run.step_book().deferred.insert(scope::step().unwrap_or_else(|| OUTSIDE.to_owned()));
-    scope::with(|branch| branch.overlay.spread(spread, &Unknown::from_origin(cause)))
+    let place = scope::with(|branch| {
+        branch.overlay.spread(spread, &Unknown::from_origin(cause));
+        let Some(frame) = branch.frames.last_mut() else { return branch.line.clone() };
+        frame.open.get_or_insert_with(|| format!("{cause} needs {}", needs.origin()));
+        Some(frame.id.clone())
+    })?;
+    run.step_book().deferred.insert(place.unwrap_or_default());
+    Ok(())
 }
 
 /// A step that cannot be decided in a dry run: what its handles reach lies in fog from here on.
@@ -280,5 +294,6 @@ fn defer(run: &Run, id: &str, frame: &Frame, deferral: &Deferral, captured: &Spr
     let cause = Unknown::from_origin(format!("the deferred step {id}"));
     let spread = if frame.made_handle { &Spread::Everywhere } else { captured };
     scope::with(|branch| branch.overlay.spread(spread, &cause))?;
-    Ok(Value::Unknown(Unknown::join([&Unknown::from_origin(format!("step {id}")), &deferral.needs])))
+    // A body may give back nothing.
+    Ok(Value::Unknown(Unknown::join([&Unknown::from_origin(format!("step {id}")), &deferral.needs]).maybe_absent()))
 }

@@ -9,13 +9,14 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::RhaiResult;
-use super::args;
 use super::failure::{carry, fail};
 use super::places::Places;
+use super::{args, assigned};
 use crate::error::{Class, Error};
 use crate::run::deferral;
 use crate::run::event::ErrorReport;
 use crate::run::overlay::Spread;
+use crate::run::unknown::Unknown;
 
 /// Names the realm of a handle, where a value is one.
 pub type RealmHook = fn(&Dynamic) -> Option<String>;
@@ -82,6 +83,24 @@ impl Context {
         realms.sort();
         realms.dedup();
         if realms.is_empty() { Spread::Everywhere } else { Spread::Realms(realms) }
+    }
+
+    /// Whether the closures in a value may assign variables outside of themselves.
+    pub fn assigns(&self, value: &Dynamic) -> bool {
+        let mut assigns = false;
+        assigned::captured(value, &|name| self.places.functions(name), &mut |variable, how| {
+            assigns |= assigned::is_changed(variable, how);
+        });
+        assigns
+    }
+
+    /// Makes unknown what the closures in a value may assign outside of themselves: they were not called, or not to
+    /// their end.
+    pub fn forget(&self, value: &Dynamic, unknown: &Unknown) {
+        assigned::captured(value, &|name| self.places.functions(name), &mut |variable, how| {
+            // A captured variable is shared: a copy of it is the same variable.
+            assigned::forget(&mut variable.clone(), how, unknown);
+        });
     }
 
     fn collect_realms(&self, value: &Dynamic, realms: &mut Vec<String>) {

@@ -1,6 +1,7 @@
 //! How our values and errors look from a script, and the only Rhai glue that primitives need. It knows no system.
 
 pub mod args;
+pub mod assigned;
 pub mod closure;
 pub mod context;
 pub mod convert;

@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rhai::{AST, Expr, Position};
+use rhai::{AST, Expr, Position, ScriptFuncDef, Shared};
 
 use crate::error::Label;
 use nodes::{Call, Node};
@@ -69,6 +69,13 @@ impl Places {
     /// The text of a source.
     pub fn text(&self, name: &str) -> Option<Arc<str>> {
         self.get(name).map(|source| source.text.clone())
+    }
+
+    /// The functions of a name in all sources, closures included.
+    pub fn functions(&self, name: &str) -> Vec<Shared<ScriptFuncDef>> {
+        let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
+        let functions = sources.values().flat_map(|source| source.ast.iter_fn_def());
+        functions.filter(|function| function.name == name).cloned().collect()
     }
 
     /// The names of all sources, sorted.

@@ -102,3 +102,17 @@ fn a_typed_fact_stays_exact_after_a_command_that_provides_nothing() {
     );
     assert_eq!(planned.statuses()["reads"], Status::Ok);
 }
+
+#[test]
+fn what_a_guard_looks_for_is_brought_about_without_being_declared() {
+    let lab = Lab::new();
+    let (planned, _) = lab.converges(
+        r#"
+        let web = world::host("web");
+        web.run("touch /done", #{ creates: "/done", provides: [] });
+        step("1", "it looks", || if !web.exists("/done") { web.file(#{ path: "/wrong", content: "x" }) });
+        "#,
+    );
+    assert_eq!(planned.statuses()["1"], Status::Deferred);
+    assert_eq!(lab.file("web", "/wrong"), None);
+}

@@ -130,3 +130,16 @@ fn a_check_that_needs_an_unknown_defers_the_manual_step() {
     assert_eq!(planned.statuses()["0.1"], Status::Deferred);
     assert_eq!(planned.statuses()["0.2"], Status::Deferred);
 }
+
+#[test]
+fn what_will_be_asked_is_not_known_in_a_plan() {
+    let lab = Lab::new().with(|settings| settings.ask = Some(std::sync::Arc::new(|_| false)));
+    let playbook = r#"
+        let web = world::host("web");
+        step("1", "it asks", || { if confirm("go on?") { web.file(#{ path: "/yes", content: "x" }) } });
+    "#;
+    let planned = lab.plan(playbook);
+    assert_eq!(planned.statuses()["1"], homelab::run::event::Status::Deferred);
+    assert_eq!(planned.messages(), ["would ask: go on?"]);
+    lab.converges(playbook);
+}

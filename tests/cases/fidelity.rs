@@ -138,3 +138,44 @@ fn a_plan_with_a_deferred_step_and_nothing_else_is_not_empty() {
     assert_eq!(lab.plan(decides).exit_code, 2);
     assert_eq!(lab.plan(r#"step("1", "nothing", || 1);"#).exit_code, 0);
 }
+
+#[test]
+fn an_unknown_that_turns_out_to_be_a_map_comes_true_field_by_field() {
+    let lab = Lab::new();
+    let playbook = r#"
+        let api = world::api();
+        let vm = api.vm(#{ name: "n1" });
+        let net = step("1", "a decision", || if vm.after.ip == "10.0.0.1" { #{ ip: "10.0.0.1", gateway: #{ ip: "10.0.0.254" } } });
+        ensure(#{ address: "net", read: || api.get("/net"), want: #{ name: "n1", net: net }, create: |want| api.put("/net", want) });
+    "#;
+    let (planned, done) = lab.converges(playbook);
+    assert_eq!(planned.planned(), ["create api:vm:n1", "~ create net"]);
+    assert_eq!((done.fidelity().fog, done.fidelity().fog_met), (1, 1));
+    let playbook = r#"
+        let api = world::api();
+        let vm = api.vm(#{ name: "n2" });
+        ensure(#{ address: "copy", read: || api.get("/copy"), want: #{ net: api.get("/vms/n2") }, create: |want| api.put("/copy", want) });
+    "#;
+    let (_, done) = lab.converges(playbook);
+    assert_eq!((done.fidelity().sure, done.fidelity().sure_met), (2, 2), "{:?}", done.fidelity());
+}
+
+#[test]
+fn a_deferred_line_excuses_what_comes_of_it_and_no_more() {
+    let lab = Lab::new();
+    let playbook = r#"
+        let api = world::api();
+        let web = world::host("web");
+        let n = web.run("cat /n", #{ query: true }).stdout;
+        let ip = api.vm(#{ name: "n1" }).after.ip;
+        if n == "5" { web.file(#{ path: "/elsewhere", content: "x" }) }
+        if ip.contains("10.0") { web.file(#{ path: "/one", content: "x" }); step("1", "inside", || web.file(#{ path: "/two", content: "x" })) }
+    "#;
+    lab.plan(playbook).ended_well();
+    // Nothing that the plan takes note of, but not what its deferred line left open either.
+    lab.world.set_file("web", "/n", Some("5")).unwrap();
+    let fidelity = lab.run(playbook).fidelity();
+    assert_eq!(fidelity.misses.len(), 1, "{fidelity:?}");
+    assert!(fidelity.misses[0].starts_with("web:file:/elsewhere came and was not planned so"), "{fidelity:?}");
+    assert_eq!((fidelity.fog, fidelity.fog_met), (2, 2), "{fidelity:?}");
+}

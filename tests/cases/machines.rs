@@ -114,3 +114,17 @@ fn a_change_that_did_not_take_is_not_taken_for_done() {
     done.failed_with("web:file:/a: the change was accepted but did not take");
     assert_eq!(done.done(), Vec::<String>::new());
 }
+
+#[test]
+fn a_machine_that_a_deferred_step_may_bring_is_not_missed() {
+    let lab = Lab::new();
+    let playbook = r#"
+        let api = world::api();
+        let n2 = world::host("n2");
+        let ip = api.vm(#{ name: "n1" }).after.ip;
+        step("brings", "it may bring one", || { if ip == "nowhere" { info("never") } api.vm(#{ name: "n2" }); });
+        n2.file(#{ path: "/a", content: "x" });
+    "#;
+    let (planned, _) = lab.converges(playbook);
+    assert_eq!(planned.planned(), ["create api:vm:n1", "? update n2:file:/a"]);
+}

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod assigned;
 mod basics;
 mod commands;
 mod consent;

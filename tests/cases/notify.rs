@@ -88,3 +88,23 @@ fn what_may_change_may_be_told_and_what_follows_is_not_known() {
 fn only_outcomes_can_be_told_of() {
     Lab::new().plan(r#"on_change(["web"], || 1);"#).failed_with("`on_change`: wants outcomes");
 }
+
+#[test]
+fn a_listener_that_comes_later_is_not_told_of_what_was_before() {
+    let lab = Lab::new();
+    let without = r#"let web = world::host("web"); let conf = web.file(#{ path: "/conf", content: "new" });"#;
+    lab.run(without).ended_well();
+    let with = format!(r#"{without} on_change([conf], || web.run("restart nginx", #{{ provides: [] }}));"#);
+    assert_eq!(lab.plan(&with).planned(), Vec::<String>::new());
+    assert!(lab.run(&with).sent.is_empty());
+}
+
+#[test]
+fn a_change_that_took_effect_though_it_failed_is_told_as_well() {
+    let lab = Lab::new();
+    lab.world.state().fault = Some((0, crate::common::world::Fault::Unanswered));
+    lab.run(RESTARTS).failed_with("the connection was lost");
+    assert_eq!(lab.file("web", "/conf").as_deref(), Some("new"));
+    assert_eq!(lab.run(RESTARTS).sent, ["web: $ restart nginx"]);
+    assert!(lab.run(RESTARTS).sent.is_empty());
+}

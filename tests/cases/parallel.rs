@@ -188,3 +188,24 @@ fn a_panic_in_one_branch_leaves_the_others_alone() {
     done.failed_with("out of cheese");
     assert_eq!(done.done().len(), 2);
 }
+
+#[test]
+fn a_deferred_branch_is_named_and_its_step_is_not_whole() {
+    let lab = Lab::new();
+    let playbook = r#"
+        let api = world::api();
+        let web = world::host("web");
+        let ip = api.vm(#{ name: "n1" }).after.ip;
+        step("1", "many at once", || {
+            parallel([1, 2], |n| if n == 2 && ip.contains("10.0") { web.file(#{ path: "/two", content: "x" }) });
+            web.file(#{ path: "/after", content: "x" });
+            "its value"
+        });
+        step("2", "another", || web.file(#{ path: "/other", content: "x" }));
+    "#;
+    let planned = lab.plan(playbook);
+    assert_eq!(planned.statuses()["1"], Status::Deferred);
+    assert_eq!(planned.reason("1").as_deref(), Some("a deferred branch of parallel needs api:vm:n1.ip"));
+    assert_eq!(planned.messages(), ["deferred: a branch of parallel needs api:vm:n1.ip"]);
+    lab.converges(playbook);
+}

@@ -385,3 +385,23 @@ fn a_rehearsal_is_silent() {
     assert!(planned.messages().is_empty(), "{:?}", planned.messages());
     assert!(!planned.events.iter().any(|event| matches!(event.what, What::ChangeStarted { .. })));
 }
+
+#[test]
+fn what_a_scripted_resource_reads_on_its_way_is_unknown_after_its_change() {
+    let lab = Lab::new().with_file("web", "/conf", "old");
+    let playbook = r#"
+        let web = world::host("web");
+        step("sets", "by a command", || ensure(#{
+            address: "conf",
+            read: || if web.exists("/conf") { #{ text: web.read("/conf") } },
+            want: #{ text: "new" },
+            update: |have, want| web.run(`set /conf ${want.text}`),
+        }));
+        step("reads", "it reads it again", || if web.read("/conf") == "old" { web.file(#{ path: "/wrong", content: "x" }) });
+        web.file(#{ path: "/copy", content: web.read("/conf") });
+    "#;
+    let (planned, _) = lab.converges(playbook);
+    assert_eq!(planned.statuses()["reads"], homelab::run::event::Status::Deferred);
+    assert_eq!(lab.file("web", "/wrong"), None);
+    assert_eq!(lab.file("web", "/copy").as_deref(), Some("new"));
+}

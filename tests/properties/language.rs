@@ -241,5 +241,11 @@ pub fn playbooks(length: usize) -> impl Strategy<Value = Playbook> {
         any::<u8>(),
         0..3_u8,
     );
-    parts.prop_map(|(statements, inputs, fight, fault_at, fault)| Playbook { statements, inputs, fight, fault_at, fault })
+    parts.prop_map(|(statements, inputs, fight, fault_at, fault)| Playbook {
+        statements,
+        inputs,
+        fight,
+        fault_at,
+        fault,
+    })
 }

@@ -29,7 +29,8 @@ use tally::Tally;
 const CASES_PER_ENGINE: usize = 200;
 
 fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}: no number: {text}")))
+    std::env::var(variable)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}: no number: {text}")))
 }
 
 struct Worker {
@@ -60,7 +61,13 @@ fn seed(base: u64, worker: u64) -> [u8; 32] {
 
 /// Plays cases until one breaks a promise, and makes that one small.
 fn work(cases: u32, base: u64, worker: u64) -> Result<Tally, String> {
-    let config = Config { cases, max_shrink_iters: 4_000, max_shrink_time: 90_000, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases,
+        max_shrink_iters: 4_000,
+        max_shrink_time: 90_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed(base, worker));
     let mut runner = TestRunner::new_with_rng(config, rng);
     let worker = RefCell::new(Worker { bench: Bench::new(), played: 0, tally: Tally::default() });
@@ -90,7 +97,11 @@ fn describe(reason: &str, case: &Printed, tree: &Playbook) -> String {
     if let Some(module) = &case.module {
         let _ = write!(text, "--- lib.rhai\n{module}\n");
     }
-    let _ = write!(text, "--- the world\n{:?}\n{:?}\n--- fault {} at {}\n", case.files, case.objects, tree.fault, tree.fault_at);
+    let _ = write!(
+        text,
+        "--- the world\n{:?}\n{:?}\n--- fault {} at {}\n",
+        case.files, case.objects, tree.fault, tree.fault_at
+    );
     text
 }
 

@@ -33,7 +33,8 @@ pub struct ManualOptions {
 /// A step that a person does. `verify` is asked first, and again once the person says that it is done.
 pub(super) fn manual(call: &NativeCallContext<'_>, id: &str, title: &str, map: Map) -> RhaiResult<Dynamic> {
     let options: ManualOptions = options(call, "manual", map)?;
-    let spec = Spec { id: id.to_owned(), title: title.to_owned(), approve: None, host: options.host.clone() };
+    let spec =
+        Spec { id: id.to_owned(), title: title.to_owned(), approve: None, host: options.host.clone(), assigns: false };
     let nothing = FnPtr::new("manual")?;
     let body = options.verify.as_ref().map_or(nothing, |verify| verify.0.clone());
     run_step(call, spec, &body, |call, _| {

@@ -157,9 +157,9 @@ mod functions {
         super::say::say(Level::Info, &super::say::shown(&text))
     }
 
-    /// Asks whoever sits at the terminal, and gives back whether the answer was yes.
+    /// Asks whoever sits at the terminal, and gives back whether the answer was yes. A dry run does not know the answer.
     #[rhai_fn(return_raw)]
-    pub fn confirm(question: &str) -> RhaiResultOf<bool> {
+    pub fn confirm(question: &str) -> RhaiResultOf<Dynamic> {
         super::say::confirm(question)
     }
 }

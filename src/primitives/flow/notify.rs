@@ -7,7 +7,10 @@ use crate::run::event::Mode;
 use crate::run::scope::{self, Phase};
 use crate::run::session::Run;
 use crate::run::unknown::Unknown;
+use crate::run::value::Value;
 use crate::script::RhaiResult;
+use crate::script::context::Context;
+use crate::script::convert::to_dynamic;
 use crate::script::failure::fail;
 
 /// Calls a closure where one of the outcomes changed something. What changed in an earlier run that died before it came
@@ -19,6 +22,10 @@ pub(super) fn on_change(call: &NativeCallContext<'_>, outcomes: Dynamic, closure
     let mut addresses = Vec::with_capacity(outcomes.len());
     let (mut changed, mut maybe) = (false, Vec::new());
     for outcome in outcomes {
+        if let Some(unknown) = outcome.read_lock::<Unknown>() {
+            maybe.push(unknown.clone());
+            continue;
+        }
         let map = outcome.try_cast::<Map>().ok_or_else(not_an_outcome)?;
         let address =
             map.get("address").and_then(|address| address.clone().into_string().ok()).ok_or_else(not_an_outcome)?;
@@ -41,7 +48,13 @@ pub(super) fn on_change(call: &NativeCallContext<'_>, outcomes: Dynamic, closure
         return Ok(Dynamic::UNIT);
     }
     let cause = Unknown::join(&maybe);
-    scope::in_doubt(&cause, || closure.call_within_context::<Dynamic>(call, ())).map_err(fail)?
+    let _answer = scope::in_doubt(&cause, || closure.call_within_context::<Dynamic>(call, ())).map_err(fail)??;
+    // Whether it is called is not known, so neither is what it gives back, nor what it assigns.
+    let unknown = cause.maybe_absent();
+    if let Some(context) = Context::of(call) {
+        context.forget(&Dynamic::from(closure.clone()), &unknown);
+    }
+    Ok(to_dynamic(&Value::Unknown(unknown)))
 }
 
 fn is_of_this_run(run: &Run, address: &str) -> bool {

@@ -10,6 +10,7 @@ use rhai::{Array, Dynamic, FnPtr, NativeCallContext};
 use crate::error::{Class, Error};
 use crate::run::branches;
 use crate::run::deferral;
+use crate::run::event::Level;
 use crate::run::overlay::Spread;
 use crate::run::report::defect;
 use crate::run::scope::{self, Branch};
@@ -74,7 +75,9 @@ fn run_one(
             Some(deferral) => {
                 let made_handle = scope::with(|branch| branch.made_handle).unwrap_or(true);
                 let spread = if made_handle { &Spread::Everywhere } else { &spread };
-                steps::defer_here("a deferred branch of parallel", spread).map_err(fail)?;
+                steps::defer_here(&deferral.needs, "a deferred branch of parallel", spread).map_err(fail)?;
+                let text = format!("deferred: a branch of parallel needs {}", deferral.needs.origin());
+                scope::say(Level::Warn, text).map_err(fail)?;
                 Ok(to_dynamic(&Value::Unknown(deferral.needs)))
             }
             None => result,

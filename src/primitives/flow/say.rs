@@ -5,6 +5,7 @@ use rhai::{Dynamic, EvalAltResult};
 use crate::error::{Class, Error};
 use crate::run::event::Level;
 use crate::run::scope;
+use crate::run::unknown::Unknown;
 use crate::run::value::Value;
 use crate::script::RhaiResult;
 use crate::script::convert::from_dynamic;
@@ -33,19 +34,19 @@ pub(super) fn block(reason: &str) -> Box<EvalAltResult> {
     raise(Error::new(Class::Blocked, reason).help("put that right, then run the same command again"))
 }
 
-/// Asks for a yes. A dry run assumes nothing: it says that it would ask, and goes on as if the answer were yes.
-pub(super) fn confirm(question: &str) -> RhaiResult<bool> {
+/// Asks for a yes. A dry run assumes nothing: it says that it would ask, and the answer is unknown.
+pub(super) fn confirm(question: &str) -> RhaiResult<Dynamic> {
     let run = scope::run().map_err(raise)?;
-    if scope::is_planning().map_err(raise)? {
-        say(Level::Info, &format!("would ask: {question}"))?;
-        return Ok(true);
-    }
     if run.settings.simulated && run.settings.answer_manual {
         say(Level::Info, &format!("the simulator says yes: {question}"))?;
-        return Ok(true);
+        return Ok(Dynamic::TRUE);
+    }
+    if scope::is_planning().map_err(raise)? {
+        say(Level::Info, &format!("would ask: {question}"))?;
+        return Ok(Dynamic::from(Unknown::from_origin(format!("the answer to \"{question}\""))));
     }
     match run.ask(question) {
-        Some(answer) => Ok(answer),
+        Some(answer) => Ok(answer.into()),
         None => Err(raise(
             Error::new(Class::Blocked, format!("nobody is there to answer: {question}"))
                 .help("run it on a terminal, or decide it in the docs tables"),

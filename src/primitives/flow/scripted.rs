@@ -164,7 +164,11 @@ impl<'a> Running<'a> {
     }
 
     fn call(&self, closure: &FnPtr, arguments: Vec<Dynamic>) -> Result<Dynamic> {
-        closure.call_within_context::<Dynamic>(self.call, arguments).map_err(|error| {
+        let answer = closure.call_within_context::<Dynamic>(self.call, arguments);
+        if let (Some(deferral), Some(context)) = (deferral::pending(), Context::of(self.call)) {
+            context.forget(&Dynamic::from(closure.clone()), &deferral.needs);
+        }
+        answer.map_err(|error| {
             let known = as_error(&error).unwrap_or_else(|| Error::new(Class::Script, error.to_string()));
             *lock(&self.failure) = Some(error);
             known

@@ -12,6 +12,7 @@ use crate::run::overlay::Spread;
 use crate::run::report::{self, defect};
 use crate::run::scope;
 use crate::run::steps::{self, End, Entry, Spec};
+use crate::run::unknown::Unknown;
 use crate::run::value::Value;
 use crate::script::RhaiResult;
 use crate::script::context::{Context, options};
@@ -39,7 +40,8 @@ pub(super) fn phase(id: &str, title: &str) -> RhaiResult<()> {
 /// Runs a step.
 pub(super) fn step(call: &NativeCallContext<'_>, id: &str, title: &str, map: Map, body: &FnPtr) -> RhaiResult<Dynamic> {
     let options: StepOptions = options(call, "step", map)?;
-    let spec = Spec { id: id.to_owned(), title: title.to_owned(), approve: options.approve, host: options.host };
+    let (id, title) = (id.to_owned(), title.to_owned());
+    let spec = Spec { id, title, approve: options.approve, host: options.host, assigns: false };
     run_step(call, spec, body, |call, body| body.call_within_context::<Dynamic>(call, ()).map(Ended::Value))
 }
 
@@ -54,15 +56,24 @@ pub(super) enum Ended {
 /// Runs the work of a step between its beginning and its end.
 pub(super) fn run_step(
     call: &NativeCallContext<'_>,
-    spec: Spec,
+    mut spec: Spec,
     body: &FnPtr,
     work: impl FnOnce(&NativeCallContext<'_>, &FnPtr) -> RhaiResult<Ended>,
 ) -> RhaiResult<Dynamic> {
+    let context = Context::of(call);
+    let code = Dynamic::from(body.clone());
+    spec.assigns = context.as_ref().is_some_and(|context| context.assigns(&code));
+    let left_out =
+        Unknown::from_origin(format!("a variable that step {} assigns, which was left out", spec.id)).spent();
     let entered = match steps::begin(spec).map_err(fail)? {
         Entry::Run(entered) => entered,
-        Entry::Skip(value) => return Ok(to_dynamic(&value)),
+        Entry::Skip(value) => {
+            if let Some(context) = &context {
+                context.forget(&code, &left_out);
+            }
+            return Ok(to_dynamic(&value));
+        }
     };
-    let context = Context::of(call);
     let captured = context.as_ref().map_or(Spread::Everywhere, |context| context.spread_of(body));
     // A panic ends this step in order; what it was changing is left in flight.
     let result = catch_unwind(AssertUnwindSafe(|| work(call, body))).unwrap_or_else(|panic| {
@@ -75,7 +86,12 @@ pub(super) fn run_step(
         Err(error) => End::Failed(Box::new(explain(context.as_ref(), error, call.call_source()))),
     };
     match steps::finish(entered, end, &captured).map_err(fail)? {
-        Some(unknown) => Ok(to_dynamic(&unknown)),
+        Some(value) => {
+            if let (Some(context), Value::Unknown(unknown)) = (&context, &value) {
+                context.forget(&code, unknown);
+            }
+            Ok(to_dynamic(&value))
+        }
         None => result.map(|ended| match ended {
             Ended::Value(value) => value,
             Ended::Manual(_) => to_dynamic(&Value::Null),

@@ -9,12 +9,12 @@ use serde::Deserialize;
 use crate::error::{Class, Error};
 use crate::run::deferral;
 use crate::run::event::{Level, What};
-use crate::run::scope;
+use crate::run::scope::{self, Phase};
 use crate::run::unknown::Unknown;
 use crate::run::value::Value;
 use crate::script::RhaiResult;
 use crate::script::args::Duration as Span;
-use crate::script::context::options;
+use crate::script::context::{Context, options};
 use crate::script::convert::to_dynamic;
 use crate::script::failure::{as_error, defer, fail, origin_of};
 
@@ -71,9 +71,9 @@ pub(super) fn wait_until(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr
     let began = Instant::now();
     let planning = scope::is_planning().map_err(fail)?;
     loop {
-        let answer = closure.call_within_context::<Dynamic>(call, ());
+        let answer = look(call, closure);
         if planning {
-            return plan_wait(answer, &options.what);
+            return plan_wait(call, closure, answer, &options.what);
         }
         let answer = answer?;
         if let Some(unknown) = answer.read_lock::<Unknown>() {
@@ -101,14 +101,36 @@ pub(super) fn wait_until(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr
     }
 }
 
-fn plan_wait(answer: RhaiResult<Dynamic>, what: &str) -> RhaiResult<Dynamic> {
+/// Asks the closure, which only looks: how often it will be asked, nobody knows.
+fn look(call: &NativeCallContext<'_>, closure: &FnPtr) -> RhaiResult<Dynamic> {
+    let phase = scope::with(|branch| branch.phase).map_err(fail)?;
+    let looking = if phase == Phase::Script { Phase::Wait } else { phase };
+    let mut answer = Ok(Dynamic::UNIT);
+    scope::in_phase(looking, || {
+        answer = closure.call_within_context::<Dynamic>(call, ());
+        Ok(())
+    })
+    .map_err(fail)?;
+    answer
+}
+
+fn plan_wait(
+    call: &NativeCallContext<'_>,
+    closure: &FnPtr,
+    answer: RhaiResult<Dynamic>,
+    what: &str,
+) -> RhaiResult<Dynamic> {
     let deferred = deferral::take().is_some();
     match answer {
         Ok(answer) if !deferred && holds(&answer) => Ok(answer),
         Err(error) if !deferred => Err(error),
         _ => {
             scope::say(Level::Info, format!("would wait until {what}")).map_err(fail)?;
-            Ok(to_dynamic(&Value::Unknown(Unknown::from_origin(what))))
+            let unknown = Unknown::from_origin(what);
+            if let Some(context) = Context::of(call) {
+                context.forget(&Dynamic::from(closure.clone()), &unknown);
+            }
+            Ok(to_dynamic(&Value::Unknown(unknown)))
         }
     }
 }

@@ -25,6 +25,10 @@ impl Fact for Clock {
         Cell::new(format!("{REALM}-clock"), "now")
     }
 
+    fn is_alterable(&self) -> bool {
+        false
+    }
+
     fn read(&self, _reader: &Reader) -> Result<State> {
         Ok(State::Here(Value::Int(jiff::Timestamp::now().as_second())))
     }

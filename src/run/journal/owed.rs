@@ -33,8 +33,9 @@ impl Journal {
     }
 }
 
-/// A notification is owed where something at its addresses changed since it was last paid. Changes are journalled before
-/// they begin, so one that was followed by a crash still counts in the next run.
+/// A notification is owed where something at its addresses changed since it was last paid, and since the playbook last
+/// ran to a good end: whatever it was to be told of then, it was told. Changes are journalled before they begin, so one
+/// that was followed by a crash still counts in the next run; so does one that failed, for it may have taken effect.
 pub struct Ledger {
     journal: Journal,
     world: String,
@@ -52,8 +53,12 @@ impl Notifications for Ledger {
         self.journal.with("cannot say what is owed", |inner| {
             let mut query = inner.db.prepare_cached(
                 "SELECT EXISTS (
-                     SELECT 1 FROM changes WHERE world = ?1 AND address = ?2 AND state IN ('started', 'done', 'settled')
-                     AND started > COALESCE((SELECT paid FROM notifications WHERE world = ?1 AND key = ?3), 0))",
+                     SELECT 1 FROM changes c WHERE world = ?1 AND address = ?2
+                     AND state IN ('started', 'done', 'settled', 'failed')
+                     AND started > COALESCE((SELECT paid FROM notifications WHERE world = ?1 AND key = ?3), 0)
+                     AND NOT EXISTS (
+                         SELECT 1 FROM runs r, json_each(r.playbooks) p WHERE r.world = ?1 AND r.mode = 'run'
+                         AND r.result = 'ok' AND r.selection = '' AND r.run >= c.run AND p.value = c.playbook))",
             )?;
             for address in addresses {
                 if query.query_row(params![self.world, address, key], |row| row.get(0))? {

@@ -281,7 +281,10 @@ fn a_plan_replaces_the_last_one_of_its_subject_only() {
     let plan = |address: &str| Plan {
         sources_hash: "abc".into(),
         at: 5,
-        foretold: Foretold { changes: vec![Done { change: vm(1, address), steps: Vec::new() }], ..Foretold::default() },
+        foretold: Foretold {
+            changes: vec![Done { change: vm(1, address), steps: Vec::new(), line: None }],
+            ..Foretold::default()
+        },
     };
     let address = |selection| {
         let plan = journal.last_plan(&key(selection)).expect("readable");

@@ -60,7 +60,8 @@ impl Printer<'_> {
 
     /// A line in a file that has other lines, or in one of its own.
     pub fn line_in(&mut self, host: u8, fresh: bool, text: &Text, drift: u8) {
-        let line = self.text(text);
+        // A line is one line, also where its text was read from a file of several.
+        let line = format!("({}).split(\"\\n\")[0]", self.text(text));
         let open = |file: &&mut File| {
             file.open && file.frame == self.frame && file.suffix == self.suffix && self.hosts.contains(&file.host)
         };
@@ -75,7 +76,9 @@ impl Printer<'_> {
             }
         };
         let number = self.next();
-        self.line(format!("let o{number} = {host}.line(#{{ path: {path}, key: \"k{number}=\", line: `k{number}=${{{line}}}` }});"));
+        self.line(format!(
+            "let o{number} = {host}.line(#{{ path: {path}, key: \"k{number}=\", line: `k{number}=${{{line}}}` }});"
+        ));
         self.declare(format!("o{number}"), Kind::Outcome);
     }
 
@@ -107,7 +110,9 @@ impl Printer<'_> {
         let want = if absent { "()".to_owned() } else { format!("#{{ v: {text} }}") };
         let address = self.suffixed(&format!("obj:{number}"));
         self.line(format!("let o{number} = ensure(#{{ address: {address}, read: || api.get({path}), want: {want},"));
-        self.line(format!("    create: |w| api.put({path}, w), update: |h, w| api.put({path}, w), delete: |h| api.remove({path}) }});"));
+        self.line(format!(
+            "    create: |w| api.put({path}, w), update: |h, w| api.put({path}, w), delete: |h| api.remove({path}) }});"
+        ));
         self.declare(format!("o{number}"), Kind::Outcome);
     }
 
@@ -136,7 +141,10 @@ impl Printer<'_> {
             _ => format!("only_if: \"missing \" + {path}"),
         };
         let provides = if declared { format!(", provides: [{path}]") } else { String::new() };
-        self.line(format!("let o{number} = {host}.run(\"set \" + {path} + \" \" + {}, #{{ {guard}{provides} }});", in_parentheses(&text)));
+        self.line(format!(
+            "let o{number} = {host}.run(\"set \" + {path} + \" \" + {}, #{{ {guard}{provides} }});",
+            in_parentheses(&text)
+        ));
         self.owned(&host, &path, false, false);
         self.declare(format!("o{number}"), Kind::Outcome);
     }

@@ -57,7 +57,8 @@ impl Printer<'_> {
 
     fn join(&mut self, left: &Text, right: &Text) -> String {
         let (left, right) = (self.text(left), self.text(right));
-        let parts = [&left, &right].map(|part| if part.starts_with(['i', 's']) { format!("({part})") } else { part.clone() });
+        let parts =
+            [&left, &right].map(|part| if part.starts_with(['i', 's']) { format!("({part})") } else { part.clone() });
         if left.len() % 2 == 0 {
             return format!("({} + \"-\" + {})", parts[0], parts[1]);
         }
