@@ -33,6 +33,7 @@ pub struct State {
 
 /// What befalls a mutation.
 #[derive(Debug, Clone)]
+#[allow(dead_code, reason = "not every test binary needs each of them")]
 pub enum Fault {
     /// It fails and does nothing.
     Refused,

@@ -48,7 +48,10 @@ pub fn hold(bench: &mut Bench, tree: &Playbook, case: &Printed, tally: &mut Tall
     }
     let second = nothing_is_left_to_do(bench, &done)?;
     promise!(bench.world() == world, "the second run changed the world");
-    steps_run_alone(bench, &second)?;
+    // A `catch` may swallow the error that names what was left out.
+    if !case.playbook.contains("} catch {") && !case.module.as_ref().is_some_and(|text| text.contains("} catch {")) {
+        steps_run_alone(bench, &second)?;
+    }
     if !case.has.token && !sent.is_empty() {
         ends_in_the_same_world(bench, tree, case, (&world, &sent), tally)?;
     }
