@@ -56,7 +56,8 @@ pub(crate) async fn listen_fixed(
         let (host, stop) = (host.clone(), stop.clone());
         tokio::spawn(async move {
             let (target, fault) = find(&visit, &host, port);
-            let _ = stop.run_until_cancelled(serve(Box::new(stream), &host, target, fault, &visit)).await;
+            let served = serve_while_up(Box::new(stream), (&host, port), target, fault, &visit);
+            let _ = stop.run_until_cancelled(served).await;
         });
     }
 }
@@ -89,14 +90,15 @@ async fn connect(
     let Some(wanted) = read_head(&first, &mut stream).await? else {
         return stream.write_all(b"HTTP/1.1 405 only CONNECT\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
     };
-    let (host, port) = wanted.rsplit_once(':').unwrap_or_default();
-    let (target, fault) = port.parse().map_or((Target::Nobody, None), |port| find(visit, host, port));
+    let address = wanted.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let (host, port) = address.unwrap_or_default();
+    let (target, fault) = find(visit, host, port);
     let refusal = match target {
         Target::Nobody => "no route to host",
         Target::Closed => "connection refused",
         target => {
             stream.write_all(b"HTTP/1.1 200 connected\r\n\r\n").await?;
-            serve(Box::new(stream), host, target, fault, visit).await;
+            serve_while_up(Box::new(stream), (host, port), target, fault, visit).await;
             return Ok(());
         }
     };
@@ -180,10 +182,34 @@ fn find(visit: &Visit, host: &str, port: u16) -> (Target, Option<LineFault>) {
     }
 }
 
+/// Serves a connection until one of both ends it, or what it leads to goes down.
+async fn serve_while_up(
+    stream: Box<dyn Connection>,
+    (host, port): (&str, u16),
+    target: Target,
+    fault: Option<LineFault>,
+    visit: &Arc<Visit>,
+) {
+    let since = target.since();
+    let mut moments = visit.frame.world().moments();
+    let goes_down = async {
+        // The world outlives its connections.
+        while moments.changed().await.is_ok() {
+            if visit.frame.world().dial(host, port, now()).since() != since {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = serve(stream, host, target, fault, visit) => {}
+        () = goes_down => {}
+    }
+}
+
 /// Serves what answers at a host, which is called as it was dialled.
 async fn serve(stream: Box<dyn Connection>, host: &str, target: Target, fault: Option<LineFault>, visit: &Arc<Visit>) {
     match target {
-        Target::Api(node) => {
+        Target::Api(node, _) => {
             let Some(acceptor) = visit.frame.certificates.acceptor(&node) else { return };
             // A client that does not like the certificate goes away; that is its business.
             if let Ok(stream) = acceptor.accept(stream).await {
@@ -191,7 +217,7 @@ async fn serve(stream: Box<dyn Connection>, host: &str, target: Target, fault: O
                 http::serve(stream, Arc::clone(visit), node).await;
             }
         }
-        Target::Ssh { machine, node } => {
+        Target::Ssh { machine, node, .. } => {
             record(visit, host, "ssh");
             if fault == Some(LineFault::Slow) {
                 tokio::time::sleep(SLOW).await;
@@ -233,7 +259,7 @@ fn connect_inside(host: String, port: u16, visit: &Arc<Visit>) -> Forward {
     let refusal = match target {
         Target::Nobody => Some(ErrorKind::HostUnreachable),
         Target::Closed => Some(ErrorKind::ConnectionRefused),
-        Target::Api(_) | Target::Ssh { .. } => None,
+        Target::Api(..) | Target::Ssh { .. } => None,
     };
     let visit = Arc::clone(visit);
     Box::pin(async move {
@@ -242,7 +268,7 @@ fn connect_inside(host: String, port: u16, visit: &Arc<Visit>) -> Forward {
         }
         let (near, far) = tokio::io::duplex(INSIDE);
         // It ends with the connection that it is forwarded on.
-        tokio::spawn(async move { serve(Box::new(far), &host, target, fault, &visit).await });
+        tokio::spawn(async move { serve_while_up(Box::new(far), (&host, port), target, fault, &visit).await });
         Ok(near)
     })
 }

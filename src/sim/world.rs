@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::guests::{NodeSpec, SharedMachine, Workshop};
 use super::proxmox::Cluster;
@@ -36,6 +37,9 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<HostSeed>,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) secrets: Secrets,
+    /// Counts the moments at which something may have gone that connections lead to.
+    #[serde(skip)]
+    moments: watch::Sender<u64>,
 }
 
 /// What the files of all versions have.
@@ -59,19 +63,31 @@ impl std::fmt::Debug for Secrets {
 
 /// What is at an address.
 pub(crate) enum Target {
-    /// The API of a node.
-    Api(String),
+    /// The API of a node, and since when it is up.
+    Api(String, u64),
     /// The SSH server of a machine.
     Ssh {
         /// The machine.
         machine: SharedMachine,
         /// The node that it is, where it is no guest.
         node: Option<String>,
+        /// Since when it is up.
+        since: u64,
     },
     /// A machine that has this port closed, or is not up yet.
     Closed,
     /// Nobody.
     Nobody,
+}
+
+impl Target {
+    /// Since when it is up. A connection to what was up before leads nowhere.
+    pub(crate) fn since(&self) -> Option<u64> {
+        match self {
+            Target::Api(_, since) | Target::Ssh { since, .. } => Some(*since),
+            Target::Closed | Target::Nobody => None,
+        }
+    }
 }
 
 impl World {
@@ -85,6 +101,7 @@ impl World {
             hosts: seed.network_hosts.clone(),
             clusters: super::proxmox::found(seed, fingerprints, &secrets)?,
             secrets,
+            moments: watch::Sender::default(),
         })
     }
 
@@ -157,11 +174,47 @@ impl World {
     /// Lets everything happen whose time has come. Tells whether anything did.
     pub(crate) fn settle(&mut self, now: u64) -> bool {
         let mut any = false;
+        while let Some((node, at)) = self.clusters.iter().find_map(|cluster| cluster.switching(now)) {
+            let was_on = self.clusters.iter().any(|cluster| cluster.is_on(&node));
+            any |= self.power(&node, !was_on, at);
+        }
         for cluster in &mut self.clusters {
             any |= cluster.settle(now);
             any |= cluster.look_at_disks();
         }
+        if any {
+            self.moments.send_modify(|count| *count += 1);
+        }
         any
+    }
+
+    /// Switches a node off, as if somebody pulled its plug, or on again. Tells whether it was not so before, which is
+    /// never so for a node that there is not.
+    pub(crate) fn power(&mut self, node: &str, on: bool, now: u64) -> bool {
+        let Some(cluster) = self.cluster_of(node).filter(|cluster| cluster.is_on(node) != on) else { return false };
+        // What was due before has happened.
+        cluster.settle(now);
+        if on {
+            cluster.switch_on(node, now);
+        } else {
+            cluster.switch_off(node, now);
+        }
+        self.moments.send_modify(|count| *count += 1);
+        true
+    }
+
+    /// Stops or starts the corosync of a node: without it the node runs, but hears no other.
+    #[cfg(test)]
+    pub(crate) fn corosync(&mut self, node: &str, runs: bool, now: u64) {
+        self.settle(now);
+        if let Some(cluster) = self.cluster_of(node) {
+            cluster.set_corosync(node, runs, now);
+        }
+    }
+
+    /// Hears of each moment at which something may have gone that connections lead to.
+    pub(crate) fn moments(&self) -> watch::Receiver<u64> {
+        self.moments.subscribe()
     }
 
     /// What answers at a host (an address or a node's name) and port.
@@ -179,13 +232,10 @@ impl World {
         let Ok(address) = host.parse::<Ipv4Addr>() else { return Target::Nobody };
         for cluster in &self.clusters {
             for vmid in cluster.machines.guests_at(address) {
-                let Some(vm) = cluster.vms.get(&vmid) else { continue };
-                if vm.running.is_none() {
-                    continue;
-                }
+                let Some(running) = cluster.vms.get(&vmid).and_then(|vm| vm.running.as_ref()) else { continue };
                 let up = port == 22 && cluster.guest_answers(vmid, now);
                 return match cluster.machines.guest(vmid) {
-                    Some(machine) if up => Target::Ssh { machine, node: None },
+                    Some(machine) if up => Target::Ssh { machine, node: None, since: running.since },
                     _ => Target::Closed,
                 };
             }
@@ -204,9 +254,10 @@ impl World {
         let Some(cluster) = self.clusters.iter().find(|cluster| cluster.nodes.contains_key(name)) else {
             return Target::Nobody;
         };
+        let Some(node) = cluster.nodes.get(name).filter(|_| cluster.is_on(name)) else { return Target::Nobody };
         match (port, cluster.machines.node(name)) {
-            (8006, _) => Target::Api(name.to_string()),
-            (22, Some(machine)) => Target::Ssh { machine, node: Some(name.to_string()) },
+            (8006, _) => Target::Api(name.to_string(), node.booted),
+            (22, Some(machine)) => Target::Ssh { machine, node: Some(name.to_string()), since: node.booted },
             _ => Target::Closed,
         }
     }

@@ -59,12 +59,14 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
     /// The error of each parameter.
     pub(crate) errors: BTreeMap<String, String>,
+    /// How long it takes until it is said, in milliseconds.
+    pub(crate) after: u64,
     body: Body,
 }
 
 impl Refusal {
     fn with(status: u16, reason: impl Into<String>, body: Body) -> Self {
-        Refusal { status, reason: reason.into(), errors: BTreeMap::new(), body }
+        Refusal { status, reason: reason.into(), errors: BTreeMap::new(), after: 0, body }
     }
 
     /// A refusal with its text in the body too.
@@ -75,6 +77,11 @@ impl Refusal {
     /// The usual failure: status 500 and a text.
     pub(crate) fn failed(reason: impl Into<String>) -> Self {
         Refusal::new(500, reason)
+    }
+
+    /// The same, said only after a while, in milliseconds.
+    pub(crate) fn after(self, milliseconds: u64) -> Self {
+        Refusal { after: milliseconds, ..self }
     }
 
     /// A refusal whose body is empty.

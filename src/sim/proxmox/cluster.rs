@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::access::Access;
 use super::answer::Refusal;
 use super::mapping::Mapping;
+use super::members::Life;
 use super::outside::Outside;
 use super::pools::Pools;
 use super::storage::Storage;
@@ -59,6 +60,29 @@ pub(crate) struct Node {
     pub(crate) fingerprint: String,
     /// When it was switched on, in milliseconds.
     pub(crate) booted: u64,
+    #[serde(default)]
+    pub(crate) life: Life,
+    /// Since when it lives so, in milliseconds.
+    #[serde(default)]
+    pub(crate) since: u64,
+    /// When it switches itself off, or on again, in milliseconds.
+    #[serde(default)]
+    pub(crate) switches: Option<u64>,
+    /// Whether it comes back once it is off.
+    #[serde(default)]
+    pub(crate) reboots: bool,
+    /// Its votes in the cluster.
+    #[serde(default = "one")]
+    pub(crate) votes: u32,
+    /// When the others hear its statistics for the first time, in milliseconds.
+    #[serde(default)]
+    pub(crate) heard_from: u64,
+    /// Whether its guests are still to be started.
+    #[serde(default)]
+    pub(crate) starts_guests: bool,
+    /// What ran on it when it went off, and for how many seconds.
+    #[serde(default)]
+    pub(crate) ran: BTreeMap<u32, u64>,
     /// The size of its root file system in bytes.
     #[serde(default = "root_size")]
     pub(crate) root_size: u64,
@@ -68,6 +92,10 @@ pub(crate) struct Node {
     /// Its LVM thin pools, `pve/data`, with their sizes in bytes.
     #[serde(default)]
     pub(crate) thin_pools: BTreeMap<String, u64>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// The size of a root file system of which nothing is known.

@@ -16,14 +16,15 @@ pub(crate) fn status(cluster: &mut Cluster, call: &Call) -> Outcome {
     if let Some(name) = &cluster.name {
         let count = cluster.nodes.len();
         rows.push(json!({
-            "type": "cluster", "id": "cluster", "name": name, "nodes": count, "version": count, "quorate": 1,
+            "type": "cluster", "id": "cluster", "name": name, "nodes": count, "version": count,
+            "quorate": u8::from(cluster.is_quorate(&call.asked)),
         }));
     }
     for (name, node) in &cluster.nodes {
         let number = if cluster.name.is_some() { node.number } else { 0 };
         rows.push(json!({
             "type": "node", "id": format!("node/{name}"), "name": name, "ip": node.ip, "nodeid": number,
-            "local": u8::from(*name == call.asked), "online": 1, "level": "",
+            "local": u8::from(*name == call.asked), "online": u8::from(cluster.hears(&call.asked, name)), "level": "",
         }));
     }
     Answer::of(rows)
@@ -48,7 +49,8 @@ pub(crate) fn resources(cluster: &mut Cluster, call: &Call) -> Outcome {
         rows.extend(storage_state::resources(cluster, call));
     }
     if wants("sdn") && cluster.access.has_any(&call.caller, "/sdn/zones/localnetwork", &["SDN.Audit"]) {
-        rows.extend(cluster.nodes.keys().map(|name| {
+        let known = cluster.nodes.keys().filter(|name| cluster.tells(&call.asked, name, call.now));
+        rows.extend(known.map(|name| {
             json!({
                 "type": "network", "network-type": "zone", "network": "localnetwork", "status": "ok", "node": name,
                 "id": format!("network/{name}/zone/localnetwork"),
@@ -97,6 +99,10 @@ pub(crate) fn config_nodes(cluster: &mut Cluster, _: &Call) -> Outcome {
 /// `GET /cluster/config/join`.
 pub(crate) fn join_info(cluster: &mut Cluster, call: &Call) -> Outcome {
     let Some(name) = cluster.name.clone() else { return Err(Refusal::not_clustered()) };
+    let preferred = call.params.get("node").unwrap_or(&call.asked);
+    if !cluster.nodes.contains_key(preferred) {
+        return Err(format!("unknown node '{preferred}'").into());
+    }
     let rows = cluster.nodes.iter().map(|(name, node)| {
         json!({
             "name": name, "nodeid": node.number.to_string(), "quorum_votes": "1", "ring0_addr": node.ip,
@@ -105,7 +111,7 @@ pub(crate) fn join_info(cluster: &mut Cluster, call: &Call) -> Outcome {
     });
     let nodes: Vec<Value> = rows.collect();
     Answer::of(json!({
-        "preferred_node": call.asked, "nodelist": nodes, "totem": totem_of(&name, cluster.nodes.len()),
+        "preferred_node": preferred, "nodelist": nodes, "totem": totem_of(&name, cluster.nodes.len()),
         "config_digest": super::cluster::digest(&format!("{name}{}", cluster.nodes.len())),
     }))
 }

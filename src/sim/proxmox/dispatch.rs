@@ -13,8 +13,8 @@ use super::login::{self, Proof};
 use super::permission::Caller;
 use super::transfer::Upload;
 use super::{
-    acl, cluster_reads, content, disks, mapping, nodes, pools, scan, storage, storage_state, tasks, transfer, users,
-    verify, vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_read, vm_update,
+    acl, cluster_reads, content, disks, mapping, members, nodes, pools, quorum, scan, storage, storage_state, tasks,
+    transfer, users, verify, vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_read, vm_update,
 };
 use crate::sim::world::World;
 
@@ -33,6 +33,9 @@ pub(crate) struct Request {
     pub(crate) now: u64,
 }
 
+/// How long it takes to learn that nobody is at an address, in milliseconds.
+const NO_ROUTE_AFTER: u64 = 3000;
+
 /// What a handler is.
 type Handler = fn(&mut Cluster, &Call) -> Outcome;
 
@@ -40,7 +43,7 @@ type Handler = fn(&mut Cluster, &Call) -> Outcome;
 pub(crate) fn answer(world: &mut World, request: &Request) -> Outcome {
     world.settle(request.now);
     let known: Vec<String> = world.nodes.iter().map(|node| node.name.clone()).collect();
-    let Some(cluster) = world.cluster_of(&request.node) else {
+    let Some(cluster) = world.cluster_of(&request.node).filter(|cluster| cluster.is_on(&request.node)) else {
         return Err(Refusal::silent(595, "No route to host"));
     };
     let caller = if login::is_public(&request.method, request.path.trim_end_matches('/')) {
@@ -61,6 +64,7 @@ pub(crate) fn answer(world: &mut World, request: &Request) -> Outcome {
     let params = verify::verify(method, form)?;
     let upload = request.upload.clone();
     let call = Call { node, asked: request.node.clone(), caller, params, upload, now: request.now };
+    quorum::demand(cluster, method, &call)?;
     handler(cluster, &call)
 }
 
@@ -94,8 +98,11 @@ fn node_of(
     if named == "localhost" {
         return Ok(request.node.clone());
     }
-    if cluster.nodes.contains_key(named) {
+    if cluster.is_on(named) {
         return Ok(named.to_string());
+    }
+    if cluster.nodes.contains_key(named) {
+        return Err(Refusal::silent(595, "No route to host").after(cluster.span(NO_ROUTE_AFTER)));
     }
     if known.iter().any(|name| name == named) {
         // The name resolves, but the certificate there is of another authority.
@@ -203,6 +210,8 @@ fn cluster_handler(method: &str, path: &str) -> Option<Handler> {
         ("GET", "/nodes/{node}") => nodes::index,
         ("GET", "/nodes/{node}/status") => nodes::status,
         ("GET", "/nodes/{node}/time") => nodes::time,
+        ("POST", "/nodes/{node}/status") => members::post_status,
+        ("POST", "/nodes/{node}/startall") => members::post_start_all,
         ("GET", "/nodes/{node}/network") => nodes::network,
         ("GET", "/nodes/{node}/network/{iface}") => nodes::interface,
         ("GET", "/nodes/{node}/hardware/pci") => mapping::devices,

@@ -9,7 +9,7 @@ use super::vm_clone::CloneOrder;
 use super::vm_create::CreateOrder;
 use super::vm_migrate::MigrateOrder;
 use super::vm_update::Update;
-use super::{content, transfer, vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_update};
+use super::{content, members, quorum, transfer, vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_update};
 
 /// The effect of a task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,6 +68,11 @@ pub(crate) enum Effect {
     Reset {
         vmid: u32,
     },
+    StartAll {
+        force: bool,
+        /// Only these, unless there are none.
+        vms: Vec<u32>,
+    },
 }
 
 impl Effect {
@@ -81,6 +86,7 @@ impl Effect {
     ) -> Result<u64, String> {
         match self {
             Effect::Nothing => Ok(5),
+            Effect::StartAll { .. } => Ok(20),
             Effect::Create(order) => vm_create::begin(cluster, node, order),
             Effect::Clone(order) => vm_clone::begin(cluster, node, order, log),
             Effect::Migrate(order) => vm_migrate::begin(cluster, node, order, now, log),
@@ -141,6 +147,43 @@ impl Effect {
             Effect::Stop { vmid } | Effect::Shutdown { vmid } => vm_power::stop(cluster, node, vmid),
             Effect::Reboot { vmid } => vm_power::reboot(cluster, node, vmid, at, log),
             Effect::Reset { vmid } => vm_power::reset(cluster, node, vmid, at),
+            Effect::StartAll { force, vms } => {
+                members::start_all(cluster, node, force, &vms, at, log);
+                Ok(0)
+            }
+        }
+    }
+
+    /// The machine whose configuration it writes.
+    fn writes(&self) -> Option<u32> {
+        match self {
+            Effect::Create(order) => Some(order.vmid),
+            Effect::Clone(order) => Some(order.newid),
+            Effect::Migrate(order) => Some(order.vmid),
+            Effect::Configure { vmid, .. }
+            | Effect::Resize { vmid, .. }
+            | Effect::Template { vmid }
+            | Effect::Destroy { vmid, .. }
+            | Effect::Snapshot { vmid }
+            | Effect::Start { vmid, .. } => Some(*vmid),
+            Effect::Nothing
+            | Effect::Stop { .. }
+            | Effect::Shutdown { .. }
+            | Effect::Reboot { .. }
+            | Effect::Reset { .. }
+            | Effect::StartAll { .. }
+            | Effect::Download(_)
+            | Effect::Upload(_)
+            | Effect::FreeVolume { .. }
+            | Effect::WaitForLock { .. } => None,
+        }
+    }
+
+    /// Fails where it would write to the cluster's files and its node has no majority. `pid` is its task's.
+    pub(crate) fn demand_quorum(&self, cluster: &Cluster, node: &str, pid: u64) -> Result<(), String> {
+        match self.writes() {
+            Some(vmid) if !cluster.is_quorate(node) => Err(quorum::machine_is_read_only(node, vmid, pid)),
+            _ => Ok(()),
         }
     }
 

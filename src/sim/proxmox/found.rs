@@ -6,6 +6,7 @@ use super::access::Access;
 use super::checksum::Sums;
 use super::cluster::{Cluster, Node, PciDevice, root_size};
 use super::mapping::Mapping;
+use super::members::Life;
 use super::outside::{Export, Outside, Server, WebFile, WebServer};
 use super::storage::Storage;
 use super::storage_kind::{self, Settings};
@@ -61,6 +62,14 @@ fn bare(seed: &Seed, names: &[&str], fingerprints: &BTreeMap<String, String>, se
                 root_size: root.unwrap_or_else(root_size),
                 pools: pools(seed, "zfspool"),
                 thin_pools: pools(seed, "lvmthin"),
+                life: Life::On,
+                since: 0,
+                switches: None,
+                reboots: false,
+                votes: 1,
+                heard_from: 0,
+                starts_guests: false,
+                ran: BTreeMap::new(),
             },
         );
     }

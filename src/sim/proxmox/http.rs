@@ -122,6 +122,9 @@ async fn respond(
         }
         Err(refusal) => Err(refusal),
     };
+    if let Some(after) = outcome.as_ref().err().map(|refusal| refusal.after).filter(|after| *after > 0) {
+        tokio::time::sleep(Duration::from_millis(after)).await;
+    }
     record(visit, node, head.method.as_str(), path, shown, &outcome);
     if fault == Some(Fault::DroppedAfter) {
         return Err(Dropped);

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{Answer, Outcome, Refusal};
 use super::call::Call;
 use super::cluster::{Cluster, Node};
+use super::members::Seen;
 
 /// The version that everything here answers as.
 pub(crate) const VERSION: &str = "9.2.11";
@@ -53,16 +54,27 @@ pub(crate) fn row(cluster: &Cluster, call: &Call, name: &str, node: &Node) -> Ma
     row.insert("node".into(), json!(name));
     row.insert("id".into(), json!(format!("node/{name}")));
     row.insert("type".into(), json!("node"));
-    row.insert("status".into(), json!("online"));
+    let seen = cluster.seen(&call.asked, name, call.now);
+    let status = match seen {
+        Seen::Online => "online",
+        Seen::Offline | Seen::Forgotten => "offline",
+        Seen::Unknown => "unknown",
+    };
+    row.insert("status".into(), json!(status));
+    if matches!(seen, Seen::Forgotten | Seen::Unknown) {
+        return row;
+    }
     row.insert("level".into(), json!(""));
     if cluster.access.has_any(&call.caller, &format!("/nodes/{name}"), &["Sys.Audit"]) {
-        row.insert("uptime".into(), json!(node.uptime(call.now)));
         row.insert("maxcpu".into(), json!(node.cores));
-        row.insert("cpu".into(), json!(0.02));
         row.insert("maxmem".into(), json!(node.memory()));
-        row.insert("mem".into(), json!(used_memory(cluster, name)));
         row.insert("maxdisk".into(), json!(node.root_size));
-        row.insert("disk".into(), json!(cluster.root_used(name)));
+        if seen == Seen::Online {
+            row.insert("uptime".into(), json!(node.uptime(call.now)));
+            row.insert("cpu".into(), json!(0.02));
+            row.insert("mem".into(), json!(used_memory(cluster, name)));
+            row.insert("disk".into(), json!(cluster.root_used(name)));
+        }
     }
     row
 }

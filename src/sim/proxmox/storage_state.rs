@@ -292,7 +292,7 @@ pub(crate) fn resources(cluster: &Cluster, call: &Call) -> Vec<Value> {
                 "plugintype": storage.kind.name, "content": storage.content().join(","),
                 "shared": u8::from(storage.is_shared()), "status": "unknown",
             });
-            if let Some((total, used)) = cluster.room(node, id) {
+            if let Some((total, used)) = cluster.room(node, id).filter(|_| cluster.tells(&call.asked, node, call.now)) {
                 row["status"] = json!("available");
                 row["maxdisk"] = json!(total);
                 row["disk"] = json!(used);

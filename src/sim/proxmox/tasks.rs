@@ -53,6 +53,17 @@ impl Task {
         row
     }
 
+    /// Ends it as the end of its process does, which leaves neither a last line nor a status: the server then reads the
+    /// end of the log and finds none there.
+    pub(crate) fn die(&mut self, now: u64) {
+        if self.exit.is_none() {
+            let found = if self.log.is_empty() { "unable to read tail (got 0 bytes)" } else { "unexpected status" };
+            self.exit = Some(found.into());
+            self.ends = now;
+            self.effect = Effect::Nothing;
+        }
+    }
+
     fn is_error(&self) -> bool {
         self.exit.as_deref().is_some_and(|exit| exit != "OK")
     }
@@ -87,7 +98,8 @@ impl Cluster {
         let owner = call.caller.id();
         let upid = format!("UPID:{}:{pid:08X}:{pstart:08X}:{:08X}:{kind}:{id}:{owner}:", call.node, call.seconds());
         let mut log = Vec::new();
-        let begun = effect.begin(self, &call.node, call.now, &mut log);
+        let begun = effect.demand_quorum(self, &call.node, pid);
+        let begun = begun.and_then(|()| effect.begin(self, &call.node, call.now, &mut log));
         let length = begun.as_ref().map_or(5, |span| self.span(*span));
         let mut task = Task {
             upid: upid.clone(),
@@ -145,7 +157,9 @@ impl Cluster {
         let mut any = false;
         loop {
             let due = self.tasks.iter().enumerate().filter(|(_, task)| task.exit.is_none() && task.ends <= now);
-            let Some(index) = due.min_by_key(|(_, task)| task.ends).map(|(index, _)| index) else { return any };
+            let Some(index) = due.min_by_key(|(_, task)| task.ends).map(|(index, _)| index) else {
+                return self.start_guests(now) || any;
+            };
             any = true;
             let mut task = self.tasks[index].clone();
             let result = match task.fault.take() {
@@ -153,10 +167,16 @@ impl Cluster {
                     task.effect.undo(self, &task.node);
                     Err(fault)
                 }
-                None => task.effect.clone().finish(self, &task.node, task.ends, &mut task.log),
+                None => task
+                    .effect
+                    .demand_quorum(self, &task.node, task.pid)
+                    .and_then(|()| task.effect.clone().finish(self, &task.node, task.ends, &mut task.log)),
             };
             task.end(result);
-            self.tasks[index] = task;
+            // What it brought about may have started other tasks, and forgotten old ones.
+            if let Some(place) = self.tasks.iter_mut().find(|place| place.upid == task.upid) {
+                *place = task;
+            }
         }
     }
 

@@ -11,6 +11,9 @@ use super::effects::Effect;
 use super::vm::{Vm, volume_of};
 use super::volume::split;
 
+/// The complaint about a target that does not answer.
+const UNREACHABLE: &str = "Can't connect to destination address using public key";
+
 /// A move to be made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct MigrateOrder {
@@ -109,6 +112,9 @@ pub(crate) fn begin(
     if let Some(device) = vm.config.keys().find(|name| name.starts_with("hostpci")) {
         return abort(log, &format!("can't migrate VM which uses local devices: {device}"));
     }
+    if !cluster.is_on(&order.target) {
+        return abort(log, UNREACHABLE);
+    }
     let address = cluster.nodes.get(&order.target).map(|node| node.ip.clone()).unwrap_or_default();
     log.push(format!("{time} starting migration of VM {} to node '{}' ({address})", order.vmid, order.target));
     let local: Vec<(String, String)> =
@@ -143,6 +149,11 @@ pub(crate) fn finish(
     let time = stamp(at);
     let mut vm = cluster.vm(node, order.vmid).map_err(|refusal| refusal.reason)?.clone();
     vm.config.remove("lock");
+    if !cluster.is_on(&order.target) {
+        cluster.vms.insert(order.vmid, vm);
+        log.push(format!("{time} ERROR: migration aborted (duration 00:00:00): {UNREACHABLE}"));
+        return Err("migration aborted".into());
+    }
     let local: Vec<(String, String)> =
         local_disks(cluster, &vm).map(|(name, value)| (name.clone(), value.clone())).collect();
     if !local.is_empty() {

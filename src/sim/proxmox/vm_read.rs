@@ -185,6 +185,14 @@ pub(crate) fn resources(cluster: &Cluster, call: &Call) -> Vec<Value> {
         for zero in ["diskread", "diskwrite"] {
             row.insert(zero.into(), json!(0));
         }
+        if !cluster.tells(&call.asked, &vm.node, call.now) {
+            row.retain(|name, _| ["id", "vmid", "node", "type", "tags", "lock"].contains(&name.as_str()));
+            row.insert("status".into(), json!("unknown"));
+        } else if let Some(uptime) = cluster.nodes.get(&vm.node).and_then(|node| node.ran.get(vmid)) {
+            // Its node is gone: what it told last still stands.
+            row.insert("status".into(), json!("running"));
+            row.insert("uptime".into(), json!(uptime));
+        }
         Value::Object(row)
     });
     rows.collect()

@@ -1,6 +1,7 @@
 //! The simulator seen from outside: HTTP through its gateway, as any client would.
 
 mod access;
+mod cluster;
 mod lab;
 mod network;
 mod replay;
