@@ -127,11 +127,14 @@ fn layout(text: &[u8]) -> usize {
     }
 }
 
+/// Undoes one piece: what it stands for, and how long it is.
+type Undo = fn(&[u8]) -> Option<(Vec<u8>, usize)>;
+
 /// An encoding that can be undone at each place without knowing the rest.
 struct Coding {
     /// What each encoded piece begins with.
     signs: &'static [u8],
-    undo: fn(&[u8]) -> Option<(Vec<u8>, usize)>,
+    undo: Undo,
 }
 
 const CODINGS: &[Coding] = &[

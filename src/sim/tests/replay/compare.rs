@@ -273,7 +273,8 @@ impl Context<'_> {
             let text = |one: &Value| one.as_str().map_or_else(|| with_sorted_keys(one), str::to_string);
             let mut old: Vec<String> = old.iter().map(|one| self.text(&text(one))).collect();
             let mut new: Vec<String> = new.iter().map(|one| self.live_text(&text(one))).collect();
-            (old.sort(), new.sort());
+            old.sort();
+            new.sort();
             if old != new {
                 self.differs(path, &format!("{old:?}"), &format!("{new:?}"));
             }
