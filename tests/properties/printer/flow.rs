@@ -313,7 +313,7 @@ impl Printer<'_> {
         };
         self.printed.has.notification = true;
         let number = self.next();
-        let host = if number % 2 == 0 { "web" } else { "db" };
+        let host = if number.is_multiple_of(2) { "web" } else { "db" };
         let service = self.suffixed(&format!("restart r{number}"));
         self.line(format!("on_change([{outcome}], || {{"));
         let assignable = std::mem::replace(&mut self.assignable_from, self.variables.len());
