@@ -11,10 +11,13 @@ use std::process::ExitCode;
 
 use figures::Figures;
 
+/// Measures one group.
+type Measure = fn(&mut Figures);
+
 fn main() -> ExitCode {
     // `cargo bench -- watch` runs one group. Cargo adds `--bench`.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    let groups: [(&str, fn(&mut Figures)); 3] =
+    let groups: [(&str, Measure); 3] =
         [("start", start::measure), ("scale", scale::measure), ("watch", watch::measure)];
     let mut figures = Figures::default();
     for (name, measure) in groups {
