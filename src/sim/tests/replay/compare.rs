@@ -417,7 +417,7 @@ fn steady(text: &str) -> String {
             r"BC:24:11:[0-9A-F:]{8}",
             r"ctime=[0-9]+",
             r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}",
-            r"\.tmp_dwnl\.\d+",
+            r"\.tmp(?:_dwnl)?\.\d+",
             r" \d+(?:\.\d+)?[KMG]=[\d.]+s\b",
             r"\(\d+(?:\.\d+)? [KMG]B/s\)",
         ];
@@ -482,5 +482,6 @@ mod tests {
         let same = "UPID:a:~:qmstart:100:root@pam: ~";
         assert_eq!(steady("UPID:a:0000002A:0000002B:6B000000:qmstart:100:root@pam: BC:24:11:00:00:01"), same);
         assert_ne!(steady("UPID:a:0000002A:0000002B:6B000000:qmstop:100:root@pam: BC:24:11:00:00:01"), same);
+        assert_eq!(steady("'/etc/pve/a.conf.tmp.3385' - x"), steady("'/etc/pve/a.conf.tmp.7' - x"));
     }
 }

@@ -10,6 +10,7 @@ use super::given::{Given, GivenMachine, GivenStorage};
 use super::prior::{self, Options, PriorMachine};
 use super::recording::Recording;
 use super::storages;
+use crate::sim::chance::now;
 use crate::sim::proxmox::{HOMELAB, PciDevice, Place, Vm, Volume, fresh_use, parse_size, size_text};
 use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, StorageSeed, TemplateSeed};
 
@@ -37,6 +38,16 @@ pub(super) async fn prepare(dir: &Path, recording: &Recording, given: &Given) ->
     objects(&sim, recording, given).await;
     machines(&sim, recording, given).await;
     storages::add_disks(&sim, recording);
+    {
+        // Last of all, for a cluster without a majority takes nothing new.
+        let mut world = sim.frame.world();
+        for node in &given.off {
+            assert!(world.power(node, false, now()), "{node} is no node of the world");
+        }
+        for node in &given.apart {
+            world.corosync(node, false, now());
+        }
+    }
     sim
 }
 
