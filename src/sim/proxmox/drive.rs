@@ -158,12 +158,18 @@ impl Cluster {
                     return Err(self.exists_text(&id));
                 }
                 drive.file = self.add_disk(node, id, NewDisk { vmid, size: 4 << 20, format, image: None }, now);
+                log.extend(self.formatting(node, &drive.file));
                 drive.keys.insert("media".into(), "cdrom".into());
             }
             Source::New(storage, size) => {
                 let size = self.fixed_size(&storage, option).unwrap_or(size);
                 let format = format.unwrap_or_else(|| "raw".into());
                 drive.file = self.new_disk(node, &storage, NewDisk { vmid, size, format, image: None }, now)?;
+                log.extend(self.formatting(node, &drive.file));
+                // The variables of the firmware come from an image.
+                if option == "efidisk0" {
+                    log.extend(transferred(size));
+                }
                 drive.keys.insert("size".into(), size_text(size));
             }
             Source::Import(storage, source) => {
@@ -176,12 +182,31 @@ impl Cluster {
                 let disk = NewDisk { vmid, size, format, image: Some(volume) };
                 drive.file = self.new_disk(node, &storage, disk, now)?;
                 drive.keys.insert("size".into(), size_text(size));
+                log.extend(self.formatting(node, &drive.file));
                 log.push(format!("allocated target volume '{}'", drive.file));
+                log.extend(transferred(size));
             }
         }
         let printed = drive.print();
         log.push(format!("{option}: successfully created disk '{printed}'"));
         Ok(printed)
+    }
+
+    /// What `qemu-img` says of a disk that it made: nothing where disks are no files.
+    pub(crate) fn formatting(&self, node: &str, id: &str) -> Option<String> {
+        let definition = self.storage(split(id).0).ok().filter(|definition| definition.has_files())?;
+        let volume = self.volume(node, id)?;
+        let told = definition.setting("preallocation");
+        let (format, size, path) = (&volume.format, volume.size, self.path_of(id));
+        let usual = if format == "raw" { "off" } else { "metadata" };
+        let ahead = if told.is_empty() || (told == "metadata" && format == "raw") { usual } else { told };
+        Some(match format.as_str() {
+            "qcow2" => format!(
+                "Formatting '{path}', fmt=qcow2 cluster_size=65536 extended_l2=off preallocation={ahead} \
+                 compression_type=zlib size={size} lazy_refcounts=off refcount_bits=16"
+            ),
+            other => format!("Formatting '{path}', fmt={other} size={size} preallocation={ahead}"),
+        })
     }
 
     /// The size of drives that have only one.
@@ -260,6 +285,23 @@ impl Cluster {
     }
 }
 
+/// How a copy of that many bytes goes.
+pub(crate) fn transferred(bytes: u64) -> [String; 2] {
+    let mut size = bytes as f64;
+    let mut unit = "B";
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if size < 1024.0 {
+            break;
+        }
+        size /= 1024.0;
+        unit = next;
+    }
+    [
+        format!("transferred 0.0 B of {size:.1} {unit} (0.00%)"),
+        format!("transferred {size:.1} {unit} of {size:.1} {unit} (100.00%)"),
+    ]
+}
+
 /// The drives among options, with their values.
 pub(crate) fn drives(options: &super::vm::Options) -> impl Iterator<Item = (&String, &String)> {
     options.iter().filter(|(name, _)| is_drive(name))
@@ -281,6 +323,12 @@ mod tests {
     fn the_keys_of_a_drive_are_sorted_after_its_volume() {
         let drive = Drive::read("scsi0", "file=local:1/vm-1-disk-0.raw,ssd=1,discard=on,iothread=1").unwrap();
         assert_eq!(drive.print(), "local:1/vm-1-disk-0.raw,discard=on,iothread=1,ssd=1");
+    }
+
+    #[test]
+    fn a_copy_tells_its_size_in_the_largest_unit() {
+        assert_eq!(transferred(540_672)[0], "transferred 0.0 B of 528.0 KiB (0.00%)");
+        assert_eq!(transferred(3_758_096_384)[1], "transferred 3.5 GiB of 3.5 GiB (100.00%)");
     }
 
     #[test]

@@ -132,7 +132,11 @@ impl Effect {
             Effect::Clone(order) => vm_clone::finish(cluster, node, &order, at, log),
             Effect::Migrate(order) => vm_migrate::finish(cluster, node, &order, at, log),
             Effect::Configure { vmid, update } => {
+                let makes_cloud_init = update.makes_cloud_init();
                 let refused = vm_update::apply(cluster, node, vmid, update, at, log)?;
+                if makes_cloud_init {
+                    log.push("generating cloud-init ISO".into());
+                }
                 refused.first().map_or(Ok(0), |device| Err(vm_update::hotplug_problem(device)))
             }
             Effect::Resize { vmid, disk, size, .. } => vm_disks::resize(cluster, node, vmid, &disk, &size, log),

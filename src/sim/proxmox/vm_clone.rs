@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Outcome, Refusal};
 use super::call::Call;
 use super::cluster::{Cluster, not_found};
-use super::drive::{NewDisk, is_cloudinit};
+use super::drive::{NewDisk, is_cloudinit, transferred};
 use super::effects::Effect;
 use super::option_rights::{Rights, storages_of};
 use super::property;
@@ -184,10 +184,19 @@ fn copy_drive(
         None if order.full => volume.format.clone(),
         None => "qcow2".into(),
     };
-    let disk = NewDisk { vmid: order.newid, size: volume.size, format, image: Some(volume) };
+    let size = volume.size;
+    let (base, base_format) = (volume.name.clone(), volume.format.clone());
+    let disk = NewDisk { vmid: order.newid, size, format, image: Some(volume) };
     let mut new = cluster.new_disk(&order.target, &storage, disk, at)?;
-    log.push(format!("allocated target volume '{new}'"));
-    if !order.full {
+    if order.full {
+        log.extend(cluster.formatting(&order.target, &new));
+        log.push(format!("allocated target volume '{new}'"));
+        // The small disks of the firmware are copied without a word.
+        if !matches!(name, "efidisk0" | "tpmstate0") {
+            log.extend(transferred(size));
+        }
+    } else {
+        log.extend(linked(cluster, order, &new, &base, &base_format, size));
         // A linked clone is named together with the base it rests on.
         let own = new.split_once(':').map(|(_, own)| own.to_string()).unwrap_or_default();
         let linked = format!("{id}/{own}");
@@ -201,4 +210,20 @@ fn copy_drive(
     let mut keys = property::loose(value);
     keys.remove("");
     Ok(property::print(&new, &keys, &["file"]))
+}
+
+/// What is said of a disk that rests on a base, where disks are files.
+fn linked(cluster: &Cluster, order: &CloneOrder, new: &str, base: &str, format: &str, size: u64) -> Vec<String> {
+    let has_files = cluster.storage(split(new).0).is_ok_and(|storage| storage.has_files());
+    let Some(file) = new.rsplit('/').next().filter(|_| has_files) else { return Vec::new() };
+    let (vmid, path) = (order.newid, cluster.path_of(new));
+    let ahead = if format == "raw" { "off" } else { "metadata" };
+    vec![
+        format!("clone {base}: images, {file}, {vmid} to {file} (base=../{base})"),
+        format!(
+            "Formatting '{path}', fmt=qcow2 cluster_size=131072 extended_l2=on preallocation={ahead} \
+             compression_type=zlib size={size} backing_file=../{base} backing_fmt={format} lazy_refcounts=off \
+             refcount_bits=16"
+        ),
+    ]
 }

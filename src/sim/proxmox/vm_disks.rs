@@ -67,6 +67,8 @@ pub(crate) fn resize(
     if vm.is_template() {
         // A base volume is write-protected.
         let options = if id.ends_with(".qcow2") { "'--preallocation=metadata' -f qcow2" } else { "-f raw" };
+        let path = cluster.path_of(&id);
+        log.push(format!("qemu-img: Could not open '{path}': Could not open '{path}': Operation not permitted"));
         let command = format!("/usr/bin/qemu-img resize {options} {} {wanted}", cluster.path_of(&id));
         return Err(format!("command '{command}' failed: exit code 1"));
     }

@@ -54,6 +54,13 @@ pub(crate) fn post(cluster: &mut Cluster, call: &Call) -> Outcome {
     Ok(answer)
 }
 
+impl Update {
+    /// Whether a new cloud-init drive is asked for, which is then filled at once.
+    pub(crate) fn makes_cloud_init(&self) -> bool {
+        self.set.iter().any(|(name, value)| is_disk(name) && volume_of(value).ends_with(":cloudinit"))
+    }
+}
+
 /// The complaint about a device that a guest refused.
 pub(crate) fn hotplug_problem(device: &str) -> String {
     format!("hotplug problem - error on hotplug device '{device}'\n")

@@ -12,6 +12,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::recording::{Exchange, Recording, pairs};
+use crate::sim::proxmox::size_text;
 
 /// Options by name.
 pub(super) type Options = BTreeMap<String, String>;
@@ -119,7 +120,8 @@ fn machine(recording: &Recording, from: usize, vmid: u32) -> PriorMachine {
         let is_write = exchange.request.method != "GET";
         if is_write && recording.succeeded(exchange) {
             power_is_old &= !rest.starts_with("/status/");
-            if matches!(rest, "" | "/migrate" | "/template") {
+            // A move changes neither what a machine is nor what it is called.
+            if matches!(rest, "" | "/template") {
                 return machine;
             }
         }
@@ -228,7 +230,7 @@ impl PriorMachine {
         for disk in data["local_disks"].as_array().into_iter().flatten() {
             let (Some(name), Some(volume)) = (disk["drivename"].as_str(), disk["volid"].as_str()) else { continue };
             let is_cd = disk["cdrom"] == 1 || disk["is_cloudinit"] == 1;
-            let size = disk["size"].as_u64().map(|size| format!(",size={}K", size >> 10)).unwrap_or_default();
+            let size = disk["size"].as_u64().map(|size| format!(",size={}", size_text(size))).unwrap_or_default();
             let value = if is_cd { format!("{volume},media=cdrom") } else { format!("{volume}{size}") };
             self.hints.insert(name.into(), value);
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde_json::Value;
 
 use super::beside::log_of;
 use super::given::Given;
@@ -29,6 +30,7 @@ pub(super) fn prepare(sim: &Sim, recording: &Recording, given: &Given) {
         restrict(cluster, given);
         forget_built_in(cluster, recording);
         hold_what_is_listed(cluster, recording);
+        hold_what_is_made(cluster, recording);
         lack_what_is_refused(cluster, recording);
         rooms(cluster, recording);
         web(cluster, recording);
@@ -131,6 +133,23 @@ fn disks(cluster: &mut Cluster, recording: &Recording) {
                 ..Volume::at(place, name)
             });
         }
+        for (vmid, _) in machines.iter().filter(|(_, one)| one.config.is_none() && !one.is_made_here) {
+            rest_on_a_listed_disk(cluster, exchange.response.data(), *vmid);
+        }
+    }
+}
+
+/// A machine of which nothing was read has a disk that was made up; where a list shows its real ones it has one of those.
+fn rest_on_a_listed_disk(cluster: &mut Cluster, list: &Value, vmid: u32) {
+    let rows = || list.as_array().into_iter().flatten().filter(|row| row["vmid"] == vmid);
+    let ids: Vec<&str> = rows().filter_map(|row| row["volid"].as_str()).collect();
+    let Some(listed) = ids.iter().find(|id| !id.contains("cloudinit")) else { return };
+    let Some(disk) = cluster.vms.get_mut(&vmid).and_then(|vm| vm.config.get_mut("scsi0")) else { return };
+    let made_up = disk.split(',').next().unwrap_or_default().to_owned();
+    let (storage, name) = made_up.split_once(':').unwrap_or_default();
+    if listed.starts_with(&format!("{storage}:")) && !ids.contains(&made_up.as_str()) {
+        *disk = disk.replace(&made_up, listed);
+        cluster.volumes.retain(|volume| volume.name != name || volume.vmid != Some(vmid));
     }
 }
 
@@ -172,6 +191,27 @@ fn hold_what_is_listed(cluster: &mut Cluster, recording: &Recording) {
             let Some(storage) = id.split(':').next().and_then(|id| cluster.storages.get_mut(id)) else { continue };
             if !storage.holds(content) {
                 let all = format!("{},{content}", storage.content().join(","));
+                storage.settings.insert("content".into(), all);
+            }
+        }
+    }
+}
+
+/// A storage on which a machine's disk is made may hold disks.
+fn hold_what_is_made(cluster: &mut Cluster, recording: &Recording) {
+    static NEW: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^([A-Za-z][\w.-]*):[\d.]+(?:,|$)").unwrap());
+    let defines = |one: &Exchange| one.request.method != "GET" && one.request.path().starts_with("/storage");
+    for exchange in recording.exchanges.iter().take_while(|one| !defines(one)) {
+        let is_of_machine = exchange.request.path().contains("/qemu") && exchange.request.method != "GET";
+        if !is_of_machine || !recording.succeeded(exchange) {
+            continue;
+        }
+        for (_, value) in exchange.request.fields() {
+            let Some(found) = NEW.captures(&value) else { continue };
+            if let Some(storage) = cluster.storages.get_mut(&found[1])
+                && !storage.holds("images")
+            {
+                let all = format!("{},images", storage.content().join(","));
                 storage.settings.insert("content".into(), all);
             }
         }
