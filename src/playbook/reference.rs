@@ -108,7 +108,7 @@ impl<'a> Reference<'a> {
             let _ = writeln!(text, "{}", function.signature());
         }
         text.push_str("```\n");
-        if let Some(doc) = group.iter().map(|function| &function.doc).find(|doc| !doc.is_empty()) {
+        for doc in group.iter().map(|function| &function.doc).filter(|doc| !doc.is_empty()) {
             let _ = write!(text, "\n{doc}\n");
         }
         if let Some(schema) = self.options(group[0]) {

@@ -155,3 +155,13 @@ fn the_reference_is_not_stale() {
         "docs/reference.md is stale: cargo run -- doc --markdown > docs/reference.md"
     );
 }
+
+#[test]
+fn the_definitions_for_editors_are_not_stale() {
+    let output = Project::new().homelab(&["doc", "--definitions"]).output().expect("it starts");
+    let fresh = String::from_utf8(output.stdout).expect("text");
+    assert!(
+        read("docs/homelab.d.rhai") == fresh,
+        "docs/homelab.d.rhai is stale: cargo run -- doc --definitions > docs/homelab.d.rhai"
+    );
+}

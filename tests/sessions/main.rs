@@ -15,6 +15,7 @@ mod look_back;
 mod new;
 mod phase3;
 mod project;
+mod reference;
 mod scale;
 mod secrets;
 mod sim;

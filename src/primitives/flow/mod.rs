@@ -134,30 +134,50 @@ mod functions {
     }
 
     /// Ends the step as blocked: a precondition does not hold, which must be put right first.
+    ///
+    /// ```rhai
+    /// if "pve-09" in ["pve-01", "pve-02"] { block("pve-09 is to be repaired first") }
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn block(reason: &str) -> RhaiResultOf<()> {
         Err(super::say::block(reason))
     }
 
     /// Ends the step as failed.
+    ///
+    /// ```rhai
+    /// if 2 + 2 != 4 { fail("this machine cannot count") }
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn fail(message: &str) -> RhaiResultOf<()> {
         Err(super::say::fail(message))
     }
 
     /// Says something that should be minded.
+    ///
+    /// ```rhai
+    /// warn("the certificate ends in 20 days");
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn warn(text: Dynamic) -> RhaiResultOf<()> {
         super::say::say(Level::Warn, &super::say::shown(&text))
     }
 
     /// Says something that is good to know.
+    ///
+    /// ```rhai
+    /// info(`${1 + 1} nodes are there`);
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn info(text: Dynamic) -> RhaiResultOf<()> {
         super::say::say(Level::Info, &super::say::shown(&text))
     }
 
     /// Asks whoever sits at the terminal, and gives back whether the answer was yes. A dry run does not know the answer.
+    ///
+    /// ```rhai
+    /// if confirm("Go on with the next node?") { info("going on") }
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn confirm(question: &str) -> RhaiResultOf<Dynamic> {
         super::say::confirm(question)

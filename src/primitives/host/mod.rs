@@ -97,7 +97,7 @@ mod methods {
     /// content or the new.
     ///
     /// ```rhai
-    /// let host = ssh::host(#{ name: "web" });
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
     /// host.file(#{ path: "/etc/motd", content: "hello\n", mode: "0644", owner: "root" });
     /// ```
     #[rhai_fn(return_raw, pure)]
@@ -108,7 +108,7 @@ mod methods {
     /// Makes a folder with these permissions and owner, or removes it.
     ///
     /// ```rhai
-    /// let host = ssh::host(#{ name: "web" });
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
     /// host.directory(#{ path: "/srv/www/html", mode: "0755", parents: true });
     /// ```
     #[rhai_fn(return_raw, pure)]
@@ -121,7 +121,7 @@ mod methods {
     /// in the list of processes.
     ///
     /// ```rhai
-    /// let host = ssh::host(#{ name: "web" });
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
     /// host.run(["systemctl", "daemon-reload"]);
     /// ```
     #[rhai_fn(return_raw, pure)]
@@ -133,8 +133,8 @@ mod methods {
     /// `stderr` whatever the exit code.
     ///
     /// ```rhai
-    /// let host = ssh::host(#{ name: "web" });
-    /// host.run("curl -fsSL https://example.org/app.tar.gz | tar -xz -C /opt", #{ creates: "/opt/app" });
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.run("mkdir -p /opt/app && date > /opt/app/installed", #{ creates: "/opt/app/installed" });
     /// let kernel = host.run(["uname", "-r"], #{ query: true }).stdout;
     /// ```
     #[rhai_fn(name = "run", return_raw, pure)]
@@ -150,7 +150,7 @@ mod methods {
     /// The content of a text file, or `()` where there is none.
     ///
     /// ```rhai
-    /// let host = ssh::host(#{ name: "web" });
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
     /// let motd = host.read("/etc/motd") ?? "";
     /// ```
     #[rhai_fn(return_raw, pure)]
@@ -161,8 +161,8 @@ mod methods {
     /// Whether something is there: a file, a folder, what a link leads to.
     ///
     /// ```rhai
-    /// let host = ssh::host(#{ name: "web" });
-    /// if host.exists("/var/run/reboot-required") { warn("web wants to be restarted"); }
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// if host.exists("/var/run/reboot-required") { warn("pve-01 wants to be restarted"); }
     /// ```
     #[rhai_fn(return_raw, pure)]
     pub fn exists(host: &mut Host, path: &str) -> RhaiResultOf<Dynamic> {
@@ -173,7 +173,7 @@ mod methods {
     /// (MiB), `os` (the fields of os-release in lower case), `service_manager` and `package_manager`.
     ///
     /// ```rhai
-    /// let host = ssh::host(#{ name: "web" });
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
     /// info(`${host.name} runs ${host.facts().os.pretty_name}`);
     /// ```
     #[rhai_fn(return_raw, pure)]
@@ -182,6 +182,11 @@ mod methods {
     }
 
     /// Waits until the host lets us in over SSH.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.wait_for();
+    /// ```
     #[rhai_fn(return_raw, pure)]
     pub fn wait_for(context: NativeCallContext, host: &mut Host) -> RhaiResultOf<()> {
         super::wait::wait_for(&context, host, Map::new())
@@ -190,8 +195,8 @@ mod methods {
     /// Waits until the host answers, cloud-init is done, a file is there, a port is open: all that is named.
     ///
     /// ```rhai
-    /// let host = ssh::host(#{ name: "web" });
-    /// host.wait_for(#{ cloud_init: "done", timeout: "10m" });
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.wait_for(#{ file: "/etc/pve/local", port: 8006, timeout: "1m" });
     /// ```
     #[rhai_fn(name = "wait_for", return_raw, pure)]
     pub fn wait_for_all(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<()> {

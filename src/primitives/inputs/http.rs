@@ -297,6 +297,10 @@ mod http_functions {
     type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
 
     /// Asks for a page: `#{ status, headers, body, json }`, where `json` is `()` unless the answer is JSON.
+    ///
+    /// ```rhai
+    /// let release = http::get("https://example.org/releases/latest").json.tag_name;
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn get(context: NativeCallContext, url: Dynamic) -> RhaiResultOf<Dynamic> {
         super::get(&context, &url, Map::new())
@@ -305,7 +309,7 @@ mod http_functions {
     /// Asks for a page, with options.
     ///
     /// ```rhai
-    /// let page = || http::get(env("HOMELAB_URL"), #{ expect: [200, 404], timeout: "5s" });
+    /// let page = http::get("https://example.org/health", #{ expect: [200, 404], timeout: "5s" });
     /// ```
     #[rhai_fn(name = "get", return_raw)]
     pub fn get_with(context: NativeCallContext, url: Dynamic, options: Map) -> RhaiResultOf<Dynamic> {
@@ -313,30 +317,50 @@ mod http_functions {
     }
 
     /// Posts something. In a dry run it is shown and not sent, and the answer is unknown.
+    ///
+    /// ```rhai
+    /// http::post("https://example.org/hooks/homelab", #{ json: #{ text: "phase 3 is done" } });
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn post(context: NativeCallContext, url: Dynamic, options: Map) -> RhaiResultOf<Dynamic> {
         super::change(&context, Method::POST, &url, options)
     }
 
     /// Puts something in place.
+    ///
+    /// ```rhai
+    /// http::put("https://example.org/records/7", #{ json: #{ content: "192.0.2.31" } });
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn put(context: NativeCallContext, url: Dynamic, options: Map) -> RhaiResultOf<Dynamic> {
         super::change(&context, Method::PUT, &url, options)
     }
 
     /// Changes parts of something.
+    ///
+    /// ```rhai
+    /// http::patch("https://example.org/records/7", #{ json: #{ proxied: false } });
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn patch(context: NativeCallContext, url: Dynamic, options: Map) -> RhaiResultOf<Dynamic> {
         super::change(&context, Method::PATCH, &url, options)
     }
 
     /// Deletes something.
+    ///
+    /// ```rhai
+    /// http::delete("https://example.org/records/7");
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn delete(context: NativeCallContext, url: Dynamic) -> RhaiResultOf<Dynamic> {
         super::change(&context, Method::DELETE, &url, Map::new())
     }
 
     /// Deletes something, with options.
+    ///
+    /// ```rhai
+    /// http::delete("https://example.org/records/8", #{ expect: [200, 404] });
+    /// ```
     #[rhai_fn(name = "delete", return_raw)]
     pub fn delete_with(context: NativeCallContext, url: Dynamic, options: Map) -> RhaiResultOf<Dynamic> {
         super::change(&context, Method::DELETE, &url, options)

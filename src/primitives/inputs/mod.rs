@@ -60,6 +60,10 @@ mod functions {
     type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
 
     /// A variable of the environment or of `.envrc`. One that is not set is an error which says what to write where.
+    ///
+    /// ```rhai
+    /// let user = env("USER");
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn env(context: NativeCallContext, name: &str) -> RhaiResultOf<String> {
         super::variables::env(&context, name)
@@ -76,12 +80,20 @@ mod functions {
     }
 
     /// A variable that must not show. What is made of it does not show either.
+    ///
+    /// ```rhai
+    /// let token = secret("HOMELAB_PVE_TOKEN_SECRET");
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn secret(context: NativeCallContext, name: &str) -> RhaiResultOf<Secret> {
         super::variables::secret(&context, name)
     }
 
     /// Renders a template of the project, in the language of Jinja. A name without a value is an error at its place.
+    ///
+    /// ```rhai
+    /// let motd = template("templates/motd.j2", #{ name: "pve-01" });
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn template(context: NativeCallContext, path: &str, values: Map) -> RhaiResultOf<Dynamic> {
         super::templates::template(&context, path, values)
@@ -97,6 +109,10 @@ mod docs_functions {
 
     /// The rows of a table in `docs/`, as a list of maps. Whole numbers, `yes` and `no` are typed, `–` is `()`. A cell
     /// that is read and has no value is an error that points at it.
+    ///
+    /// ```rhai
+    /// let storages = docs::table("SOFTWARE.md", "storage_ids").map(|row| row.id);
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn table(context: NativeCallContext, file: &str, table: &str) -> RhaiResultOf<Dynamic> {
         super::docs::table(&context, file, table, Map::new())
@@ -139,6 +155,10 @@ mod docs_functions {
     }
 
     /// A table of settings (columns `key` and `value`) as one map.
+    ///
+    /// ```rhai
+    /// let tls = docs::settings("SOFTWARE.md", "decisions").tls;
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn settings(context: NativeCallContext, file: &str, table: &str) -> RhaiResultOf<Dynamic> {
         super::docs::settings(&context, file, table, Map::new())
@@ -166,6 +186,10 @@ mod docs_functions {
 
     /// Gives cells of a row these values, and adds the row where there is none: what a playbook observed flows back
     /// into the tables.
+    ///
+    /// ```rhai
+    /// docs::record("HARDWARE.md", "gpu", "rtx4000ada", #{ pci_id: "10de:27b2" });
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn record(context: NativeCallContext, file: &str, table: &str, key: &str, cells: Map) -> RhaiResultOf<Map> {
         super::record::record(&context, file, table, key, cells)

@@ -112,30 +112,50 @@ mod methods {
     }
 
     /// The version of Proxmox VE: `version`, `release`, `repoid`.
+    ///
+    /// ```rhai
+    /// info(`Proxmox VE ${pve.version().version}`);
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn version(pve: &mut Proxmox) -> RhaiResultOf<Dynamic> {
         answer(reads::version(pve))
     }
 
     /// The nodes of the cluster, each a map with `node`, `status` and more.
+    ///
+    /// ```rhai
+    /// let online = pve.nodes().filter(|node| node.status == "online");
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn nodes(pve: &mut Proxmox) -> RhaiResultOf<Dynamic> {
         answer(reads::nodes(pve))
     }
 
     /// The state of a node: memory, kernel, boot mode and more.
+    ///
+    /// ```rhai
+    /// let memory = pve.node("pve-01").memory.total;
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn node(pve: &mut Proxmox, name: &str) -> RhaiResultOf<Dynamic> {
         answer(reads::node(pve, name))
     }
 
     /// Whether the cluster has quorum. A node in no cluster is its own majority.
+    ///
+    /// ```rhai
+    /// if !pve.quorum() { block("the cluster has no quorum") }
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn quorum(pve: &mut Proxmox) -> RhaiResultOf<bool> {
         reads::quorum(pve).map_err(fail)
     }
 
     /// All guests that the token may see, each a map with `vmid`, `name`, `node`, `status` and more.
+    ///
+    /// ```rhai
+    /// let names = pve.vms().map(|guest| guest.name);
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn vms(pve: &mut Proxmox) -> RhaiResultOf<Dynamic> {
         answer(reads::vms(pve))
@@ -143,12 +163,20 @@ mod methods {
 
     /// A VM's settings and status in their normal form, with `pending` where something waits for a restart; `()` where
     /// there is none. In a dry run, as it will be.
+    ///
+    /// ```rhai
+    /// let cores = pve.vm_status(9000).cores;
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn vm_status(pve: &mut Proxmox, vmid: i64) -> RhaiResultOf<Dynamic> {
         answer(reads::vm_status(pve, vmid))
     }
 
     /// What the guest agent of a VM says: `running`, and the `addresses` of the guest.
+    ///
+    /// ```rhai
+    /// let addresses = pve.agent(111).addresses;
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn agent(pve: &mut Proxmox, vmid: i64) -> RhaiResultOf<Dynamic> {
         answer(reads::agent(pve, vmid))
@@ -156,42 +184,70 @@ mod methods {
 
     /// The public SSH host key of a VM, read through its guest agent over the authenticated API. A guest that has just
     /// started is waited for, 5 minutes at the most.
+    ///
+    /// ```rhai
+    /// let key = pve.host_key(111);
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn host_key(pve: &mut Proxmox, vmid: i64) -> RhaiResultOf<Dynamic> {
         answer(reads::host_key(pve, vmid))
     }
 
     /// The storages of a node, each a map with `storage`, `type`, `active` and more.
+    ///
+    /// ```rhai
+    /// let active = pve.storages("pve-01").filter(|storage| storage.active == 1);
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn storages(pve: &mut Proxmox, node: &str) -> RhaiResultOf<Dynamic> {
         answer(reads::storages(pve, node))
     }
 
     /// The network interfaces of a node, each a map with `iface`, `type` and more.
+    ///
+    /// ```rhai
+    /// let bridges = pve.interfaces("pve-01").filter(|port| port.type == "bridge");
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn interfaces(pve: &mut Proxmox, node: &str) -> RhaiResultOf<Dynamic> {
         answer(reads::interfaces(pve, node))
     }
 
     /// The PCI mappings, each with what is wrong with it on a node in `checks`.
+    ///
+    /// ```rhai
+    /// let unsound = pve.pci_mappings("pve-01").filter(|mapping| !mapping.checks.is_empty());
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn pci_mappings(pve: &mut Proxmox, node: &str) -> RhaiResultOf<Dynamic> {
         answer(reads::pci_mappings(pve, node))
     }
 
     /// What the token may do on a path: privileges by path, true where they propagate.
+    ///
+    /// ```rhai
+    /// let privileges = pve.permissions("/vms");
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn permissions(pve: &mut Proxmox, path: &str) -> RhaiResultOf<Dynamic> {
         answer(reads::permissions(pve, path))
     }
 
     /// The next free number of a guest.
+    ///
+    /// ```rhai
+    /// let free = pve.next_vmid();
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn next_vmid(pve: &mut Proxmox) -> RhaiResultOf<Dynamic> {
         answer(reads::next_vmid(pve))
     }
 
     /// The last tasks of a node.
+    ///
+    /// ```rhai
+    /// let failed = pve.tasks("pve-01").filter(|task| "status" in task && task.status != "OK");
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn tasks(pve: &mut Proxmox, node: &str) -> RhaiResultOf<Dynamic> {
         answer(reads::tasks(pve, node))
@@ -209,6 +265,10 @@ mod methods {
     }
 
     /// A raw read with parameters.
+    ///
+    /// ```rhai
+    /// let machines = pve.get("/cluster/resources", #{ type: "vm" });
+    /// ```
     #[rhai_fn(name = "get", return_raw)]
     pub fn get_with(pve: &mut Proxmox, path: &str, parameters: Map) -> RhaiResultOf<Dynamic> {
         let parameters = raw::params(&parameters).map_err(fail)?;
@@ -216,18 +276,30 @@ mod methods {
     }
 
     /// A raw `POST`, planned like an unguarded command. A task that it starts is waited for.
+    ///
+    /// ```rhai
+    /// pve.post("/nodes/pve-01/qemu", #{ vmid: 900, name: "scratch", memory: 512 });
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn post(pve: &mut Proxmox, path: &str, parameters: Map) -> RhaiResultOf<Dynamic> {
         answer(raw::send(pve, Method::Post, path, &parameters))
     }
 
     /// A raw `PUT`, planned like an unguarded command.
+    ///
+    /// ```rhai
+    /// pve.put("/nodes/pve-01/qemu/900/config", #{ description: "may go" });
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn put(pve: &mut Proxmox, path: &str, parameters: Map) -> RhaiResultOf<Dynamic> {
         answer(raw::send(pve, Method::Put, path, &parameters))
     }
 
     /// A raw `DELETE`, planned like an unguarded command.
+    ///
+    /// ```rhai
+    /// pve.delete("/nodes/pve-01/qemu/900", #{});
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn delete(pve: &mut Proxmox, path: &str, parameters: Map) -> RhaiResultOf<Dynamic> {
         answer(raw::send(pve, Method::Delete, path, &parameters))

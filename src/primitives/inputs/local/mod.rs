@@ -66,6 +66,10 @@ mod local_functions {
     }
 
     /// Runs a command on this machine: a program and its arguments, without a shell. It is run at every run.
+    ///
+    /// ```rhai
+    /// local::run(["mkdir", "-p", ".homelab/backup"]);
+    /// ```
     #[rhai_fn(return_raw)]
     pub fn run(context: NativeCallContext, command: Array) -> RhaiResultOf<Dynamic> {
         super::run::run(&context, command, Map::new())
