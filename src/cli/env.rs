@@ -5,7 +5,7 @@ use crate::error::{Class, Error, Result, exit};
 use crate::inputs::environment::Environment;
 use crate::inputs::envrc::{Envrc, Variable};
 use crate::project::Project;
-use crate::script::args::nearest;
+use crate::suggest::nearest;
 
 /// Runs `homelab env`.
 pub fn run(global: &Global) -> Result<u8> {

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::inputs::environment::Environment;
 use crate::primitives::host::Ssh;
 use crate::primitives::inputs::Inputs;
-use crate::primitives::proxmox::Api;
+use crate::primitives::proxmox::{Api, Variables};
 use crate::script::context::Services;
 
 /// The services of a run.
@@ -39,9 +39,17 @@ pub(super) fn of(stage: &Stage, environment: &Environment) -> Result<RunServices
 
 /// The Proxmox APIs.
 fn api(stage: &Stage, environment: &Environment) -> Api {
-    let environment = environment.clone();
-    let lookup = move |name: &str| Ok(environment.get(name).map(|(value, _)| value));
-    Api::new(Arc::clone(&stage.connections), Box::new(lookup))
+    Api::new(Arc::clone(&stage.connections), Box::new(environment.clone()))
+}
+
+impl Variables for Environment {
+    fn get(&self, name: &str) -> Option<String> {
+        self.get(name).map(|(value, _)| value)
+    }
+
+    fn require(&self, name: &str) -> Result<String> {
+        self.require(name)
+    }
 }
 
 /// SSH as the environment describes it. The simulated world knows nothing of the user's own keys and hosts.

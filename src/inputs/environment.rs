@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::error::{Class, Error, Result};
 use crate::inputs::envrc::{Envrc, Example, line};
+use crate::suggest;
 
 /// The variables that playbooks may ask for. `Debug` shows names only.
 #[derive(Clone)]
@@ -89,7 +90,8 @@ impl Environment {
         let variable = self.example.get(name);
         let value = variable.and_then(|variable| variable.default.as_deref()).unwrap_or("…");
         let remedy = format!("set it in the environment, or in .envrc with the line: {}", line(name, value));
-        let meant = if variable.is_none() { self.nearest(name) } else { None };
+        let known = self.example.variables().iter().map(|variable| variable.name.as_str());
+        let meant = if variable.is_none() { suggest::nearest(name, known) } else { None };
         let help = match meant {
             Some(known) => format!("did you mean `{known}`? If not, {remedy}"),
             None => remedy,
@@ -103,14 +105,6 @@ impl Environment {
             Some(label) => error.at(label),
             None => error,
         }
-    }
-
-    /// The explained variable that a name is probably a slip of the pen for. All names begin alike, so it may be two letters
-    /// off, no more.
-    fn nearest(&self, name: &str) -> Option<&str> {
-        let known = self.example.variables().iter().map(|variable| variable.name.as_str());
-        let distances = known.map(|known| (strsim::damerau_levenshtein(known, name), known));
-        distances.filter(|(distance, _)| *distance <= 2).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
     }
 }
 

@@ -10,7 +10,5 @@ pub mod tables;
 pub mod template;
 pub mod text;
 
-mod suggest;
-
 #[cfg(test)]
 mod homelab_tests;

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use crate::error::{Class, Error, Result};
-use crate::inputs::suggest;
 use crate::inputs::tables::layout::{self, Layout, Line};
 use crate::inputs::tables::{Content, Document, key_in, key_of};
+use crate::suggest;
 
 /// Gives cells of a row new values, or adds the row, and returns the whole new text. Cells that say so already stay
 /// as they are. A table whose columns are padded to one width stays so.

@@ -12,8 +12,8 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 use serde_json::Value;
 
 use crate::error::{Class, Error, Result};
-use crate::inputs::suggest;
 use crate::inputs::text::Text;
+use crate::suggest;
 
 /// Where templates come from: the text of a name, `None` when there is none.
 pub type Source = Arc<dyn Fn(&str) -> Result<Option<String>> + Send + Sync>;

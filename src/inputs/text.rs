@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::{Class, Error, Label, Result};
+use crate::error::{Label, Result};
+use crate::read;
 
 /// A text and the name under which people know it: `docs/NETWORK.md`.
 #[derive(Debug, Clone)]
@@ -21,19 +22,12 @@ impl Text {
 
     /// Reads a file of the project; `file` is its path below `root` and the name that errors show.
     pub fn load(root: &Path, file: &str) -> Result<Self> {
-        match std::fs::read_to_string(root.join(file)) {
-            Ok(text) => Ok(Text::new(file, &text)),
-            Err(error) => Err(unreadable(file, &error)),
-        }
+        read::text(&root.join(file), file).map(|text| Text::new(file, &text))
     }
 
     /// Like [`Text::load`], but a file that does not exist is nothing rather than an error.
     pub fn load_optional(root: &Path, file: &str) -> Result<Option<Self>> {
-        match std::fs::read_to_string(root.join(file)) {
-            Ok(text) => Ok(Some(Text::new(file, &text))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unreadable(file, &error)),
-        }
+        Ok(read::optional_text(&root.join(file), file)?.map(|text| Text::new(file, &text)))
     }
 
     /// The name of the file, as errors show it.
@@ -54,18 +48,10 @@ impl Text {
     }
 }
 
-fn unreadable(file: &str, error: &std::io::Error) -> Error {
-    let what = match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file",
-        std::io::ErrorKind::InvalidData => "not UTF-8 text",
-        _ => "cannot be read",
-    };
-    Error::new(Class::InputMissing, format!("{file}: {what}")).cause(error)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Class;
 
     #[test]
     fn a_file_that_is_not_there_is_named_as_people_know_it() {

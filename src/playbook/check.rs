@@ -24,7 +24,7 @@ use serde_json::json;
 use super::reference::Schemas;
 use super::reference::catalog::Catalog;
 use super::report::{self, render};
-use crate::error::{Class, Error, Label};
+use crate::error::{Class, Error, Label, Result};
 use crate::run::secret::Redactor;
 use crate::script::places::nodes::{self, Node};
 use crate::script::places::{Places, Source};
@@ -73,8 +73,8 @@ pub struct Checker<'a> {
     pub environment: &'a Environment,
     /// The tables.
     pub facts: &'a dyn Facts,
-    /// The source name of what `import path` means in a source: `(importer, path)`.
-    pub resolve: &'a dyn Fn(&str, &str) -> Option<String>,
+    /// The source name of what `import path` means in a source, or why it means nothing: `(importer, path)`.
+    pub resolve: &'a dyn Fn(&str, &str) -> Result<String>,
 }
 
 impl Checker<'_> {
@@ -125,7 +125,7 @@ impl Checker<'_> {
         nodes::visit(&source.ast, &mut |node| {
             if let Node::Stmt(Stmt::Import(import, _)) = node {
                 let target = match &import.0 {
-                    Expr::StringConstant(path, _) => (self.resolve)(&source.name, path),
+                    Expr::StringConstant(path, _) => (self.resolve)(&source.name, path).ok(),
                     // Computed at run time: nothing can be said about it.
                     _ => Some(String::new()),
                 };

@@ -14,6 +14,7 @@ use super::rewrite::rewrite;
 use super::sources::{Source, Sources};
 use super::{language, rewrite_nodes, rewrite_top, strict, strict_lift, strict_text};
 use crate::error::{Class, Error, Result};
+use crate::read;
 use crate::run::deferral::Deferral;
 use crate::run::{report::defect, scope};
 use crate::script::failure::fail;
@@ -114,8 +115,7 @@ fn without_shebang(text: &str) -> String {
 pub fn load(engine: &Engine, root: &Path, sources: &Sources, path: &Path) -> Result<Compiled> {
     let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy().replace('\\', "/");
     sources.looked_for(path.to_owned());
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::new(Class::InputMissing, format!("{name}: cannot be read")).cause(error))?;
+    let text = read::text(path, &name)?;
     let compiled = compile(engine, &name, &text)?;
     sources.record(Source {
         name,

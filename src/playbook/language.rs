@@ -30,6 +30,8 @@ pub(super) fn engine() -> Engine {
         .set_optimization_level(OptimizationLevel::None)
         .set_strict_variables(true)
         .set_fail_on_invalid_map_property(true)
+        // The quick way for operators forgets where it was when it fails: a division by zero would have no place.
+        .set_fast_operators(false)
         .set_max_operations(0)
         .set_max_call_levels(CALL_LEVELS)
         .set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH)

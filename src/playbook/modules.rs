@@ -12,15 +12,15 @@ use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Share
 use super::engine::{Compiled, compile};
 use super::sources::{Source, Sources};
 use crate::error::{Class, Error, Result};
+use crate::read;
 use crate::script::RhaiResult;
 use crate::script::failure::fail_at;
+use crate::suggest;
 
 static STDLIB: Dir = include_dir!("$CARGO_MANIFEST_DIR/stdlib");
 
 const STD: &str = "std/";
 const EXTENSION: &str = ".rhai";
-/// How alike two names must be for one to be suggested for the other.
-const ALIKE: f64 = 0.75;
 
 thread_local! {
     // The modules being loaded, outermost first: a branch of `parallel` is a thread and loads on its own.
@@ -134,8 +134,9 @@ impl Resolver {
         if !real.starts_with(self.root.canonicalize().map_err(unreadable)?) {
             return Err(outside(wanted, "the project"));
         }
-        let text = std::fs::read_to_string(&full).map_err(unreadable)?;
-        Ok(Some(Found { name: slashes(relative), text, path: Some(full) }))
+        let name = slashes(relative);
+        let text = read::text(&full, &name)?;
+        Ok(Some(Found { name, text, path: Some(full) }))
     }
 
     /// The modules in a folder of the project, as they are imported from beside.
@@ -227,14 +228,12 @@ fn outside(path: &str, place: &str) -> Error {
 
 fn unknown(path: &str, names: &[String]) -> Error {
     let error = Error::new(Class::Script, format!("{path}: there is no such module"));
-    let nearest = names
-        .iter()
-        .map(|name| (strsim::jaro_winkler(path, name), name))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|left, right| left.0.total_cmp(&right.0));
-    match (nearest, names) {
-        (Some((_, name)), _) => error.help(format!("did you mean `{name}`?")),
-        (None, []) => error.help("a path is relative to the importing file; recipes are imported as `std/…`"),
-        (None, names) => error.help(format!("there are: {}", names.join(", "))),
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match suggest::nearest(path, names.iter().copied()) {
+        Some(name) => error.help(format!("did you mean `{name}`?")),
+        None if names.is_empty() => {
+            error.help("a path is relative to the importing file; recipes are imported as `std/…`")
+        }
+        None => error.help(format!("there are: {}", suggest::listed(&names))),
     }
 }

@@ -25,10 +25,11 @@ use crate::script::places::{Places, nodes};
 
 /// Findings with which a playbook cannot come to a good end. The others are matters of style and care, which only
 /// `homelab check` minds.
-const FATAL: [&str; 10] = [
+const FATAL: [&str; 11] = [
     "syntax",
     "undefined-variable",
     "unknown-module",
+    "module-acts",
     "unknown-function",
     "wrong-arguments",
     "unknown-option",
@@ -124,7 +125,7 @@ impl Bench<'_> {
         let schemas = primitives::schemas();
         let resolver = Resolver::new(self.root.to_owned(), prepared.sources.clone());
         self.preload(&prepared, &resolver, &mut findings);
-        let resolve = |importer: &str, path: &str| resolver.preload(&prepared.engine, importer, path).ok();
+        let resolve = |importer: &str, path: &str| resolver.preload(&prepared.engine, importer, path);
         let checker = Checker {
             places: prepared.sources.places(),
             catalog: &catalog,

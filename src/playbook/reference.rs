@@ -10,9 +10,9 @@ use schemars::Schema;
 
 use self::catalog::{Catalog, Function};
 use crate::error::Result;
-use crate::script::args::nearest;
 use crate::script::args::shape::{Field, Shape};
 use crate::script::places::PathStep;
+use crate::suggest::nearest;
 
 /// The options of functions: `vm` or `Pve.vm` for a method, `docs::record` for a function of a module.
 pub type Schemas = BTreeMap<&'static str, Schema>;

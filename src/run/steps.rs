@@ -12,6 +12,7 @@ use super::session::{Run, Settings};
 use super::unknown::Unknown;
 use super::value::Value;
 use crate::error::{Class, Error, Result};
+use crate::suggest;
 
 /// Why a step was skipped that an interrupted run had finished.
 pub const RESUMED: &str = "done before, resumed";
@@ -79,14 +80,13 @@ impl StepBook {
         if wanted.is_empty() || self.selected > 0 {
             return Ok(());
         }
-        let near = self.ids().min_by_key(|id| strsim::damerau_levenshtein(id, wanted[0]));
+        let ids: Vec<&str> = self.ids().collect();
         let error = Error::new(Class::Usage, format!("no step is selected by {}", wanted.join(", ")));
-        Err(match near {
-            Some(near) => {
-                error.help(format!("did you mean `{near}`? `homelab status` lists the steps of all playbooks"))
-            }
-            None => error.help("the playbook has no steps"),
-        })
+        Err(error.help(match suggest::nearest(wanted[0], ids.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`? `homelab status` lists the steps of all playbooks"),
+            None if ids.is_empty() => "the playbook has no steps".to_owned(),
+            None => format!("its steps are {}", suggest::listed(&ids)),
+        }))
     }
 
     fn claim(&mut self, id: &str) -> Result<()> {

@@ -24,6 +24,7 @@ use super::places::{PathStep, Places, display_path};
 use crate::error::{Class, Error, Label, Result};
 use crate::run::deferral::{self, Deferral};
 use crate::run::event::Mode;
+use crate::suggest::nearest;
 
 /// Reads an options map. `source` and `call` say where the call of `function` stands, as Rhai's call context has them.
 ///
@@ -179,14 +180,4 @@ fn plain_words(want: &str) -> String {
         want if want.starts_with(['u', 'i']) && want[1..].parse::<u8>().is_ok() => "an integer".to_owned(),
         want => want.to_owned(),
     }
-}
-
-/// The candidate that a misspelt word was probably meant to be.
-pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
-    let folded = word.to_lowercase();
-    candidates
-        .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()).div_ceil(3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate.to_owned())
 }

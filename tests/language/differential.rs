@@ -33,6 +33,8 @@ fn plain() -> Engine {
         .set_optimization_level(OptimizationLevel::None)
         .set_strict_variables(true)
         .set_fail_on_invalid_map_property(true)
+        // As in ours, so that an operator that fails says where.
+        .set_fast_operators(false)
         .set_max_call_levels(64)
         .set_max_expr_depths(256, 256);
     natives(&mut engine);

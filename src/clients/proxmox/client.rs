@@ -109,6 +109,11 @@ impl Client {
         &self.inner.endpoint.place
     }
 
+    /// As whom it asks: a token's id or a user's name.
+    pub fn who(&self) -> &str {
+        &self.inner.who
+    }
+
     /// Reads. Repeated when the connection is lost or another node does not answer.
     pub async fn get(&self, path: &str, params: &Params) -> Result<Answer> {
         self.call(Method::GET, path, params).await
@@ -188,11 +193,7 @@ impl Client {
     }
 
     fn read_answer(&self, call: &Call, body: &[u8]) -> Result<Answer, Error> {
-        let nonsense = || {
-            let Call { method, path, .. } = call;
-            Error::new(Class::Failed, format!("{}: {method} {path} was not answered as Proxmox answers", self.place()))
-                .help("is this the address of a Proxmox VE node?")
-        };
+        let nonsense = || self.nonsense(call);
         // serde's own words are a position at most; the body could hold a secret and is not quoted.
         let answer: Value = serde_json::from_slice(body).map_err(|e| nonsense().cause(e))?;
         let Value::Object(mut answer) = answer else { return Err(nonsense().cause("not a JSON object")) };
@@ -200,6 +201,12 @@ impl Client {
         let total = answer.get("total").and_then(|total| total.as_u64().or_else(|| total.as_str()?.parse().ok()));
         let changes = answer.get("changes").and_then(Value::as_str).map(str::to_owned);
         Ok(Answer { data, total, changes })
+    }
+
+    fn nonsense(&self, call: &Call) -> Error {
+        let Call { method, path, .. } = call;
+        Error::new(Class::Failed, format!("{}: {method} {path} was not answered as Proxmox answers", self.place()))
+            .help("is this the address of a Proxmox VE node? (HOMELAB_PVE_URL)")
     }
 
     fn refusal(&self, call: &Call, received: Received) -> ApiError {

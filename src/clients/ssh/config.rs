@@ -1,12 +1,11 @@
 //! What `~/.ssh/config` says about one host.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::pattern;
 use crate::error::{Class, Error, Result};
+use crate::read;
 
 /// How deep files may include each other, as in OpenSSH.
 const MAX_DEPTH: usize = 16;
@@ -60,14 +59,10 @@ impl Reader<'_> {
         if depth > MAX_DEPTH {
             return Err(Error::new(Class::InputMissing, format!("{}: includes go too deep", path.display())));
         }
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => {
-                return Err(Error::new(Class::InputMissing, format!("{}: cannot be read", path.display())).cause(error));
-            }
-        };
-        self.text(&text, path, reach, depth)
+        match read::optional_text(path, &path.display().to_string())? {
+            Some(text) => self.text(&text, path, reach, depth),
+            None => Ok(()),
+        }
     }
 
     fn text(&mut self, text: &str, path: &Path, mut reach: Reach, depth: usize) -> Result<()> {

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 /// Reads a configuration that consists of one text.

@@ -1,7 +1,6 @@
 //! Private key files: reading them, and saying what is wrong with them.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use russh::keys::{PrivateKey, decode_secret_key};
 use super::PublicKey;
 use super::target::{KeyFile, Origin, Passphrase, Target};
 use crate::error::{Class, Error, Result};
+use crate::read;
 
 /// The variable that holds the passphrase of encrypted keys.
 const PASSPHRASE_VARIABLE: &str = "HOMELAB_SSH_KEY_PASSPHRASE";
@@ -94,15 +94,19 @@ fn load_file(file: &KeyFile, passphrase: Option<&Passphrase>, host: &str, found:
     let place = file.path.display().to_string();
     let required = file.origin == Origin::Given;
     let mut add = |key| found.all.push(Identity { place: place.clone(), origin: file.origin, key });
-    let text = match fs::read_to_string(&file.path) {
-        Ok(text) => text,
-        Err(error) => {
-            let absent = error.kind() == ErrorKind::NotFound;
+    let text = match read::optional_text(&file.path, &place) {
+        Ok(Some(text)) => text,
+        unread => {
+            let absent = matches!(unread, Ok(None));
             let words = if absent { "there is no key file" } else { "the key file cannot be read:" };
             match public_half(&file.path) {
                 Some(key) if !required => add(Key::Public(key)),
                 _ if required => {
-                    return Err(Error::new(Class::InputMissing, format!("{host}: {words} {place}")).cause(error));
+                    let error = Error::new(Class::InputMissing, format!("{host}: {words} {place}"));
+                    return Err(match unread {
+                        Err(why) => error.cause(why).help("name a file with a private key, as `ssh-keygen` makes it"),
+                        Ok(_) => error.help("name another one (HOMELAB_SSH_KEY), or make it: ssh-keygen -t ed25519"),
+                    });
                 }
                 _ if absent && file.origin == Origin::Default => {}
                 _ => found.notes.push(format!("{words} {place}")),
@@ -169,7 +173,7 @@ fn locked_half(text: &str) -> Option<PublicKey> {
 fn public_half(path: &Path) -> Option<PublicKey> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".pub");
-    PublicKey::from_openssh(fs::read_to_string(beside).ok()?.trim()).ok()
+    PublicKey::from_openssh(read::optional_text(Path::new(&beside), "").ok()??.trim()).ok()
 }
 
 /// A note about a private key that others may read.

@@ -3,7 +3,7 @@
 //! being passed over.
 
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -15,6 +15,7 @@ use sha1::Sha1;
 use super::target::Target;
 use super::{PublicKey, pattern};
 use crate::error::{Class, Error, Result};
+use crate::read;
 
 /// What is known about one host.
 #[derive(Debug, Default)]
@@ -59,13 +60,10 @@ impl KnownHosts {
         let names = lookup_names(&target.known_as, target.port);
         let mut known = KnownHosts { trusted: target.trusted_keys.clone(), ..KnownHosts::default() };
         for file in &target.known_hosts {
-            match fs::read(file) {
-                Ok(text) => known.read(&String::from_utf8_lossy(&text), &file.display().to_string(), &names),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => {
-                    let message = format!("{target}: {} cannot be read", file.display());
-                    return Err(Error::new(Class::Auth, message).cause(error));
-                }
+            let place = file.display().to_string();
+            let unread = |error: Error| error.context(format!("{target}: its known keys cannot be read"));
+            if let Some(text) = read::optional_bytes(file, &place).map_err(unread)? {
+                known.read(&String::from_utf8_lossy(&text), &place, &names);
             }
         }
         Ok(known)
@@ -227,11 +225,8 @@ pub fn append_known_host(path: &Path, host: &str, port: u16, key: &PublicKey) ->
     let body = body.to_openssh().map_err(|error| failed("the key cannot be written out").cause(error))?;
     let line = format!("{} {}", listed_name(host, port), body.trim());
 
-    let before = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(failed("cannot be read").cause(error)),
-    };
+    let before = read::optional_bytes(path, &path.display().to_string())?.unwrap_or_default();
+    let before = String::from_utf8_lossy(&before);
     if before.lines().any(|known| known.trim() == line) {
         return Ok(());
     }

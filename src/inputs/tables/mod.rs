@@ -17,8 +17,8 @@ pub use table::{Row, Table};
 pub(crate) use table::{key_in, key_of};
 
 use crate::error::{Class, Error, Result};
-use crate::inputs::suggest;
 use crate::inputs::text::Text;
+use crate::suggest;
 use layout::Layout;
 
 /// A Markdown file with its tables.

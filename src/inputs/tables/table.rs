@@ -6,8 +6,8 @@ use super::cell::{Cell, Content};
 use super::layout::{Layout, Line};
 use super::proposals::Proposals;
 use crate::error::{Class, Error, Label, Result};
-use crate::inputs::suggest;
 use crate::inputs::text::Text;
+use crate::suggest;
 
 /// A table: rows keyed by their first column.
 #[derive(Debug, Clone)]

@@ -3,9 +3,10 @@
 use rhai::{Expr, FnAccess, Position, Stmt};
 
 use super::Sheet;
+use crate::error::Class;
 use crate::playbook::report::words::{self, Scene};
-use crate::script::args::nearest;
 use crate::script::places::nodes::{self, Call, Node};
+use crate::suggest::nearest;
 
 /// What Rhai's evaluator brings itself, in any number of arguments.
 const BUILT_IN: [&str; 12] = [
@@ -122,13 +123,35 @@ fn check_in_native_module(sheet: &mut Sheet<'_>, call: &Call<'_>, namespace: &st
     judge(sheet, call, call.node.args.len(), &all, namespace);
 }
 
-/// An import of a module that does not exist.
-pub fn check_import(sheet: &mut Sheet<'_>, path: &Expr, _: Position) {
+/// An import of a module that does not exist, cannot be read, or acts.
+pub fn check_import(sheet: &mut Sheet<'_>, path: &Expr) {
     let Expr::StringConstant(path, at) = path else { return };
-    if (sheet.checker.resolve)(&sheet.source.name, path).is_none() {
-        let scene = scene(sheet, *at);
-        let error = words::unknown_module(path, &scene);
-        sheet.find("unknown-module", *at, "no such module", error);
+    match (sheet.checker.resolve)(&sheet.source.name, path) {
+        Ok(name) => check_declares(sheet, &name, *at),
+        Err(error) if error.class() == Class::InputMissing => sheet.find("unknown-module", *at, "imported here", error),
+        // A text that does not compile is a finding of its own.
+        Err(error) if !error.labels().is_empty() => {}
+        Err(_) => {
+            let error = words::unknown_module(path, &scene(sheet, *at));
+            sheet.find("unknown-module", *at, "no such module", error);
+        }
+    }
+}
+
+/// A module declares and does not act: what it did would belong to no step, and happen each time that it is imported.
+fn check_declares(sheet: &mut Sheet<'_>, module: &str, at: Position) {
+    let Some(module) = sheet.checker.places.get(module) else { return };
+    let declares =
+        |statement: &&Stmt| matches!(statement, Stmt::Var(..) | Stmt::Import(..) | Stmt::Export(..) | Stmt::Noop(..));
+    let Some(acting) = module.ast.statements().iter().find(|statement| !declares(statement)) else { return };
+    let error = sheet
+        .error(format!("{} acts when it is imported", module.name))
+        .help("put what it does into a function, and call that in a step of the playbook");
+    let before = sheet.findings.len();
+    sheet.find("module-acts", at, "imported here", error);
+    let place = module.span(acting.position()).map(|span| module.label(span, "carried out by every import"));
+    if let (Some(place), Some(finding)) = (place, sheet.findings.get_mut(before)) {
+        finding.error = finding.error.clone().at(place);
     }
 }
 

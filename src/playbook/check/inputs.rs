@@ -3,8 +3,8 @@
 use rhai::Position;
 
 use super::Sheet;
-use crate::script::args::nearest;
 use crate::script::places::nodes::Call;
+use crate::suggest::nearest;
 
 /// Checks what one call asks for.
 pub fn check(sheet: &mut Sheet<'_>, call: &Call<'_>) {

@@ -8,6 +8,7 @@ use crate::script::args::shape::Shape;
 use crate::script::args::{Duration, Sentence, Size, sentence};
 use crate::script::places::nodes::{self, Call};
 use crate::script::places::{PathStep, Source};
+use crate::suggest::nearest;
 
 /// A mistake in a map literal.
 struct Mistake {
@@ -81,8 +82,11 @@ impl Inspection<'_> {
             }
             path.pop();
         }
+        let names = || fields.iter().map(|field| field.name);
         for field in fields.iter().filter(|field| field.required) {
-            if entries.0.iter().all(|(key, _)| key.name != field.name) {
+            // One that is only misspelt is one mistake, not two.
+            let misspelt = |key: &str| names().all(|name| name != key) && nearest(key, names()) == Some(field.name);
+            if entries.0.iter().all(|(key, _)| key.name != field.name && !misspelt(&key.name)) {
                 let at = if path.is_empty() { self.call.position } else { *position };
                 path.push(PathStep::Key(field.name.to_owned()));
                 self.mistake(Problem::Missing(field.name.to_owned()), path, at);

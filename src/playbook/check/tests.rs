@@ -30,7 +30,12 @@ fn findings(text: &str) -> Vec<Finding> {
         documented: names(&["HOMELAB_PVE_URL", "HOMELAB_PVE_TOKEN_ID"]),
         set: names(&["HOMELAB_PVE_URL"]),
     };
-    let resolve = |_: &str, path: &str| places.get(path).map(|source| source.name.clone());
+    let resolve = |_: &str, path: &str| {
+        places
+            .get(path)
+            .map(|source| source.name.clone())
+            .ok_or_else(|| Error::new(Class::Script, format!("{path}: there is no such module")))
+    };
     let checker = Checker {
         places: &places,
         catalog: &catalog,

@@ -87,7 +87,7 @@ fn look<'a>(sheet: &mut Sheet<'a>, node: Node<'a>, around: &Around) {
         inputs::check(sheet, &call);
     }
     match node {
-        Node::Stmt(Stmt::Import(import, position)) => calls::check_import(sheet, &import.0, *position),
+        Node::Stmt(Stmt::Import(import, _)) => calls::check_import(sheet, &import.0),
         Node::Stmt(Stmt::Assignment(assignment)) => closures::check_assignment(sheet, assignment, around),
         Node::Expr(expr) => {
             literals::check(sheet, expr, around);

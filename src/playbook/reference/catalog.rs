@@ -6,7 +6,7 @@ use rhai::Engine;
 use serde_json::Value as Json;
 
 use crate::error::{Class, Error, Result};
-use crate::script::args::nearest;
+use crate::suggest::nearest;
 
 /// All native functions.
 #[derive(Debug, Clone, Default)]

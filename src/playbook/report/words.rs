@@ -6,8 +6,9 @@ use rhai::{Dynamic, EvalAltResult, ParseErrorType, Position};
 
 use crate::error::{Class, Error, Label};
 use crate::playbook::reference::catalog::{Catalog, Function, in_words};
-use crate::script::args::{nearest, problem};
+use crate::script::args::problem;
 use crate::script::places::{Places, Source, nodes};
+use crate::suggest::nearest;
 
 /// Where an error happened and what there is to know about it.
 pub struct Scene<'a> {
@@ -223,7 +224,7 @@ pub fn missing_function(module: &str, name: &str, scene: &Scene<'_>) -> Error {
     let own: Vec<&str> =
         own.iter().flat_map(|source| nodes::functions(&source.ast)).map(|function| function.name.as_str()).collect();
     let near = match module {
-        "" => nearest(name, own.into_iter()),
+        "" => nearest(name, own).map(str::to_owned),
         _ => None,
     };
     match near.or_else(|| scene.catalog.suggestion(module, name)) {

@@ -56,8 +56,13 @@ pub struct ConnectOptions {
     pub ca_file: Option<String>,
 }
 
-/// Looks up a variable of the environment.
-pub type Lookup = Box<dyn Fn(&str) -> Result<Option<String>> + Send + Sync>;
+/// The variables of the environment, to a run that takes note of those that are secret.
+pub trait Variables: Send + Sync {
+    /// A variable that may be missing.
+    fn get(&self, name: &str) -> Option<String>;
+    /// A variable that has to be there.
+    fn require(&self, name: &str) -> Result<String>;
+}
 
 /// The connections to Proxmox APIs, kept from one run to the next, and where their settings come from.
 pub struct Connections {
@@ -98,26 +103,14 @@ impl Connections {
 /// What a run adds to the connections: its own handles, and the environment as it is now.
 pub struct Api {
     connections: Arc<Connections>,
-    lookup: Lookup,
+    variables: Box<dyn Variables>,
     handles: Mutex<HashMap<String, Proxmox>>,
 }
 
 impl Api {
-    /// The APIs of a run. `lookup` gives variables, and takes note of those that are secret.
-    pub fn new(connections: Arc<Connections>, lookup: Lookup) -> Self {
-        Api { connections, lookup, handles: Mutex::default() }
-    }
-
-    fn variable(&self, name: &str) -> Result<Option<String>> {
-        (self.lookup)(name)
-    }
-
-    fn required(&self, name: &str) -> Result<String> {
-        self.variable(name)?.ok_or_else(|| {
-            Error::new(Class::InputMissing, format!("{name}: not set"))
-                .cause("proxmox::connect needs it")
-                .help(format!("put it into .envrc: export {name}=…; .envrc.example says what it is"))
-        })
+    /// The APIs of a run.
+    pub fn new(connections: Arc<Connections>, variables: Box<dyn Variables>) -> Self {
+        Api { connections, variables, handles: Mutex::default() }
     }
 
     fn credentials(&self, options: &ConnectOptions) -> Result<(Credentials, String)> {
@@ -131,39 +124,36 @@ impl Api {
         }
         let id = match &options.token_id {
             Some(id) => id.clone(),
-            None => self.required("HOMELAB_PVE_TOKEN_ID")?,
+            None => self.variables.require("HOMELAB_PVE_TOKEN_ID")?,
         };
         let secret = match &options.token_secret {
             Some(secret) => secret.expose().to_owned(),
-            None => self.required("HOMELAB_PVE_TOKEN_SECRET")?,
+            None => self.variables.require("HOMELAB_PVE_TOKEN_SECRET")?,
         };
         Ok((Credentials::Token { id, secret: secret.clone() }, secret))
     }
 
-    fn trust(&self, options: &ConnectOptions) -> Result<Trust> {
-        let given = |given: &Option<String>, name: &str| match given {
-            Some(value) => Ok(Some(value.clone())),
-            None => self.variable(name),
-        };
-        if let Some(pins) = given(&options.fingerprint, "HOMELAB_PVE_FINGERPRINT")? {
-            return Ok(Trust::Fingerprints(pins.split(',').map(|pin| pin.trim().to_owned()).collect()));
+    fn trust(&self, options: &ConnectOptions) -> Trust {
+        let given = |given: &Option<String>, name: &str| given.clone().or_else(|| self.variables.get(name));
+        if let Some(pins) = given(&options.fingerprint, "HOMELAB_PVE_FINGERPRINT") {
+            return Trust::Fingerprints(pins.split(',').map(|pin| pin.trim().to_owned()).collect());
         }
-        if let Some(file) = given(&options.ca_file, "HOMELAB_PVE_CA_FILE")? {
-            return Ok(Trust::CaFile(PathBuf::from(file)));
+        match given(&options.ca_file, "HOMELAB_PVE_CA_FILE") {
+            Some(file) => Trust::CaFile(PathBuf::from(file)),
+            None => Trust::SystemRoots,
         }
-        Ok(Trust::SystemRoots)
     }
 
     fn connect(&self, options: &ConnectOptions) -> Result<Proxmox> {
         let url = match &options.url {
             Some(url) => url.clone(),
-            None => self.required("HOMELAB_PVE_URL")?,
+            None => self.variables.require("HOMELAB_PVE_URL")?,
         };
         let (credentials, secret) = self.credentials(options)?;
         let who = credentials.who().to_owned();
         let settings = Settings {
             url: url.clone(),
-            trust: self.trust(options)?,
+            trust: self.trust(options),
             credentials,
             dialler: self.connections.dialler,
             connect_timeout: CONNECT,

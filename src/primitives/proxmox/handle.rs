@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::clients::proxmox::{Answer, Client, Params, Upid};
+use crate::clients::proxmox::{Answer, Client, Params, Upid, segment};
 use crate::error::{Class, Error, Result};
 use crate::run::capability::Writer;
 use crate::run::event::What;
@@ -33,6 +33,8 @@ pub struct Guest {
     pub status: String,
     /// Whether it is a template.
     pub template: bool,
+    /// What a task has locked it for: `clone`, `migrate`, `backup`.
+    pub lock: Option<String>,
 }
 
 /// A connection to Proxmox VE. Copies are cheap and share connections, login and what was read.
@@ -152,6 +154,14 @@ impl Proxmox {
         Arc::clone(queues.entry(storage.to_owned()).or_default())
     }
 
+    /// A task that is at work on a VM.
+    pub fn active_task(&self, reader: &Reader, node: &str, vmid: i64) -> Result<Option<Upid>> {
+        let params = Params::new().with("source", "active").with("vmid", vmid);
+        let tasks = self.get_now(reader, &format!("/nodes/{}/tasks", segment(node)), &params)?;
+        let rows = tasks.as_array().map(Vec::as_slice).unwrap_or_default();
+        rows.iter().filter_map(|row| row.get("upid")?.as_str()).next().map(Upid::parse).transpose()
+    }
+
     /// Posts something that becomes a task, and waits for its end.
     pub fn post_task(&self, path: &str, params: &Params, timeout: Duration, writer: &Writer) -> Result<()> {
         let answer = scope::wait(async { Ok(self.inner.client.post(path, params, writer).await?) })?;
@@ -193,6 +203,7 @@ fn parse_guests(answer: &Answer) -> Vec<Guest> {
                 name: text(row, "name"),
                 node: text(row, "node"),
                 status: text(row, "status"),
+                lock: row.get("lock").and_then(Json::as_str).map(str::to_owned),
                 template: row.get("template").and_then(integer).is_some_and(|flag| flag != 0),
             })
         })

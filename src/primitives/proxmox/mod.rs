@@ -9,7 +9,7 @@ mod require;
 mod tests;
 pub mod vm;
 
-pub use connect::{Api, ConnectOptions, Connections, Lookup};
+pub use connect::{Api, ConnectOptions, Connections, Variables};
 pub use handle::Proxmox;
 pub use require::RequireOptions;
 
@@ -101,7 +101,7 @@ mod methods {
     }
 
     /// Ends the step where something is missing that the playbook relies on, and names all of it: privileges, version,
-    /// nodes, template, storages, bridges, PCI mappings.
+    /// nodes, template, storages, bridges, PCI mappings, numbers and names of virtual machines.
     ///
     /// ```rhai
     /// pve.require(#{ version: ">=9.1", nodes: ["pve-01"], template: 9000, can: #{ "/vms": ["VM.Clone"] } });

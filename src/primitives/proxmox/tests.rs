@@ -1,5 +1,6 @@
 //! The Proxmox primitives in scripts, against the simulated cluster.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -7,7 +8,7 @@ use serde_json::json;
 use crate::clients::dial::Dialler;
 use crate::error::Class;
 use crate::primitives::network::Network;
-use crate::primitives::proxmox::{Api, Connections};
+use crate::primitives::proxmox::{Api, Connections, Variables};
 use crate::primitives::testing::Lab;
 use crate::script::context::Services;
 use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed, Wanted, read_log};
@@ -56,6 +57,19 @@ fn seed() -> Seed {
     }
 }
 
+/// The variables of a test.
+struct Known(BTreeMap<String, String>);
+
+impl Variables for Known {
+    fn get(&self, name: &str) -> Option<String> {
+        self.0.get(name).cloned()
+    }
+
+    fn require(&self, name: &str) -> crate::error::Result<String> {
+        self.get(name).ok_or_else(|| crate::error::Error::new(Class::InputMissing, format!("{name}: not set")))
+    }
+}
+
 fn cluster() -> Cluster {
     let mut lab = Lab::new();
     let config = SimConfig {
@@ -71,8 +85,7 @@ fn cluster() -> Cluster {
     lab.variables = sim.credentials().clone();
     lab.network = Network::new(Dialler::Through(sim.gateway()));
     let (known, connections) = (lab.variables.clone(), Arc::new(Connections::new(lab.network.dialler)));
-    let lookup = move |name: &str| Ok(known.get(name).cloned());
-    lab.services = Services::default().with(Arc::new(Api::new(connections, Box::new(lookup))));
+    lab.services = Services::default().with(Arc::new(Api::new(connections, Box::new(Known(known)))));
     lab.register = vec![super::register];
     lab.realms = vec![super::realm_of];
     Cluster { lab, _sim: sim }

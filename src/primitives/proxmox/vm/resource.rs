@@ -82,8 +82,8 @@ impl Vm {
             return Err(Error::new(Class::Permission, format!("{}: cannot tell whether it exists", self.address()))
                 .cause(format!("the token lacks VM.Audit on {path}, so the API would hide the VM"))
                 .help(format!(
-                    "grant it: pveum acl modify /vms --tokens '{}' --roles PVEVMAdmin",
-                    "USER@REALM!TOKEN"
+                    "on a node, `pveum user token permissions {}` tells what it may",
+                    self.pve.client().who().replace('!', " ")
                 )));
         }
         if self.options.absent {
@@ -119,7 +119,7 @@ impl Vm {
         let mut config = Config::parse(&self.pve.get(reader, &path, &Params::new())?);
         loop {
             let Some(lock) = config.get("lock").map(str::to_owned) else { return Ok(config) };
-            let at_work = match self.active_task(reader, node)? {
+            let at_work = match self.pve.active_task(reader, node, self.options.vmid)? {
                 // A clone is the work of the machine that it is made from.
                 None if lock == "clone" => self.tasks_at_work(reader)?.into_iter().next(),
                 found => found,
@@ -187,13 +187,6 @@ impl Vm {
             row.get("endtime").is_none() && (id == Some(self.options.vmid) || is_clone && id == self.options.clone)
         };
         rows.iter().filter(own).filter_map(|row| row.get("upid")?.as_str()).map(Upid::parse).collect()
-    }
-
-    fn active_task(&self, reader: &Reader, node: &str) -> Result<Option<Upid>> {
-        let params = Params::new().with("source", "active").with("vmid", self.options.vmid);
-        let tasks = self.pve.get_now(reader, &format!("/nodes/{}/tasks", segment(node)), &params)?;
-        let rows = tasks.as_array().map(Vec::as_slice).unwrap_or_default();
-        rows.iter().filter_map(|row| row.get("upid")?.as_str()).next().map(Upid::parse).transpose()
     }
 
     fn status(&self, reader: &Reader, guest: &Guest) -> Result<String> {
