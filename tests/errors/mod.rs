@@ -150,7 +150,7 @@ fn a_number_that_a_stranger_has() {
                 "#,
             );
         },
-        1,
+        4,
         "playbooks/phase3.rhai:",
     );
     assert!(told.contains("VM 112 is taken by `stranger` on pve-01"), "{told}");
