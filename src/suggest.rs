@@ -23,10 +23,11 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 fn shared_beginning(name: &str, candidates: &[&str]) -> usize {
     let mut shared = if candidates.is_empty() { 0 } else { name.len() };
     for candidate in candidates {
-        shared = name[..shared].bytes().zip(candidate.bytes()).take_while(|(left, right)| left == right).count();
+        shared = name.bytes().take(shared).zip(candidate.bytes()).take_while(|(left, right)| left == right).count();
     }
     let word = |at: &usize| name.as_bytes()[..*at].last().is_some_and(|last| b"_-./:".contains(last));
-    (0..=shared).rev().find(word).unwrap_or(0)
+    // A word ends in ASCII, so it never ends within a letter.
+    (0..=shared).rev().find(word).map_or(0, |at| name[..at].chars().count())
 }
 
 /// A help line for an unknown name: the nearest known one when there is one, and what there is.
@@ -68,6 +69,11 @@ mod tests {
         assert_eq!(nearest("memroy", ["cores", "memory"]), Some("memory"));
         assert_eq!(nearest("Vms", ["nodes", "vms"]), Some("vms"));
         assert_eq!(nearest("1.3", ["1.1", "1.2", "2.1"]), Some("1.1"), "the first of the nearest");
+    }
+
+    #[test]
+    fn letters_of_several_bytes_are_letters() {
+        assert_eq!(nearest("é", ["è", ""]), Some("è"));
     }
 
     #[test]
