@@ -108,7 +108,10 @@ impl<'a> Reference<'a> {
             let _ = writeln!(text, "{}", function.signature());
         }
         text.push_str("```\n");
-        for doc in group.iter().map(|function| &function.doc).filter(|doc| !doc.is_empty()) {
+        let mut docs: Vec<&String> = group.iter().map(|function| &function.doc).filter(|doc| !doc.is_empty()).collect();
+        // Overloads may say the same.
+        docs.dedup();
+        for doc in docs {
             let _ = write!(text, "\n{doc}\n");
         }
         if let Some(schema) = self.options(group[0]) {

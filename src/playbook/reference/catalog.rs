@@ -109,7 +109,7 @@ impl Catalog {
         let ours = self.functions.iter().filter(|function| function.ours && function.module == module);
         let near = nearest(name, ours.filter(|function| function.is_callable()).map(|function| function.name.as_str()));
         let near = near.or_else(|| nearest(name, self.names(module)))?;
-        Some(qualified(module, &near))
+        Some(qualified(module, near))
     }
 }
 
