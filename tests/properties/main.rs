@@ -1,6 +1,6 @@
 //! The promises of a dry run and of resuming, held against playbooks that nobody wrote.
 //!
-//! `HOMELAB_PROPERTY_CASES` says how many (default 300), `HOMELAB_PROPERTY_SEED` which (default 1): the same number
+//! `HOMELAB_PROPERTY_CASES` says how many (default 2,000), `HOMELAB_PROPERTY_SEED` which (default 1): the same number
 //! makes the same playbooks. A case that breaks a promise is made as small as it gets, and printed as the playbook that
 //! it is: it goes into `tests/cases`.
 
@@ -107,7 +107,7 @@ fn describe(reason: &str, case: &Printed, tree: &Playbook) -> String {
 
 #[test]
 fn what_is_promised_of_every_playbook_holds_for_any() {
-    let (cases, seed) = (number("HOMELAB_PROPERTY_CASES", 300), number("HOMELAB_PROPERTY_SEED", 1));
+    let (cases, seed) = (number("HOMELAB_PROPERTY_CASES", 2000), number("HOMELAB_PROPERTY_SEED", 1));
     let workers = 2;
     let share = u32::try_from(cases.div_ceil(workers)).expect("fewer cases than that");
     let results = Mutex::new(Vec::new());
