@@ -27,7 +27,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<u8> {
     let engine = engine::build(EngineOptions { register: &[primitives::register], ..EngineOptions::default() });
     let schemas = primitives::schemas();
-    let reference = Reference::new(&engine, &schemas)?;
+    let reference = Reference::new(&engine, &schemas);
     let text = match &args.name {
         Some(name) => one(&reference, name)?,
         None if args.markdown => reference.reference_markdown(),

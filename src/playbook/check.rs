@@ -14,7 +14,7 @@ pub(crate) mod testing;
 mod tests;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -87,6 +87,7 @@ impl Checker<'_> {
                 source: &source,
                 shown: literals::masked(&source.text),
                 imports: self.imports(&source),
+                variables: calls::variables(&source.ast),
                 findings: Vec::new(),
             };
             sheet.check();
@@ -143,6 +144,8 @@ struct Sheet<'a> {
     /// The text as findings show it: without what looks like a secret.
     shown: Arc<str>,
     imports: BTreeMap<String, Option<String>>,
+    /// The names of variables and parameters.
+    variables: HashSet<&'a str>,
     findings: Vec<Finding>,
 }
 

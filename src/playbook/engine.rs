@@ -95,7 +95,7 @@ pub fn compile(engine: &Engine, name: &str, text: &str) -> Result<Compiled> {
     let mut original = engine.compile(without_shebang(text)).map_err(|error| {
         let places = Places::default();
         places.insert_text(name, text);
-        report::syntax(&error, name, &places, &Catalog::from_engine(engine).unwrap_or_default())
+        report::syntax(&error, name, &places, &Catalog::from_engine(engine))
     })?;
     original.set_source(name);
     let rewritten = rewrite(&original);

@@ -121,7 +121,7 @@ impl Bench<'_> {
     /// Reads the playbooks and finds everything that is wrong with them.
     pub fn check(&self, playbooks: &[PathBuf]) -> Result<(Prepared, Vec<Finding>)> {
         let (prepared, mut findings) = self.read(playbooks)?;
-        let catalog = Catalog::from_engine(&prepared.engine)?;
+        let catalog = Catalog::from_engine(&prepared.engine);
         let schemas = primitives::schemas();
         let resolver = Resolver::new(self.root.to_owned(), prepared.sources.clone());
         self.preload(&prepared, &resolver, &mut findings);
@@ -218,7 +218,7 @@ fn catalog() -> &'static Catalog {
     static CATALOG: OnceLock<Catalog> = OnceLock::new();
     CATALOG.get_or_init(|| {
         let engine = engine::build(EngineOptions { register: &[primitives::register], ..EngineOptions::default() });
-        Catalog::from_engine(&engine).unwrap_or_default()
+        Catalog::from_engine(&engine)
     })
 }
 

@@ -9,7 +9,6 @@ use rhai::Engine;
 use schemars::Schema;
 
 use self::catalog::{Catalog, Function};
-use crate::error::Result;
 use crate::script::args::shape::{Field, Shape};
 use crate::script::places::PathStep;
 use crate::suggest::nearest;
@@ -29,12 +28,12 @@ pub struct Reference<'a> {
 
 impl<'a> Reference<'a> {
     /// The reference of an engine and its options.
-    pub fn new(engine: &Engine, schemas: &'a Schemas) -> Result<Self> {
-        Ok(Reference {
-            catalog: Catalog::from_engine(engine)?,
+    pub fn new(engine: &Engine, schemas: &'a Schemas) -> Self {
+        Reference {
+            catalog: Catalog::from_engine(engine),
             schemas,
             definitions: engine.definitions().include_standard_packages(false).single_file(),
-        })
+        }
     }
 
     /// What scripts can call.
@@ -269,7 +268,7 @@ mod tests {
     #[test]
     fn a_functions_documentation_has_its_signature_its_text_and_its_options() {
         let (engine, schemas) = (testing::engine(), testing::schemas());
-        let reference = Reference::new(&engine, &schemas).unwrap();
+        let reference = Reference::new(&engine, &schemas);
         insta::assert_snapshot!(reference.doc("vm").unwrap(), @r#"
         pve.vm(options: map) -> Outcome
 
@@ -297,7 +296,7 @@ mod tests {
     #[test]
     fn the_reference_lists_every_function_of_ours_and_none_of_rhais() {
         let (engine, schemas) = (testing::engine(), testing::schemas());
-        let markdown = Reference::new(&engine, &schemas).unwrap().reference_markdown();
+        let markdown = Reference::new(&engine, &schemas).reference_markdown();
         insta::assert_snapshot!(markdown, @r#"
         # Reference
 
@@ -432,7 +431,7 @@ mod tests {
     #[test]
     fn definitions_say_what_comes_back_without_the_result_around_it() {
         let (engine, schemas) = (testing::engine(), testing::schemas());
-        let definitions = Reference::new(&engine, &schemas).unwrap().definitions();
+        let definitions = Reference::new(&engine, &schemas).definitions();
         assert!(definitions.contains("-> Outcome;"), "{definitions}");
         assert!(!definitions.contains("EvalAltResult"), "{definitions}");
     }

@@ -1,6 +1,8 @@
 //! Calls of functions that do not exist, or with the wrong number of arguments.
 
-use rhai::{Expr, FnAccess, Position, Stmt};
+use std::collections::HashSet;
+
+use rhai::{AST, Expr, FnAccess, Position, Stmt};
 
 use super::Sheet;
 use crate::error::Class;
@@ -40,7 +42,8 @@ pub fn check(sheet: &mut Sheet<'_>, call: &Call<'_>) {
 
 fn check_function(sheet: &mut Sheet<'_>, call: &Call<'_>) {
     let (name, given) = (call.name(), call.node.args.len());
-    if BUILT_IN.contains(&name) || is_variable(sheet, name) {
+    // A variable may hold a closure.
+    if BUILT_IN.contains(&name) || sheet.variables.contains(name) {
         return;
     }
     let own = nodes::functions(&sheet.source.ast);
@@ -192,14 +195,16 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// Whether a variable or parameter has this name: it may hold a closure.
-fn is_variable(sheet: &Sheet<'_>, name: &str) -> bool {
-    let parameter = |function: &rhai::ScriptFuncDef| function.params.iter().any(|parameter| parameter.as_str() == name);
-    let mut found = sheet.source.ast.iter_fn_def().any(|function| parameter(function));
-    nodes::visit(&sheet.source.ast, &mut |node| {
-        found |= matches!(node, Node::Stmt(Stmt::Var(var, ..)) if var.0.name == name);
+/// The names of all variables and parameters.
+pub fn variables(ast: &AST) -> HashSet<&str> {
+    let mut names: HashSet<&str> =
+        ast.iter_fn_def().flat_map(|function| &function.params).map(|name| name.as_str()).collect();
+    nodes::visit(ast, &mut |node| {
+        if let Node::Stmt(Stmt::Var(var, ..)) = node {
+            names.insert(&var.0.name);
+        }
     });
-    found
+    names
 }
 
 /// Whether a map literal somewhere has a field of this name: it may hold a closure.

@@ -1,11 +1,9 @@
 //! What scripts can call: every native function with its parameters, types and doc comment, read from the engine.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use rhai::Engine;
-use serde_json::Value as Json;
+use rhai::{Engine, FuncInfo, FuncMetadata};
 
-use crate::error::{Class, Error, Result};
 use crate::suggest::nearest;
 
 /// All native functions.
@@ -45,31 +43,19 @@ pub struct Parameter {
 
 impl Catalog {
     /// Reads the functions of an engine.
-    pub fn from_engine(engine: &Engine) -> Result<Self> {
-        let read = |standard: bool| {
-            let text = engine.gen_fn_metadata_to_json(standard).map_err(unreadable)?;
-            serde_json::from_str::<Json>(&text).map_err(unreadable)
-        };
-        let mut catalog = Catalog::default();
-        catalog.collect("", &read(true)?);
-        let mut own = Catalog::default();
-        own.collect("", &read(false)?);
-        let own: HashSet<Function> = own.functions.into_iter().collect();
-        for function in &mut catalog.functions {
+    pub fn from_engine(engine: &Engine) -> Self {
+        let native = |info: FuncInfo<'_>| info.script.is_none().then(|| Function::read(&info));
+        let own: HashSet<Function> = engine.collect_fn_metadata(None, native, false).into_iter().collect();
+        let mut functions = engine.collect_fn_metadata(None, native, true);
+        for function in &mut functions {
             function.ours = own.contains(function);
         }
-        Ok(catalog)
-    }
-
-    fn collect(&mut self, module: &str, json: &Json) {
-        for function in json["functions"].as_array().into_iter().flatten() {
-            self.functions.push(Function::read(module, function));
-        }
-        for (name, inner) in json["modules"].as_object().into_iter().flatten() {
-            let path = if module.is_empty() { name.clone() } else { format!("{module}::{name}") };
-            self.collect(&path, inner);
-            self.modules.push(path);
-        }
+        // Rhai keeps them by their hashes.
+        functions
+            .sort_by(|a, b| (&a.module, &a.name, a.parameters.len()).cmp(&(&b.module, &b.name, b.parameters.len())));
+        let modules: BTreeSet<&String> = functions.iter().map(|function| &function.module).collect();
+        let modules = modules.into_iter().filter(|module| !module.is_empty()).cloned().collect();
+        Catalog { functions, modules }
     }
 
     /// Every function, in the engine's order.
@@ -114,18 +100,17 @@ impl Catalog {
 }
 
 impl Function {
-    fn read(module: &str, json: &Json) -> Self {
-        let parameters: Vec<Parameter> = json["params"].as_array().into_iter().flatten().map(Parameter::read).collect();
-        let count = json["numParams"].as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
-        let mut parameters = parameters;
-        parameters.resize_with(count, || Parameter { name: "_".into(), kind: "any value".into(), receiver: false });
-        let comments = json["docComments"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    fn read(info: &FuncInfo<'_>) -> Self {
+        let FuncMetadata { name, num_params, params_info, return_type, comments, .. } = info.metadata;
+        let mut parameters: Vec<Parameter> =
+            params_info.iter().take(*num_params).map(|info| Parameter::read(info)).collect();
+        parameters.resize_with(*num_params, || Parameter::read("_"));
         Function {
-            module: module.to_owned(),
-            name: json["name"].as_str().unwrap_or_default().to_owned(),
+            module: info.namespace.to_string(),
+            name: name.to_string(),
             parameters,
-            returns: json["returnType"].as_str().map(returned).unwrap_or_default(),
-            doc: uncommented(comments),
+            returns: returned(return_type),
+            doc: uncommented(comments.iter().map(|comment| comment.as_str())),
             ours: false,
         }
     }
@@ -159,18 +144,16 @@ impl Function {
 }
 
 impl Parameter {
-    fn read(json: &Json) -> Self {
-        let kind = json["type"].as_str().unwrap_or("Dynamic");
+    /// Reads `name: Type`, of which either may be missing.
+    fn read(info: &str) -> Self {
+        let (name, kind) = info.split_once(':').unwrap_or((info, ""));
+        let (name, kind) = (name.trim(), kind.trim());
         Parameter {
-            name: json["name"].as_str().unwrap_or("_").to_owned(),
+            name: if matches!(name, "" | "?") { "_".to_owned() } else { name.to_owned() },
             kind: in_words(kind),
-            receiver: kind.trim_start().starts_with("&mut "),
+            receiver: kind.starts_with("&mut "),
         }
     }
-}
-
-fn unreadable(error: serde_json::Error) -> Error {
-    Error::new(Class::Bug, "the engine's list of functions cannot be read").cause(error)
 }
 
 fn qualified(module: &str, name: &str) -> String {
