@@ -12,7 +12,7 @@ use crate::error::{Class, Error, Result};
 /// Nothing unknown is ever written.
 pub(super) fn refuse_unknowns(address: &str, difference: &Difference) -> Result<()> {
     match difference.unknowns_to_write().first() {
-        Some(first) => Err(not_known(address, first)),
+        Some(first) => Err(first.needed(address)),
         None => refuse_leaks(address, difference.want.here()),
     }
 }
@@ -20,7 +20,7 @@ pub(super) fn refuse_unknowns(address: &str, difference: &Difference) -> Result<
 /// What a dry run knows that the real run will refuse: what was shown once will not be known then either.
 pub(super) fn refuse_spent(address: &str, difference: &Difference) -> Result<()> {
     match difference.unknowns_to_write().into_iter().find(|unknown| unknown.is_spent()) {
-        Some(spent) => Err(not_known(address, spent)),
+        Some(spent) => Err(spent.needed(address)),
         None => refuse_leaks(address, difference.want.here()),
     }
 }
@@ -28,19 +28,9 @@ pub(super) fn refuse_spent(address: &str, difference: &Difference) -> Result<()>
 /// The same for what is sent without a comparison.
 pub(super) fn refuse_unknown_value(address: &str, value: &Value) -> Result<()> {
     match value.unknowns().first() {
-        Some(first) => Err(not_known(address, first)),
+        Some(first) => Err(first.needed(address)),
         None => refuse_leaks(address, Some(value)),
     }
-}
-
-fn not_known(address: &str, unknown: &Unknown) -> Error {
-    let error = Error::new(Class::InputMissing, format!("{address}: needs {}, which is not known", unknown.origin()));
-    if !unknown.is_spent() {
-        return error.help("read the value before it is written");
-    }
-    error
-        .cause("it was shown once and cannot be read again")
-        .help("remove the object that showed it, so that it is made anew, or keep the value where it can be read back")
 }
 
 /// The last line against an unknown that became text on its way: the name of its Rust type gives it away.

@@ -215,9 +215,7 @@ fn left_out(book: &StepBook, id: &str) -> Result<Value> {
         Some(memory) => memory(&book.playbook, id)?,
         None => None,
     };
-    Ok(recorded.unwrap_or_else(|| {
-        Value::Unknown(Unknown::from_origin(format!("step {id}, which was left out and has no recorded value")).spent())
-    }))
+    Ok(recorded.unwrap_or_else(|| Value::Unknown(Unknown::from_origin(format!("left-out step {id}")).left_out())))
 }
 
 /// Ends a step: decides its status and tells everybody. A step that could not be decided gives back the unknown that

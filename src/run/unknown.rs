@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::value::Map;
+use crate::error::{Class, Error};
 
 /// A value that is not known yet: a token's secret, the address a DHCP server will give, the content of a file that a
 /// command will write. It knows where it comes from, carries the parts that are known, and is never written anywhere.
@@ -17,7 +18,16 @@ struct Inner {
     template: Option<String>,
     fields: Map,
     maybe_absent: bool,
-    spent: bool,
+    gone: Option<Gone>,
+}
+
+/// Why a value is not known in a real run either.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Gone {
+    /// It was shown once and cannot be read again.
+    ShownOnce,
+    /// The step that makes it is left out of this run.
+    LeftOut,
 }
 
 impl Unknown {
@@ -26,13 +36,13 @@ impl Unknown {
         Unknown(Arc::new(Inner { origins: BTreeSet::from([origin.into()]), ..Inner::default() }))
     }
 
-    /// An unknown made of others: their origins together; spent when one of them is. What is made of
+    /// An unknown made of others: their origins together; spent or left out when one of them is. What is made of
     /// something is there, even where that may be absent.
     pub fn join<'a>(parts: impl IntoIterator<Item = &'a Unknown>) -> Self {
         let mut inner = Inner::default();
         for part in parts {
             inner.origins.extend(part.0.origins.iter().cloned());
-            inner.spent |= part.0.spent;
+            inner.gone = inner.gone.max(part.0.gone);
         }
         Unknown(Arc::new(inner))
     }
@@ -64,14 +74,20 @@ impl Unknown {
     /// It was shown once and cannot be read again. Such values exist in real runs too.
     #[must_use]
     pub fn spent(self) -> Self {
-        self.edit(|inner| inner.spent = true)
+        self.edit(|inner| inner.gone = Some(Gone::ShownOnce))
+    }
+
+    /// The step that makes it is left out of this run. Such values exist in real runs too.
+    #[must_use]
+    pub fn left_out(self) -> Self {
+        self.edit(|inner| inner.gone = Some(Gone::LeftOut))
     }
 
     /// The unknown behind one of its fields or elements: the known value where there is one is the caller's to look up.
     #[must_use]
     pub fn part(&self, name: &str) -> Self {
         let origins = self.0.origins.iter().map(|origin| format!("{origin}.{name}")).collect();
-        Unknown(Arc::new(Inner { origins, spent: self.0.spent, maybe_absent: self.0.maybe_absent, ..Inner::default() }))
+        Unknown(Arc::new(Inner { origins, gone: self.0.gone, maybe_absent: self.0.maybe_absent, ..Inner::default() }))
     }
 
     /// Where it comes from, sorted.
@@ -95,9 +111,26 @@ impl Unknown {
         self.0.maybe_absent
     }
 
-    /// Whether it was shown once and is gone.
+    /// Whether a real run will not know it either: it was shown once, or a step that is left out makes it.
     pub fn is_spent(&self) -> bool {
-        self.0.spent
+        self.0.gone.is_some()
+    }
+
+    /// Whether a step that is left out makes it.
+    pub fn is_left_out(&self) -> bool {
+        self.0.gone == Some(Gone::LeftOut)
+    }
+
+    /// The error of somebody who cannot go on without the value.
+    pub fn needed(&self, who: &str) -> Error {
+        let error = Error::new(Class::InputMissing, format!("{who}: needs {}, which is not known", self.origin()));
+        match self.0.gone {
+            Some(Gone::ShownOnce) => error.cause("it was shown once and cannot be read again").help(
+                "remove the object that showed it, so that it is made anew, or keep the value where it can be read back",
+            ),
+            Some(Gone::LeftOut) => error.help("run the step as well: what it makes is known then"),
+            None => error.help("read the value before it is needed"),
+        }
     }
 
     /// The text it takes part in, with `‹origin›` where it stands, else just that.
@@ -114,10 +147,11 @@ impl Unknown {
 
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.0.template, self.0.spent) {
+        match (&self.0.template, self.0.gone) {
             (Some(template), _) => f.write_str(template),
-            (None, true) => write!(f, "(shown once, not readable again: {})", self.origin()),
-            (None, false) => write!(f, "(known after apply: {})", self.origin()),
+            (None, Some(Gone::ShownOnce)) => write!(f, "(shown once, not readable again: {})", self.origin()),
+            (None, Some(Gone::LeftOut)) => write!(f, "(not known in this run: {})", self.origin()),
+            (None, None) => write!(f, "(known after apply: {})", self.origin()),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use rhai::{Dynamic, Engine, EvalAltResult, Position};
 
-use crate::error::{Class, Error};
+use crate::error::Error;
 use crate::run::deferral::{self, Deferral};
 use crate::run::event::Mode;
 use crate::run::unknown::Unknown;
@@ -32,24 +32,13 @@ pub fn defer_at(unknown: &Unknown, doing: &str, position: Position) -> Box<EvalA
             deferral::raise(deferral.clone());
             carry(deferral, position)
         }
-        Mode::Run => fail_at(not_readable(unknown, doing), position),
+        Mode::Run => fail_at(unknown.needed(&format!("`{doing}`")), position),
     }
 }
 
 /// A deferral as a script's error, without noting it: it was noted where it arose.
 pub fn carry(deferral: Deferral, position: Position) -> Box<EvalAltResult> {
     Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(deferral), position))
-}
-
-fn not_readable(unknown: &Unknown, doing: &str) -> Error {
-    let error = Error::new(Class::InputMissing, format!("{}: `{doing}` needs its value", unknown.origin()));
-    if unknown.is_spent() {
-        error
-            .cause("it was shown once and is not readable again")
-            .help("keep the value where the playbook can read it back, or let it be made anew")
-    } else {
-        error.cause("it is not known").help("read the value before deciding on it")
-    }
 }
 
 /// Our error inside a script's error, however deep.
@@ -121,6 +110,7 @@ pub fn register(engine: &mut Engine) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Class;
 
     #[test]
     fn a_dry_run_defers_and_remembers_it() {
@@ -137,7 +127,7 @@ mod tests {
         let error = as_error(&error).unwrap();
         assert_eq!(error.class(), Class::InputMissing);
         assert!(error.to_string().contains("pve:token:ci.secret"), "{error}");
-        assert!(error.to_string().contains("shown once and is not readable again"), "{error}");
+        assert!(error.to_string().contains("shown once and cannot be read again"), "{error}");
         assert_eq!(deferral::take(), None);
     }
 

@@ -173,7 +173,7 @@ fn what_a_step_assigns_is_not_known_where_it_is_left_out() {
     lab.run(ASSIGNS).ended_well();
     lab.world.set_file("web", "/2", None).unwrap();
     lab.settings.steps = vec![glob::Pattern::new("2").unwrap()];
-    let words = "web:file:/2: needs a variable that step 1 assigns, which was left out";
+    let words = "web:file:/2: needs a variable that left-out step 1 assigns";
     lab.plan(ASSIGNS).failed_with(words);
     lab.run(ASSIGNS).failed_with(words);
     assert_eq!(lab.file("web", "/2"), None);

@@ -35,7 +35,19 @@ fn what_came_unplanned_is_a_miss_with_its_cause() {
 #[test]
 fn a_miss_without_a_changed_cell_is_owned_up_to() {
     let lab = Lab::new();
-    // A query at the top of the script is nothing that the plan takes note of.
+    let playbook = r#"
+        let web = world::host("web");
+        web.file(#{ path: "/out", content: web.peek("/n") });
+    "#;
+    lab.plan(playbook).ended_well();
+    lab.world.set_file("web", "/n", Some("5")).unwrap();
+    let fidelity = lab.run(playbook).fidelity();
+    assert!(fidelity.misses[0].contains("this is a defect of homelab"), "{fidelity:?}");
+}
+
+#[test]
+fn a_miss_after_a_command_saw_something_else_names_the_command() {
+    let lab = Lab::new();
     let playbook = r#"
         let web = world::host("web");
         let n = web.run("cat /n", #{ query: true }).stdout;
@@ -44,7 +56,7 @@ fn a_miss_without_a_changed_cell_is_owned_up_to() {
     lab.plan(playbook).ended_well();
     lab.world.set_file("web", "/n", Some("5")).unwrap();
     let fidelity = lab.run(playbook).fidelity();
-    assert!(fidelity.misses[0].contains("this is a defect of homelab"), "{fidelity:?}");
+    assert!(fidelity.misses[0].contains("the world changed in between: web:query:cat /n"), "{fidelity:?}");
 }
 
 #[test]

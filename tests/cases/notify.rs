@@ -108,3 +108,20 @@ fn a_change_that_took_effect_though_it_failed_is_told_as_well() {
     assert_eq!(lab.run(RESTARTS).sent, ["web: $ restart nginx"]);
     assert!(lab.run(RESTARTS).sent.is_empty());
 }
+
+#[test]
+fn a_step_that_is_left_out_changed_nothing_that_would_be_told() {
+    let mut lab = Lab::new().with_file("web", "/a", "a");
+    let playbook = r#"
+        let api = world::api();
+        let web = world::host("web");
+        let token = step("token", "a step", || api.token(#{ name: "t" }));
+        on_change([token], || { web.run("restart app", #{ }); });
+        step("last", "a step", || web.file(#{ path: "/b", content: "b" }));
+    "#;
+    lab.run(playbook).ended_well();
+    lab.settings.steps = vec![glob::Pattern::new("last").unwrap()];
+    let told = lab.run(playbook);
+    told.ended_well();
+    assert!(told.done().is_empty(), "{:?}", told.done());
+}

@@ -44,7 +44,7 @@ fn a_selected_step_gets_what_the_others_gave_back_the_last_time() {
 fn a_value_that_no_run_has_recorded_is_an_error_where_it_is_written() {
     let mut lab = Lab::new();
     lab.settings.steps = glob("2.1");
-    let words = "web:file:/3: needs step 1.2, which was left out and has no recorded value";
+    let words = "web:file:/3: needs left-out step 1.2, which is not known";
     lab.plan(CHAIN).failed_with(words);
     lab.run(CHAIN).failed_with(words);
 }

@@ -372,5 +372,5 @@ fn deciding_on_a_spent_secret_in_a_real_run_is_an_error_that_names_it() {
         step("1", "a decision", || if unk == "x" { 1 });
     "#;
     assert_eq!(lab.plan(playbook).statuses()["1"], Status::Deferred);
-    lab.run(playbook).failed_with("api:token:ci.secret: `==` needs its value");
+    lab.run(playbook).failed_with("`==`: needs api:token:ci.secret, which is not known");
 }

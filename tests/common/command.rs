@@ -110,12 +110,44 @@ impl Resource for Command {
     }
 }
 
+/// What a command that only looks sees.
+struct Query {
+    host: Host,
+    command: String,
+}
+
+impl Fact for Query {
+    fn address(&self) -> String {
+        format!("{}:query:{}", self.host.name, self.command)
+    }
+
+    fn cell(&self) -> Cell {
+        Cell::new(self.host.realm(), format!("query:{}", self.command))
+    }
+
+    fn read(&self, _: &Reader) -> Result<State> {
+        let (exit, output) = self.host.world.query(&self.host.name, &self.command)?;
+        Ok(State::Here(Value::List(vec![Value::Int(exit), Value::Text(output)])))
+    }
+
+    fn stands_on(&self) -> Option<&str> {
+        Some(&self.host.name)
+    }
+}
+
 /// What a command sees, or why a dry run cannot know it.
 fn look(host: &Host, command: &str) -> Result<std::result::Result<(i64, String), Unknown>> {
     let planned = scope::planned_machine(&host.name)?.map(|(_, cause)| cause);
     Ok(match scope::stale_realm(&host.realm())?.or(planned) {
         Some(unknown) => Err(unknown.part(command)),
-        None => Ok(host.world.query(&host.name, command)?),
+        None => match ensure::read(&Query { host: host.clone(), command: command.to_owned() })? {
+            State::Unknown(unknown) => Err(unknown),
+            State::Here(Value::List(seen)) => match seen.as_slice() {
+                [Value::Int(exit), Value::Text(output)] => Ok((*exit, output.clone())),
+                other => unreachable!("a query gives its exit code and what it printed: {other:?}"),
+            },
+            other => unreachable!("a query sees something: {other:?}"),
+        },
     })
 }
 

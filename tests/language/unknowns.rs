@@ -402,7 +402,7 @@ fn a_real_run_does_not_defer_but_says_which_value_is_gone() {
     assert!(told.deferred.is_empty());
     let error = told.outcome.unwrap_err();
     let ours = as_error(&error).unwrap();
-    assert_eq!(ours.message(), "token.secret: `==` needs its value");
+    assert_eq!(ours.message(), "`==`: needs token.secret, which is not known");
     assert!(ours.to_string().contains("shown once"), "{ours}");
     assert_eq!(super::support::mode_now(), Mode::Run);
 }

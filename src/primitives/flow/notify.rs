@@ -23,14 +23,17 @@ pub(super) fn on_change(call: &NativeCallContext<'_>, outcomes: Dynamic, closure
     let (mut changed, mut maybe) = (false, Vec::new());
     for outcome in outcomes {
         if let Some(unknown) = outcome.read_lock::<Unknown>() {
-            maybe.push(unknown.clone());
+            // A step that is left out changes nothing; what is still owed, a run of all steps tells.
+            if !unknown.is_left_out() {
+                maybe.push(unknown.clone());
+            }
             continue;
         }
         let map = outcome.try_cast::<Map>().ok_or_else(not_an_outcome)?;
         let address =
             map.get("address").and_then(|address| address.clone().into_string().ok()).ok_or_else(not_an_outcome)?;
         let field = map.get("changed").ok_or_else(not_an_outcome)?;
-        maybe.extend(field.read_lock::<Unknown>().map(|unknown| unknown.clone()));
+        maybe.extend(field.read_lock::<Unknown>().map(|unknown| unknown.clone()).filter(|it| !it.is_left_out()));
         // An outcome that a step recorded in an earlier run tells of that run: whether its notification is still owed
         // is in the journal.
         changed |= field.as_bool().unwrap_or(false) && is_of_this_run(&run, &address);

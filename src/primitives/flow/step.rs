@@ -63,8 +63,7 @@ pub(super) fn run_step(
     let context = Context::of(call);
     let code = Dynamic::from(body.clone());
     spec.assigns = context.as_ref().is_some_and(|context| context.assigns(&code));
-    let left_out =
-        Unknown::from_origin(format!("a variable that step {} assigns, which was left out", spec.id)).spent();
+    let left_out = Unknown::from_origin(format!("a variable that left-out step {} assigns", spec.id)).left_out();
     let entered = match steps::begin(spec).map_err(fail)? {
         Entry::Run(entered) => entered,
         Entry::Skip(value) => {

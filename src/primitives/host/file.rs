@@ -213,11 +213,7 @@ impl File {
             Some(Content::Secret(secret)) => Ok(Some(secret.expose().as_bytes().to_vec())),
             Some(Content::Bytes(bytes)) => Ok(Some(bytes.to_vec())),
             // The gate lets only those through that were shown once and are in place, and they are not written again.
-            Some(Content::Unknown(unknown)) => Err(Error::new(
-                Class::InputMissing,
-                format!("{}: needs {}, which is not known", self.address(), unknown.origin()),
-            )
-            .help("keep the value where it can be read back")),
+            Some(Content::Unknown(unknown)) => Err(unknown.needed(&self.address())),
         }
     }
 }

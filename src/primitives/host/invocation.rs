@@ -111,11 +111,7 @@ impl Invocation {
     }
 
     fn not_known(&self, unknown: &Unknown) -> Error {
-        Error::new(
-            Class::InputMissing,
-            format!("{}: `{}` needs {}, which is not known", self.host.name(), self.label, unknown.origin()),
-        )
-        .help("keep the value where it can be read back")
+        unknown.needed(&format!("{}: `{}`", self.host.name(), self.label))
     }
 
     /// Runs it, and shows what it prints where it takes its time. Ending with anything but 0 is an error.

@@ -279,10 +279,7 @@ fn change(call: &NativeCallContext<'_>, method: Method, url: &Dynamic, map: Scri
         details: Value::Map(request.details()),
         send: Arc::new(move |_: &Writer| match request.unknown() {
             None => scope::wait(request.send()),
-            Some(unknown) => Err(Error::new(
-                Class::InputMissing,
-                format!("{}: needs {}, which is not known", request.address(), unknown.origin()),
-            )),
+            Some(unknown) => Err(unknown.needed(&request.address())),
         }),
     };
     raw::mutate(raw).map(|answer| to_dynamic(&answer)).map_err(fail)
