@@ -7,6 +7,7 @@ use super::scope;
 use super::session::Run;
 use super::unknown::Unknown;
 use super::value::Value;
+use crate::clients::ssh::quote;
 use crate::error::{Class, Error, Result};
 
 /// Nothing unknown is ever written.
@@ -53,20 +54,26 @@ pub(super) fn check_destruction(resource: &dyn Resource, difference: &Difference
     Ok(Some(why))
 }
 
-/// Whether the run names what it may destroy.
-pub(super) fn is_named(run: &Run, address: &str) -> bool {
-    run.settings.allow_destroy.iter().any(|named| named == address)
+/// Whether the run names what it may destroy: as it is shown, or by its cell alone, without a name for people.
+pub(super) fn is_named(run: &Run, resource: &dyn Resource) -> bool {
+    let (address, cell) = (resource.address(), resource.cell().to_string());
+    run.settings.allow_destroy.iter().any(|named| *named == address || *named == cell)
+}
+
+/// The option that names it, ready for a shell.
+pub(super) fn naming(address: &str) -> String {
+    format!("--allow-destroy {}", quote(address))
 }
 
 /// What destroys must be allowed by the playbook and be named by the run.
 pub(super) fn refuse_destruction(run: &Run, resource: &dyn Resource, difference: &Difference) -> Result<()> {
     let Some(why) = check_destruction(resource, difference)? else { return Ok(()) };
-    let address = resource.address();
-    if is_named(run, &address) {
+    if is_named(run, resource) {
         return Ok(());
     }
+    let address = resource.address();
     Err(Error::new(Class::UnsafeDrift, format!("{address}: {why}, and this run does not name it"))
-        .help(format!("run again with --allow-destroy {address}")))
+        .help(format!("run again with {}", naming(&address))))
 }
 
 /// A step that can cut access or move things asks before its first change.

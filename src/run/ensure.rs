@@ -115,8 +115,8 @@ fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> 
         mark,
         diff: difference.report(),
         because: because.or_else(|| {
-            let why = destroys.clone().filter(|_| !consent::is_named(run, &address))?;
-            Some(format!("{why}; the run needs --allow-destroy {address}"))
+            let why = destroys.clone().filter(|_| !consent::is_named(run, resource))?;
+            Some(format!("{why}; the run needs {}", consent::naming(&address)))
         }),
         destroys: destroys.is_some(),
     };

@@ -231,9 +231,9 @@ pub(super) fn vm_status(pve: &Proxmox, vmid: i64) -> Result<Value> {
     Ok(read(&VmStatus { pve, vmid })?.into_value())
 }
 
-/// The path of a VM that runs, or why there is none: it is only planned, or stopped.
+/// The path of a VM, and whether it runs; or what it waits for when it is only planned.
 enum Reach {
-    Path(String),
+    There { path: String, runs: bool },
     Planned(Unknown),
 }
 
@@ -248,7 +248,10 @@ fn reach(pve: &Proxmox, vmid: i64) -> Result<Reach> {
         return Ok(Reach::Planned(unknown.clone()));
     }
     match state.get("node").and_then(Value::as_text) {
-        Some(node) => Ok(Reach::Path(format!("/nodes/{}/qemu/{vmid}", segment(node)))),
+        Some(node) => Ok(Reach::There {
+            path: format!("/nodes/{}/qemu/{vmid}", segment(node)),
+            runs: state.get("status").and_then(Value::as_text) == Some("running"),
+        }),
         None => Err(Error::new(Class::Blocked, format!("proxmox:vm:{vmid}: does not exist"))
             .help("make it first, or use the number of one that exists")),
     }
@@ -258,7 +261,7 @@ fn reach(pve: &Proxmox, vmid: i64) -> Result<Reach> {
 pub(super) fn agent(pve: &Proxmox, vmid: i64) -> Result<Value> {
     let path = match reach(pve, vmid)? {
         Reach::Planned(unknown) => return Ok(Value::Unknown(unknown.part("agent"))),
-        Reach::Path(path) => format!("{path}/agent/network-get-interfaces"),
+        Reach::There { path, .. } => format!("{path}/agent/network-get-interfaces"),
     };
     let reader = Reader::default();
     let answer = reader.wait(async { Ok(pve.client().get(&path, &Params::new()).await) })?;
@@ -294,7 +297,13 @@ fn says_agent_is_off(failure: &Failure) -> bool {
 pub(super) fn host_key(pve: &Proxmox, vmid: i64) -> Result<Value> {
     let path = match reach(pve, vmid)? {
         Reach::Planned(unknown) => return Ok(Value::Unknown(unknown.part("host_key"))),
-        Reach::Path(path) => format!("{path}/agent/file-read"),
+        // Nothing answers before somebody starts it, however long one waits.
+        Reach::There { runs: false, .. } if !scope::is_planning()? => {
+            return Err(Error::new(Class::Blocked, format!("proxmox:vm:{vmid}: its SSH host key cannot be read"))
+                .cause("it is not running")
+                .help("start it first: `started: true`"));
+        }
+        Reach::There { path, .. } => format!("{path}/agent/file-read"),
     };
     let params = Params::new().with("file", HOST_KEY);
     let began = Instant::now();

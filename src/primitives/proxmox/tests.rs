@@ -165,6 +165,18 @@ fn what_a_planned_machine_will_say_is_not_known_yet() {
 }
 
 #[test]
+fn the_host_key_of_a_machine_that_is_off_is_not_waited_for() {
+    let cluster = cluster();
+    let off = VM.replace("started: true", "started: false");
+    let told = cluster.lab.run(&format!("{CONNECT} {off} pve.host_key(112)"));
+    assert_eq!(told.error().class(), Class::Blocked);
+    assert_eq!(told.error().causes(), ["it is not running"]);
+    // A plan does not know who will have started it by then.
+    let told = cluster.lab.plan(&format!("{CONNECT} pve.host_key(112)"));
+    assert!(told.json().as_str().unwrap().contains("host_key"), "{}", told.json());
+}
+
+#[test]
 fn everything_that_is_missing_is_said_at_once() {
     let cluster = cluster();
     let fine = format!(

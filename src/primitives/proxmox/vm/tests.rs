@@ -239,5 +239,5 @@ fn destroying_needs_the_playbook_and_the_run() {
         |what| matches!(what, What::ChangePlanned { change, .. } if change.destroys && change.mark == Mark::Sure)
     ));
     let error = lab.ensure(Mode::Run, gone).expect_err("the run does not name it");
-    assert!(error.help_text().is_some_and(|help| help.contains("--allow-destroy proxmox:vm:111")), "{error:?}");
+    assert!(error.help_text().is_some_and(|help| help.contains("--allow-destroy 'proxmox:vm:111 (")), "{error:?}");
 }
