@@ -27,6 +27,17 @@ pub(crate) struct CloudInit {
     pub(crate) searchdomain: String,
 }
 
+/// What a guest finds itself running on, anew at each start: its disk keeps nothing of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Hardware {
+    pub(crate) processors: u32,
+    pub(crate) memory_kib: u64,
+    /// The size of the disk that it boots from.
+    pub(crate) disk_bytes: u64,
+    /// The hardware address of its first network device.
+    pub(crate) mac: Option<String>,
+}
+
 /// What makes a node's system the one of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeSpec {
@@ -67,8 +78,10 @@ pub(crate) struct Surroundings {
 
 /// The inside of one machine, which connections and the cluster share.
 pub(crate) trait Machine: Send + Sync {
-    /// Boots again.
+    /// Boots again, on what it had.
     fn reboot(&self);
+    /// Is put on other hardware, which the next boot finds.
+    fn fit(&self, hardware: &Hardware);
     /// Takes on changed cloud-init settings, as a guest does when it boots with a changed drive.
     fn apply(&self, settings: &CloudInit);
     /// Makes a directory and those above it, as far as they are not there.
@@ -103,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for S {}
 /// Makes machines.
 pub(crate) trait Workshop: Send + Sync {
     /// A guest that boots for the first time.
-    fn guest(&self, settings: &CloudInit) -> SharedMachine;
+    fn guest(&self, settings: &CloudInit, hardware: &Hardware) -> SharedMachine;
     /// The system of a node.
     fn node(&self, spec: &NodeSpec) -> SharedMachine;
     /// A machine from its file.
@@ -176,10 +189,11 @@ impl Machines {
     }
 
     /// Boots a guest. The first time it is made; later its disk has kept its state, and it reads the drive again.
-    pub(crate) fn boot_guest(&mut self, vmid: u32, settings: CloudInit, has_drive: bool) {
+    pub(crate) fn boot_guest(&mut self, vmid: u32, settings: CloudInit, hardware: &Hardware, has_drive: bool) {
         match self.guests.get_mut(&vmid) {
             Some(guest) => {
                 if let Some(machine) = &guest.machine.live {
+                    machine.fit(hardware);
                     machine.reboot();
                     if has_drive && guest.settings != settings {
                         machine.apply(&settings);
@@ -190,7 +204,7 @@ impl Machines {
                 }
             }
             None => {
-                let live = self.workshop.as_ref().map(|workshop| workshop.guest(&settings));
+                let live = self.workshop.as_ref().map(|workshop| workshop.guest(&settings, hardware));
                 self.made += 1;
                 let file = format!("{}-guest-{vmid}-{}", self.home, self.made);
                 self.guests.insert(vmid, Guest { settings, machine: Slot { file, live } });

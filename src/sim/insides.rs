@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::guests::{
-    CloudInit, Connection, Execution, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Workshop,
+    CloudInit, Connection, Execution, Hardware, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Workshop,
 };
 use super::host;
 use crate::error::{Class, Error, Result};
@@ -41,9 +41,14 @@ fn settings_of(settings: &CloudInit) -> host::CloudInit {
     }
 }
 
+fn hardware_of(hardware: &Hardware) -> host::Hardware {
+    let Hardware { processors, memory_kib, disk_bytes, mac } = hardware.clone();
+    host::Hardware { processors, memory_kib, disk_bytes, mac }
+}
+
 impl Workshop for Posix {
-    fn guest(&self, settings: &CloudInit) -> SharedMachine {
-        Inside::shared(host::Machine::guest(settings_of(settings)))
+    fn guest(&self, settings: &CloudInit, hardware: &Hardware) -> SharedMachine {
+        Inside::shared(host::Machine::guest(settings_of(settings), &hardware_of(hardware)))
     }
 
     fn node(&self, spec: &NodeSpec) -> SharedMachine {
@@ -69,6 +74,10 @@ impl Workshop for Posix {
 impl Machine for Inside {
     fn reboot(&self) {
         self.with(host::Machine::reboot);
+    }
+
+    fn fit(&self, hardware: &Hardware) {
+        self.with(|machine| machine.fit(&hardware_of(hardware)));
     }
 
     fn apply(&self, settings: &CloudInit) {

@@ -4,18 +4,21 @@ use super::probe::{Amount, Answer, Found, Kind, Look};
 use super::{cloud_init, facts};
 use crate::run::difference::Difference;
 use crate::run::value::{State, Value};
-use crate::sim::host::{CloudInit, Machine};
+use crate::sim::host::{CloudInit, Hardware, Machine};
 
 fn machine() -> Machine {
-    Machine::guest(CloudInit {
-        hostname: "k3s-cp-01".to_owned(),
-        user: "ops".to_owned(),
-        ssh_keys: Vec::new(),
-        address: Some("192.0.2.31/24".to_owned()),
-        gateway: None,
-        nameserver: None,
-        searchdomain: None,
-    })
+    Machine::guest(
+        CloudInit {
+            hostname: "k3s-cp-01".to_owned(),
+            user: "ops".to_owned(),
+            ssh_keys: Vec::new(),
+            address: Some("192.0.2.31/24".to_owned()),
+            gateway: None,
+            nameserver: None,
+            searchdomain: None,
+        },
+        &Hardware::default(),
+    )
 }
 
 /// What a question brings to light, as root.

@@ -18,7 +18,7 @@ mod users;
 
 pub use exec::run_shared;
 pub use machine::{ExecResult, Machine, Nic, PciDevice, PowerRequest, SharedMachine, UnitRun};
-pub use seed::{CloudInit, NodeSpec};
+pub use seed::{CloudInit, Hardware, NodeSpec};
 pub use ssh::{Forward, Forwarder, Observer, Options as SshOptions, Passwords, serve_ssh, serve_ssh_with};
 
 #[cfg(test)]

@@ -1,17 +1,20 @@
 //! Machines as a whole: what a fresh one looks like, who may do what, what lasts.
 
-use super::{CloudInit, Machine, NodeSpec};
+use super::{CloudInit, Hardware, Machine, NodeSpec};
 
 fn guest() -> Machine {
-    Machine::guest(CloudInit {
-        hostname: "k3s-cp-01".to_owned(),
-        user: "ubuntu".to_owned(),
-        ssh_keys: vec!["ssh-ed25519 AAAA test".to_owned()],
-        address: Some("10.20.11.31/24".to_owned()),
-        gateway: Some("10.20.11.1".to_owned()),
-        nameserver: Some("10.20.11.1".to_owned()),
-        searchdomain: Some("home.arpa".to_owned()),
-    })
+    Machine::guest(
+        CloudInit {
+            hostname: "k3s-cp-01".to_owned(),
+            user: "ubuntu".to_owned(),
+            ssh_keys: vec!["ssh-ed25519 AAAA test".to_owned()],
+            address: Some("10.20.11.31/24".to_owned()),
+            gateway: Some("10.20.11.1".to_owned()),
+            nameserver: Some("10.20.11.1".to_owned()),
+            searchdomain: Some("home.arpa".to_owned()),
+        },
+        &Hardware::default(),
+    )
 }
 
 /// Output and errors of a script that must end with this status.
@@ -161,6 +164,23 @@ fn a_boot_keeps_the_disk_and_nothing_else() {
         "60\n1\nModule\noverlay\nrenamed\n"
     );
     assert_eq!(run(&mut machine, "root", "systemctl is-active cron rsyslog", 0), "active\ninactive\n");
+}
+
+#[test]
+fn other_hardware_is_found_at_the_next_boot() {
+    let mut machine = guest();
+    let look = "nproc; head -n 1 /proc/meminfo; cat /sys/class/net/eth0/address; ip -4 -br addr show eth0";
+    let before = run(&mut machine, "ubuntu", look, 0);
+    assert!(before.starts_with("2\nMemTotal:       4194304 kB\nbc:24:11:00:00:01\n"), "{before}");
+    let mac = Some("BC:24:11:AA:BB:CC".to_owned());
+    machine.fit(&Hardware { processors: 6, memory_kib: 8 << 20, mac, ..Hardware::default() });
+    machine.reboot();
+    let after = run(&mut machine, "ubuntu", look, 0);
+    assert!(after.starts_with("6\nMemTotal:       8388608 kB\nbc:24:11:aa:bb:cc\n"), "{after}");
+    assert_eq!(after.lines().last(), before.lines().last(), "its address is on its disk");
+    machine.fit(&Hardware { mac: None, ..Hardware::default() });
+    machine.reboot();
+    run(&mut machine, "ubuntu", "test -e /sys/class/net/eth0", 1);
 }
 
 #[test]

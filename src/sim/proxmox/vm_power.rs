@@ -9,7 +9,7 @@ use super::mapping::find_device;
 use super::property;
 use super::vm::{Options, Running, Vm, is_drive, is_net, volume_of};
 use super::vm_update::apply_pending;
-use crate::sim::guests::CloudInit;
+use crate::sim::guests::{CloudInit, Hardware};
 
 /// How long a guest takes from power to its SSH server, and to its agent, in milliseconds.
 const SSH_AFTER: u64 = 250;
@@ -217,13 +217,28 @@ fn power_on(cluster: &mut Cluster, node: &str, vmid: u32, at: u64, log: &mut Vec
     let system = vm.boot_disk().and_then(|id| cluster.volume(node, id)).and_then(|volume| volume.system.clone());
     if let Some(user) = system {
         let settings = cloud_init(cluster, node, vmid, &user);
-        cluster.machines.boot_guest(vmid, settings, has_drive);
+        let hardware = hardware(cluster, node, vmid);
+        cluster.machines.boot_guest(vmid, settings, &hardware, has_drive);
     }
     if let Ok(vm) = cluster.vm_mut(node, vmid) {
         vm.running = Some(running);
         vm.executions.clear();
     }
     Ok(warnings)
+}
+
+/// What QEMU shows the guest.
+fn hardware(cluster: &Cluster, node: &str, vmid: u32) -> Hardware {
+    let Some(vm) = cluster.vms.get(&vmid) else { return Hardware::default() };
+    let disk = vm.boot_disk().and_then(|id| cluster.volume(node, id));
+    let device = vm.config.iter().find(|(name, _)| is_net(name)).map(|(_, value)| property::loose(value));
+    Hardware {
+        processors: u32::try_from(vm.cpus()).unwrap_or(u32::MAX),
+        memory_kib: vm.memory() / 1024,
+        disk_bytes: disk.map_or(0, |volume| volume.size),
+        // `virtio=BC:24:11:…`: the model's value is the address.
+        mac: device.and_then(|keys| keys.into_values().find(|value| value.split(':').count() == 6)),
+    }
 }
 
 /// What the cloud-init drive tells the guest.

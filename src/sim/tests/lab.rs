@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::error::Result;
 use crate::sim::guests::{
-    CloudInit, Connection, Execution, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Workshop,
+    CloudInit, Connection, Execution, Hardware, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Workshop,
 };
 use crate::sim::{Faults, GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed};
 
@@ -86,6 +86,8 @@ impl Machine for Echo {
 
     fn reboot(&self) {}
 
+    fn fit(&self, _: &Hardware) {}
+
     fn apply(&self, settings: &CloudInit) {
         self.settings().clone_from(settings);
     }
@@ -143,7 +145,7 @@ impl Machine for Echo {
 struct Echoes;
 
 impl Workshop for Echoes {
-    fn guest(&self, settings: &CloudInit) -> SharedMachine {
+    fn guest(&self, settings: &CloudInit, _: &Hardware) -> SharedMachine {
         Echo::shared(settings.clone())
     }
 

@@ -27,6 +27,26 @@ pub struct CloudInit {
     pub searchdomain: Option<String>,
 }
 
+/// What a virtual machine runs on.
+#[derive(Debug, Clone)]
+pub struct Hardware {
+    /// Its processors.
+    pub processors: u32,
+    /// Its memory, KiB.
+    pub memory_kib: u64,
+    /// The size of its disk.
+    pub disk_bytes: u64,
+    /// The address of its network device; without one it has none.
+    pub mac: Option<String>,
+}
+
+impl Default for Hardware {
+    fn default() -> Self {
+        let mac = Some("bc:24:11:00:00:01".to_owned());
+        Hardware { processors: 2, memory_kib: 4 << 20, disk_bytes: 32 << 30, mac }
+    }
+}
+
 const UNITS: &[StockUnit] = &[
     ("basic.target", "Basic System", false, false),
     ("multi-user.target", "Multi-User System", false, false),
@@ -88,24 +108,18 @@ HOME_URL=\"https://www.ubuntu.com/\"
 UBUNTU_CODENAME=noble
 ";
 
+fn nic(mac: &str, addresses: Vec<String>) -> Nic {
+    Nic { name: "eth0".to_owned(), mac: mac.to_lowercase(), addresses, mtu: 1500 }
+}
+
 impl Machine {
     /// A virtual machine after its first boot.
-    pub fn guest(config: CloudInit) -> Machine {
-        let tail = random::hex(6);
-        let nic = Nic {
-            name: "eth0".to_owned(),
-            mac: format!("bc:24:11:{}:{}:{}", &tail[..2], &tail[2..4], &tail[4..]),
-            addresses: config.address.clone().into_iter().collect(),
-            mtu: 1500,
-        };
+    pub fn guest(config: CloudInit, hardware: &Hardware) -> Machine {
         let mut machine = Machine {
             hostname: config.hostname.clone(),
             kernel: "6.8.0-85-generic".to_owned(),
             kernel_build: "#85-Ubuntu SMP PREEMPT_DYNAMIC Thu Sep 18 15:26:59 UTC 2025".to_owned(),
             gateway: config.gateway.clone().unwrap_or_default(),
-            memory_kib: 4 * 1024 * 1024,
-            processors: 2,
-            disk_bytes: 32 << 30,
             ..Machine::default()
         };
         machine.install_stock(UNITS, PACKAGES);
@@ -115,11 +129,28 @@ impl Machine {
         machine.put("/etc/debian_version", 0o644, "trixie/sid\n");
         machine.put_host_names(&config);
         machine.put_user(&config);
-        machine.put_network(&config, &nic);
+        machine.fit(hardware);
+        machine.configure_network(&config);
         machine.put_cloud_init(&config);
-        machine.nics.push(nic);
         super::boot(&mut machine);
         machine
+    }
+
+    /// Is put on other hardware. Its network device keeps the addresses that the system on the disk gives it.
+    pub fn fit(&mut self, hardware: &Hardware) {
+        self.processors = hardware.processors;
+        self.memory_kib = hardware.memory_kib;
+        self.disk_bytes = hardware.disk_bytes;
+        let addresses = self.nics.pop().map(|nic| nic.addresses).unwrap_or_default();
+        self.nics = hardware.mac.iter().map(|mac| nic(mac, addresses.clone())).collect();
+        self.note_change();
+    }
+
+    fn configure_network(&mut self, config: &CloudInit) {
+        let Some(mut nic) = self.nics.pop() else { return };
+        nic.addresses = config.address.clone().into_iter().collect();
+        self.put_network(config, &nic);
+        self.nics.push(nic);
     }
 
     /// Takes on changed settings, as cloud-init does when the machine boots with a changed drive: to it that is a new
@@ -135,11 +166,8 @@ impl Machine {
         } else {
             self.put_user(config);
         }
-        let Some(mut nic) = self.nics.first().cloned() else { return };
-        nic.addresses = config.address.clone().into_iter().collect();
-        self.put_network(config, &nic);
+        self.configure_network(config);
         self.put_cloud_init(config);
-        self.nics[0] = nic;
     }
 
     fn put_host_names(&mut self, config: &CloudInit) {

@@ -6,5 +6,5 @@ mod node;
 mod stock;
 
 pub use boot::boot;
-pub use guest::CloudInit;
+pub use guest::{CloudInit, Hardware};
 pub use node::NodeSpec;

@@ -3,10 +3,13 @@
 use std::process::{Command, Stdio};
 
 use crate::sim::host::machine::Machine;
-use crate::sim::host::seed::CloudInit;
+use crate::sim::host::seed::{CloudInit, Hardware};
 
 fn machine() -> Machine {
-    Machine::guest(CloudInit { hostname: "sim".to_owned(), user: "ubuntu".to_owned(), ..CloudInit::default() })
+    Machine::guest(
+        CloudInit { hostname: "sim".to_owned(), user: "ubuntu".to_owned(), ..CloudInit::default() },
+        &Hardware::default(),
+    )
 }
 
 /// What the real shell of the test machine makes of a script; `None` where that is not dash with GNU's programs.

@@ -106,7 +106,7 @@ fn included(machine: &Machine, word: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::host::seed::{CloudInit, NodeSpec};
+    use crate::sim::host::seed::{CloudInit, Hardware, NodeSpec};
 
     fn node() -> Machine {
         Machine::pve_node(NodeSpec {
@@ -123,7 +123,10 @@ mod tests {
         let node = Settings::of(&node());
         assert!(node.admits(0, true) && node.admits(0, false) && node.forwards);
         assert_eq!((node.sessions, node.tries), (10, 6));
-        let guest = Settings::of(&Machine::guest(CloudInit { user: "ubuntu".into(), ..CloudInit::default() }));
+        let guest = Settings::of(&Machine::guest(
+            CloudInit { user: "ubuntu".into(), ..CloudInit::default() },
+            &Hardware::default(),
+        ));
         assert!(guest.admits(1000, true) && guest.admits(0, true));
         assert!(!guest.admits(1000, false) && !guest.admits(0, false));
     }

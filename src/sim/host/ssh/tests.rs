@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use super::super::machine::{Machine, SharedMachine};
 use super::super::random;
-use super::super::seed::CloudInit;
+use super::super::seed::{CloudInit, Hardware};
 use super::{Forward, Observer, Options, serve_ssh, serve_ssh_with};
 
 #[derive(Default)]
@@ -47,15 +47,18 @@ fn key() -> PrivateKey {
 }
 
 fn machine(key: &PrivateKey) -> SharedMachine {
-    Arc::new(Mutex::new(Machine::guest(CloudInit {
-        hostname: "k3s-cp-01".to_owned(),
-        user: "ubuntu".to_owned(),
-        ssh_keys: vec![key.public_key().to_openssh().unwrap()],
-        address: Some("10.20.11.31/24".to_owned()),
-        gateway: Some("10.20.11.1".to_owned()),
-        nameserver: Some("10.20.11.1".to_owned()),
-        searchdomain: Some("home.arpa".to_owned()),
-    })))
+    Arc::new(Mutex::new(Machine::guest(
+        CloudInit {
+            hostname: "k3s-cp-01".to_owned(),
+            user: "ubuntu".to_owned(),
+            ssh_keys: vec![key.public_key().to_openssh().unwrap()],
+            address: Some("10.20.11.31/24".to_owned()),
+            gateway: Some("10.20.11.1".to_owned()),
+            nameserver: Some("10.20.11.1".to_owned()),
+            searchdomain: Some("home.arpa".to_owned()),
+        },
+        &Hardware::default(),
+    )))
 }
 
 struct Rig {

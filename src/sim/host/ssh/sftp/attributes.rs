@@ -80,11 +80,12 @@ pub fn set_here(fs: &mut Fs, cred: &Cred, ino: Ino, attrs: &FileAttributes) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::host::seed::CloudInit;
+    use crate::sim::host::seed::{CloudInit, Hardware};
 
     /// The line of one entry, whose file was changed so many seconds ago.
     fn line(age: i64) -> String {
-        let mut machine = Machine::guest(CloudInit { user: "ubuntu".into(), ..CloudInit::default() });
+        let mut machine =
+            Machine::guest(CloudInit { user: "ubuntu".into(), ..CloudInit::default() }, &Hardware::default());
         let script = "echo hello > a; chmod 640 a; ln a b; chown ubuntu:adm a";
         assert_eq!(machine.run("root", &format!("cd /home/ubuntu; {script}"), b"").exit, 0);
         let mut inode = machine.fs.stat(&Cred::root(), "/home/ubuntu/a", true).unwrap().clone();
