@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -12,6 +13,24 @@ use crate::project::Project;
 
 /// A guest, and its address.
 pub const GUEST: (&str, &str) = ("k3s-cp-01", "10.20.11.31");
+
+/// The name of the machine that a test makes, while it is there.
+pub const MADE: &str = "by-proxmoxer";
+
+/// How long something may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks again and again until there is something.
+pub fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Some(found) => return found,
+            None => assert!(Instant::now() < deadline, "it did not come within {PATIENCE:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 /// The simulator, which ends with the value.
 pub struct Lab {
@@ -80,6 +99,21 @@ impl Lab {
         let nodes = self.said["nodes"].as_array().expect("a list");
         let node = nodes.iter().find(|node| node["name"] == name).expect("it is there");
         node[what].as_str().expect("text").to_owned()
+    }
+
+    /// The file of the certificate authority.
+    pub fn ca(&self) -> &str {
+        self.said["ca_file"].as_str().expect("a path")
+    }
+
+    /// The simulated world, as it is kept.
+    pub fn world(&self) -> Value {
+        serde_json::from_str(&self.project.read(".homelab/sim/world.json")).expect("JSON")
+    }
+
+    /// The world as soon as this is true of it: what a task did is kept a little later than it shows.
+    pub fn world_where(&self, is_true: impl Fn(&Value) -> bool) -> Value {
+        eventually(|| Some(self.world()).filter(&is_true))
     }
 
     /// A variable of the credentials.

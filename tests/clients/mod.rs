@@ -4,8 +4,13 @@
 //! Where such a program is not installed its tests say so and are passed over; with `CI` set they fail instead.
 //! `.ci/run` installs all of them.
 
+mod authority;
+mod curl;
+mod fakepve;
 mod guide;
 mod lab;
 mod openssh;
 mod programs;
+mod proxmoxer;
+mod python;
 mod transfer;
