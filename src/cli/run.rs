@@ -58,15 +58,25 @@ pub struct Args {
     /// Allows this object to be destroyed, where the playbook allows it too (can be given again)
     #[arg(long, value_name = "ADDRESS")]
     pub allow_destroy: Vec<String>,
-    /// How many items of `parallel` are worked on at once
-    #[arg(long, env = "HOMELAB_JOBS", value_name = "N", default_value_t = 16)]
-    pub jobs: usize,
+    /// How many items of `parallel` are worked on at once [default: 16; with --sim-faults 1, so that a seed replays]
+    #[arg(long, env = "HOMELAB_JOBS", value_name = "N")]
+    pub jobs: Option<usize>,
     /// Runs again whenever a file that the run read is saved
     #[arg(long)]
     pub watch: bool,
     /// What is shown.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// How many items of `parallel` are worked on at once, where nobody says.
+const JOBS: usize = 16;
+
+impl Args {
+    /// How many items of `parallel` are worked on at once. Which of several meets a fault first is a matter of luck.
+    fn jobs(&self) -> usize {
+        self.jobs.unwrap_or(if self.sim.sim_faults.is_some() { 1 } else { JOBS })
+    }
 }
 
 /// `homelab plan`.
@@ -239,7 +249,7 @@ impl Session {
             allow_destroy: args.allow_destroy.clone(),
             answer_manual: args.sim.sim_answer_manual,
             simulated: self.stage.simulated,
-            jobs: args.jobs,
+            jobs: args.jobs(),
             ask: self.ask(foot),
         }
     }

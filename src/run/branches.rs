@@ -6,9 +6,13 @@ use super::deferral;
 use super::scope::{self, Branch};
 use crate::error::{Class, Error, Result};
 
-/// Starts a branch from where this one stands.
-pub fn fork() -> Result<Branch> {
-    scope::with(|branch| branch.fork())
+/// Starts a branch from where this one stands, for an item by its name.
+pub fn fork(item: String) -> Result<Branch> {
+    scope::with(|branch| {
+        let mut fork = branch.fork();
+        fork.items.push(item);
+        fork
+    })
 }
 
 /// Runs something on this thread as a branch, and gives the branch back.

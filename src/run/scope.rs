@@ -68,6 +68,8 @@ pub struct Frame {
 pub struct Branch {
     /// The run it belongs to.
     pub run: Arc<Run>,
+    /// The items of `parallel` that it works on, outermost first. Unlike their order, these are the same in each run.
+    pub items: Vec<String>,
     /// What a dry run believes in this branch.
     pub overlay: Overlay,
     /// The steps it is in, outermost first.
@@ -117,6 +119,7 @@ impl Branch {
     fn root(run: Arc<Run>) -> Branch {
         Branch {
             run,
+            items: Vec::new(),
             overlay: Overlay::default(),
             frames: Vec::new(),
             phase: Phase::Script,
@@ -135,6 +138,7 @@ impl Branch {
     /// A new branch that starts from where this one stands.
     pub fn fork(&self) -> Branch {
         Branch {
+            items: self.items.clone(),
             overlay: self.overlay.clone(),
             frames: self.frames.clone(),
             phase: self.phase,

@@ -1,14 +1,24 @@
 //! Faults on purpose: the same seed gives the same faults to the same requests.
+//!
+//! How often a client looks again while it waits depends on the clock, so chance is not drawn for every request: between
+//! two changes of a machine, an address is in trouble or it is not. Trouble ends after some tries.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use tokio::sync::watch;
 
 use super::chance::sha256;
 use crate::error::{Class, Error, Result};
 
 /// How long something slow takes.
 pub(crate) const SLOW: Duration = Duration::from_millis(1500);
+/// How long nothing comes from somebody who is silent, before the connection ends.
+pub(crate) const SILENCE: Duration = Duration::from_secs(4);
+/// How much longer a slow task takes, in milliseconds at the usual pace.
+pub(crate) const SLOW_TASK: u64 = 10_000;
 
 /// What goes wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,15 +27,25 @@ pub(crate) enum Fault {
     Refused,
     /// Its answer takes its time.
     Slow,
+    /// No answer comes, and after a while the connection ends.
+    Silent,
     /// The connection ends before anything was done.
     DroppedBefore,
     /// It is done, but the connection ends before the answer.
     DroppedAfter,
+    /// Nobody reaches the node that it is about, nor the guests there, until some have tried.
+    NodeAway,
     /// The task that it starts fails.
     FailingTask,
+    /// The task that it starts takes long.
+    SlowTask,
     /// The lock of its file cannot be had.
     LockTimeout,
 }
+
+const ALWAYS: [Fault; 6] =
+    [Fault::Refused, Fault::Slow, Fault::Silent, Fault::DroppedBefore, Fault::DroppedAfter, Fault::NodeAway];
+const FOR_CHANGES: [Fault; 3] = [Fault::FailingTask, Fault::SlowTask, Fault::LockTimeout];
 
 /// What goes wrong with a connection to an SSH server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +54,39 @@ pub(crate) enum LineFault {
     Refused,
     /// The server takes its time before it says anything.
     Slow,
-    /// It ends once the server has sent so many bytes.
-    Dropped(usize),
+    /// It ends when the client asks for one command more than so many.
+    Dropped(u32),
+    /// Its node is away.
+    NodeAway,
+}
+
+impl Fault {
+    /// As the request log names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Fault::Refused => "refused",
+            Fault::Slow => "slow",
+            Fault::Silent => "silent",
+            Fault::DroppedBefore => "dropped before",
+            Fault::DroppedAfter => "dropped after",
+            Fault::NodeAway => "node away",
+            Fault::FailingTask => "failing task",
+            Fault::SlowTask => "slow task",
+            Fault::LockTimeout => "lock time-out",
+        }
+    }
+}
+
+impl LineFault {
+    /// As the request log names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            LineFault::Refused => "refused",
+            LineFault::Slow => "slow",
+            LineFault::Dropped(_) => "dropped",
+            LineFault::NodeAway => "node away",
+        }
+    }
 }
 
 /// How often requests go wrong.
@@ -43,8 +94,73 @@ pub(crate) enum LineFault {
 pub struct Faults {
     seed: u64,
     rate: f64,
-    /// How often each address was asked.
-    counts: Mutex<BTreeMap<String, u64>>,
+    state: Mutex<State>,
+    /// How often each node has gone away.
+    departures: watch::Sender<BTreeMap<String, u64>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How often each machine was changed; what belongs to none is under the empty name.
+    changes: BTreeMap<String, u64>,
+    troubles: BTreeMap<String, Trouble>,
+    /// How many more will not reach a node.
+    away: BTreeMap<String, u32>,
+}
+
+/// What chance said of an address, and when.
+#[derive(Debug)]
+struct Trouble {
+    /// After which change of its machine.
+    since: u64,
+    /// How many more will meet it; not drawn yet.
+    tries: Option<u32>,
+}
+
+/// What a request is, as far as chance is concerned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    /// The number of the machine that it makes.
+    pub(crate) newid: Option<&'a str>,
+    /// The node that it was sent to.
+    pub(crate) node: &'a str,
+}
+
+impl Asked<'_> {
+    /// The node that the request is about.
+    pub(crate) fn about(&self) -> &str {
+        let named = self.path.strip_prefix("/nodes/").map(|rest| rest.split('/').next().unwrap_or_default());
+        named.unwrap_or(self.node)
+    }
+
+    /// The machine that it is about, or nothing.
+    fn machine(&self) -> &str {
+        let named = self.path.split('/').skip_while(|part| *part != "qemu").nth(1);
+        self.newid.or(named).unwrap_or_default()
+    }
+
+    /// Whether it changes something. Asking the guest agent is a POST as well, but only looks.
+    fn changes(&self) -> bool {
+        self.method != "GET" && !self.path.contains("/agent/")
+    }
+
+    /// Whether the clock says if it is asked at all: a client looks into the log of a task that goes on.
+    fn is_by_chance(&self) -> bool {
+        self.path.ends_with("/log")
+    }
+
+    /// The same for the same request of another run: task ids tell the time.
+    fn address(&self) -> String {
+        let stable = |part: &str| match part.strip_prefix("UPID:") {
+            Some(upid) => upid.split(':').skip(4).take(2).collect::<Vec<_>>().join(":"),
+            None => part.to_owned(),
+        };
+        let path = percent_decode_str(self.path).decode_utf8_lossy();
+        let path: Vec<String> = path.split('/').map(stable).collect();
+        format!("{} {} {}", self.method, path.join("/"), self.newid.unwrap_or_default())
+    }
 }
 
 impl Faults {
@@ -64,43 +180,86 @@ impl Faults {
         }
         let seed = seed.ok_or_else(|| wrong("the seed is missing or no number".into()))?;
         let rate = rate.ok_or_else(|| wrong("the rate is missing or not between 0 and 1".into()))?;
-        Ok(Faults { seed, rate, counts: Mutex::default() })
+        Ok(Faults { seed, rate, state: Mutex::default(), departures: watch::Sender::default() })
     }
 
-    /// What goes wrong with the next request to an address, if anything. Requests to other addresses have no say in it,
-    /// so that runs which ask in parallel see the same faults.
-    pub(crate) fn next(&self, address: &str) -> Option<Fault> {
-        let kinds = [
-            Fault::Refused,
-            Fault::Slow,
-            Fault::DroppedBefore,
-            Fault::DroppedAfter,
-            Fault::FailingTask,
-            Fault::LockTimeout,
-        ];
-        self.draw(address).map(|chance| kinds[usize::from(chance[0]) % kinds.len()])
-    }
-
-    /// What goes wrong with the next SSH connection to a host, if anything.
-    pub(crate) fn next_line(&self, host: &str) -> Option<LineFault> {
-        let chance = self.draw(&format!("SSH {host}"))?;
-        // Within what a login and a few commands take.
-        let bytes = 256 + usize::from(u16::from_le_bytes([chance[1], chance[2]])) / 4;
-        let kinds = [LineFault::Refused, LineFault::Slow, LineFault::Dropped(bytes)];
-        Some(kinds[usize::from(chance[0]) % kinds.len()])
-    }
-
-    /// The chance of something going wrong, as bytes that say what.
-    fn draw(&self, address: &str) -> Option<[u8; 3]> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address.to_string()).or_insert(0);
-        *count += 1;
-        let bytes = sha256(format!("{}/{count}/{address}", self.seed));
-        let draw = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        if f64::from(draw) >= self.rate * f64::from(u32::MAX) {
+    /// What goes wrong with a request, if anything.
+    pub(crate) fn next(&self, asked: &Asked<'_>) -> Option<Fault> {
+        let mut state = self.state();
+        if state.misses(asked.about()) {
+            return Some(Fault::NodeAway);
+        }
+        if asked.is_by_chance() {
             return None;
         }
-        Some([bytes[4], bytes[5], bytes[6]])
+        let changes = state.changes.entry(asked.machine().to_owned()).or_default();
+        *changes += u64::from(asked.changes());
+        let since = *changes;
+        let dice = self.draw(&mut state, asked.address(), since)?;
+        let kinds: Vec<Fault> = ALWAYS.into_iter().chain(FOR_CHANGES.into_iter().filter(|_| asked.changes())).collect();
+        let fault = kinds[usize::from(dice[0]) % kinds.len()];
+        if fault == Fault::NodeAway {
+            // This one has tried already.
+            state.away.insert(asked.about().to_owned(), u32::from(dice[2] % 5));
+            self.departures.send_modify(|all| *all.entry(asked.about().to_owned()).or_default() += 1);
+        }
+        Some(fault)
+    }
+
+    /// What goes wrong with an SSH connection to a host that is a node or a guest there, if anything.
+    pub(crate) fn next_line(&self, host: &str, node: &str) -> Option<LineFault> {
+        let mut state = self.state();
+        if state.misses(node) {
+            return Some(LineFault::NodeAway);
+        }
+        let since = state.changes.values().sum();
+        let dice = self.draw(&mut state, format!("SSH {host}"), since)?;
+        let kinds = [LineFault::Refused, LineFault::Slow, LineFault::Dropped(u32::from(dice[2] % 4))];
+        Some(kinds[usize::from(dice[0]) % kinds.len()])
+    }
+
+    /// Whether somebody who connects to a node does not reach it.
+    pub(crate) fn misses(&self, node: &str) -> bool {
+        self.state().misses(node)
+    }
+
+    /// Comes when a node goes away, after which its connections have ended.
+    pub(crate) async fn goes_away(&self, node: &str) {
+        let mut departures = self.departures.subscribe();
+        let before = departures.borrow().get(node).copied();
+        // The sender is part of what is borrowed here.
+        let _gone = departures.wait_for(|now| now.get(node).copied() != before).await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What chance says of an address, as bytes that say what goes wrong.
+    fn draw(&self, state: &mut State, address: String, since: u64) -> Option<[u8; 3]> {
+        let bytes = sha256(format!("{}/{since}/{address}", self.seed));
+        let trouble = state.troubles.entry(address).or_insert(Trouble { since, tries: None });
+        if trouble.since != since {
+            *trouble = Trouble { since, tries: None };
+        }
+        let tries = trouble.tries.get_or_insert_with(|| {
+            let draw = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            if f64::from(draw) < self.rate * f64::from(u32::MAX) { 1 + u32::from(bytes[5] % 3) } else { 0 }
+        });
+        *tries = tries.checked_sub(1)?;
+        Some([bytes[4], bytes[6], bytes[7]])
+    }
+}
+
+impl State {
+    /// Whether a node is away. Each who does not reach it brings its return nearer.
+    fn misses(&mut self, node: &str) -> bool {
+        let Some(left) = self.away.get_mut(node) else { return false };
+        match left.checked_sub(1) {
+            Some(fewer) => *left = fewer,
+            None => drop(self.away.remove(node)),
+        }
+        self.away.contains_key(node)
     }
 }
 
@@ -108,9 +267,20 @@ impl Faults {
 mod tests {
     use super::*;
 
-    fn drawn(text: &str) -> Vec<Option<Fault>> {
+    fn get(path: &str) -> Asked<'_> {
+        Asked { method: "GET", path, newid: None, node: "pve-01" }
+    }
+
+    fn put(path: &str) -> Asked<'_> {
+        Asked { method: "PUT", ..get(path) }
+    }
+
+    const CONFIG: &str = "/nodes/pve-01/qemu/111/config";
+
+    /// What meets the reads and changes of a machine, one after the other.
+    fn drawn(text: &str) -> Vec<(Option<Fault>, Option<Fault>)> {
         let faults = Faults::parse(text).unwrap();
-        (0..200).map(|_| faults.next("GET /version")).collect()
+        (0..200).map(|_| (faults.next(&put(CONFIG)), faults.next(&get(CONFIG)))).collect()
     }
 
     #[test]
@@ -120,34 +290,95 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_do_not_shift_the_faults_of_one() {
+    fn looking_more_often_shifts_no_fault() {
         let faults = Faults::parse("seed=7,rate=0.2").unwrap();
-        let mixed: Vec<_> = (0..200)
-            .map(|_| {
-                faults.next("GET /nodes");
-                faults.next("GET /version")
+        let status = |upid: &str| format!("/nodes/pve-02/tasks/{upid}/status");
+        let patient: Vec<_> = (0..200)
+            .map(|round| {
+                let change = faults.next(&put(CONFIG));
+                for _ in 0..round % 5 {
+                    faults.next(&get("/nodes/pve-02/qemu/112/config"));
+                    faults.next(&get(&status(&format!(
+                        "UPID:pve-02:{round:08X}:00000000:00000000:qmclone:9000:root@pam:"
+                    ))));
+                }
+                (change, faults.next(&get(CONFIG)))
             })
             .collect();
-        assert_eq!(mixed, drawn("seed=7,rate=0.2"));
+        let others = drawn("seed=7,rate=0.2");
+        let of_machine = |all: &[(Option<Fault>, Option<Fault>)]| -> Vec<_> {
+            all.iter().filter(|(change, look)| ![*change, *look].contains(&Some(Fault::NodeAway))).copied().collect()
+        };
+        assert_eq!(of_machine(&patient), of_machine(&others));
     }
 
     #[test]
-    fn connections_go_wrong_in_every_way_and_the_same_again() {
-        let lines = || {
-            let faults = Faults::parse("seed=7,rate=0.5").unwrap();
-            (0..100).map(|_| faults.next_line("10.20.11.11")).collect::<Vec<_>>()
+    fn a_task_is_the_same_in_each_run() {
+        let of = |start: &str| {
+            let path = format!(
+                "/nodes/pve-01/tasks/UPID%3Apve-01%3A{start}%3A{start}%3A{start}%3Aqmclone%3A9000%3Aroot@pam%3A/status"
+            );
+            get(&path).address()
         };
-        assert_eq!(lines(), lines());
-        let has = |wanted: fn(&LineFault) -> bool| lines().iter().flatten().any(wanted);
-        assert!(has(|fault| *fault == LineFault::Refused) && has(|fault| *fault == LineFault::Slow));
-        assert!(has(|fault| matches!(fault, LineFault::Dropped(256..))));
+        assert_eq!(of("0000058E"), of("000E39E5"));
+        assert_eq!(of("0000058E"), "GET /nodes/pve-01/tasks/qmclone:9000/status ");
+    }
+
+    #[test]
+    fn trouble_ends_after_some_tries() {
+        for seed in 0..50 {
+            let faults = Faults::parse(&format!("seed={seed},rate=1")).unwrap();
+            let tries = (0..20).take_while(|_| faults.next(&get("/version")).is_some()).count();
+            assert!((1..=8).contains(&tries), "seed {seed}: {tries}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_went_away_is_missed_by_everybody_until_it_is_back() {
+        let away = |seed: &u64| {
+            let faults = Faults::parse(&format!("seed={seed},rate=1")).unwrap();
+            (faults.next(&get(CONFIG)) == Some(Fault::NodeAway)).then_some(faults)
+        };
+        let mut left: Vec<usize> = (0..200)
+            .filter_map(|seed| away(&seed))
+            .map(|faults| {
+                assert!(!faults.misses("pve-02"));
+                (0..20).take_while(|_| faults.misses("pve-01")).count()
+            })
+            .collect();
+        left.sort_unstable();
+        left.dedup();
+        assert_eq!(left, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn everything_can_go_wrong_and_the_same_again() {
+        let all = |seed: u64| {
+            let faults = Faults::parse(&format!("seed={seed},rate=0.5")).unwrap();
+            let requests: Vec<_> = (0..60).map(|_| faults.next(&put(CONFIG))).collect();
+            let lines: Vec<_> = (0..60)
+                .map(|vmid| {
+                    faults.next(&put(&format!("/nodes/pve-03/qemu/{vmid}/config")));
+                    faults.next_line("10.20.11.11", "pve-02")
+                })
+                .collect();
+            (requests, lines)
+        };
+        let drawn: Vec<_> = (0..20).map(all).collect();
+        assert_eq!(drawn, (0..20).map(all).collect::<Vec<_>>());
+        for kind in ALWAYS.iter().chain(&FOR_CHANGES) {
+            assert!(drawn.iter().any(|(requests, _)| requests.contains(&Some(*kind))), "{kind:?}");
+        }
+        for kind in [LineFault::Refused, LineFault::Slow, LineFault::Dropped(0), LineFault::Dropped(3)] {
+            assert!(drawn.iter().any(|(_, lines)| lines.contains(&Some(kind))), "{kind:?}");
+        }
     }
 
     #[test]
     fn the_rate_is_about_kept() {
-        let count = drawn("seed=7,rate=0.2").iter().flatten().count();
-        assert!((20..60).contains(&count), "{count} of 200");
-        assert!(drawn("seed=7,rate=0").iter().all(Option::is_none));
+        let count = drawn("seed=7,rate=0.2").iter().filter(|(change, _)| change.is_some()).count();
+        assert!((20..80).contains(&count), "{count} of 200");
+        assert!(drawn("seed=7,rate=0").iter().all(|both| *both == (None, None)));
     }
 
     #[test]

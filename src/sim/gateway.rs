@@ -10,7 +10,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::chance::now;
-use super::cut::Cut;
 use super::faults::{Faults, LineFault, SLOW};
 use super::frame::Visit;
 use super::guests::{Connection, Surroundings};
@@ -172,11 +171,25 @@ async fn answer(stream: &mut BufReader<TcpStream>, given: &Given) -> std::io::Re
     stream.write_all(format!("{}\n", serde_json::to_string(given)?).as_bytes()).await
 }
 
-/// What answers at a host and port, and what is to go wrong with it. Faults of the API come with its requests.
+/// What answers at a host and port, and what is to go wrong with it.
 fn find(visit: &Visit, host: &str, port: u16) -> (Target, Option<LineFault>) {
-    let target = visit.frame.world().dial(host, port, now());
-    let faults = visit.faults.as_ref().filter(|_| matches!(target, Target::Ssh { .. }));
-    match faults.and_then(|faults| faults.next_line(host)) {
+    let (target, node) = {
+        let world = visit.frame.world();
+        (world.dial(host, port, now()), world.node_behind(host))
+    };
+    let Some((faults, node)) = visit.faults.as_ref().zip(node) else { return (target, None) };
+    let fault = match target {
+        // What else goes wrong there comes with its requests.
+        Target::Api(..) => faults.misses(&node).then_some(LineFault::NodeAway),
+        Target::Ssh { .. } => faults.next_line(host, &node),
+        Target::Closed | Target::Nobody => None,
+    };
+    if let Some(fault) = fault {
+        let method = format!("{} connection", fault.name());
+        visit.record(Entry { kind: "fault".into(), target: host.into(), method, ..Entry::default() });
+    }
+    match fault {
+        Some(LineFault::NodeAway) => (Target::Nobody, None),
         Some(LineFault::Refused) => (Target::Closed, None),
         fault => (target, fault),
     }
@@ -200,9 +213,17 @@ async fn serve_while_up(
             }
         }
     };
+    let goes_away = async {
+        let node = visit.frame.world().node_behind(host);
+        match visit.faults.as_ref().zip(node) {
+            Some((faults, node)) => faults.goes_away(&node).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = serve(stream, host, target, fault, visit) => {}
         () = goes_down => {}
+        () = goes_away => {}
     }
 }
 
@@ -222,11 +243,12 @@ async fn serve(stream: Box<dyn Connection>, host: &str, target: Target, fault: O
             if fault == Some(LineFault::Slow) {
                 tokio::time::sleep(SLOW).await;
             }
-            let stream: Box<dyn Connection> = match fault {
-                Some(LineFault::Dropped(bytes)) => Box::new(Cut::after(bytes, stream)),
-                _ => stream,
+            let commands = match fault {
+                Some(LineFault::Dropped(commands)) => Some(commands),
+                _ => None,
             };
-            machine.serve_ssh(stream, surroundings(host, node, visit)).await;
+            let surroundings = Surroundings { commands, ..surroundings(host, node, visit) };
+            machine.serve_ssh(stream, surroundings).await;
         }
         Target::Closed | Target::Nobody => {}
     }
@@ -250,6 +272,7 @@ fn surroundings(host: &str, node: Option<String>, visit: &Arc<Visit>) -> Surroun
         passwords: Arc::new(move |user, password| {
             node.as_ref().is_some_and(|node| users.world().is_password(node, user, password))
         }),
+        commands: None,
     }
 }
 

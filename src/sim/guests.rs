@@ -74,6 +74,8 @@ pub(crate) struct Surroundings {
     pub(crate) network: Forwarder,
     /// Who of its users may come in with which password.
     pub(crate) passwords: Passwords,
+    /// How many commands are taken before the connection breaks; without it as many as come.
+    pub(crate) commands: Option<u32>,
 }
 
 /// The inside of one machine, which connections and the cluster share.

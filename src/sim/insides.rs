@@ -130,10 +130,11 @@ impl Machine for Inside {
 
     fn serve_ssh(self: Arc<Self>, stream: Box<dyn Connection>, surroundings: Surroundings) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let Surroundings { observer, network, passwords } = surroundings;
+            let Surroundings { observer, network, passwords, commands } = surroundings;
             let options = host::SshOptions {
                 forwarder: Some(network),
                 passwords: Some(passwords),
+                commands,
                 ..host::SshOptions::default()
             };
             // A connection that breaks off is the client's to notice.

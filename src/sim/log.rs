@@ -23,12 +23,13 @@ pub struct Entry {
     pub session: String,
     /// When it was answered, in milliseconds since 1970.
     pub at: u64,
-    /// `proxmox` or `ssh`; `session` for the line that begins a session, `connection` for a handshake.
+    /// `proxmox` or `ssh`; `fault` for what went wrong on purpose, `session` for the line that begins a session,
+    /// `connection` for a handshake.
     pub kind: String,
     /// The node or host it went to.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target: String,
-    /// The HTTP method, or the command line; of a connection `tls` or `ssh`.
+    /// The HTTP method, or the command line; of a connection `tls` or `ssh`; of a fault what went wrong with what.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub method: String,
     /// The path below the formatter; over SSH the user.

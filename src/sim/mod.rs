@@ -5,7 +5,6 @@
 mod chance;
 mod contacts;
 mod credentials;
-mod cut;
 mod faults;
 mod frame;
 mod gateway;

@@ -219,11 +219,7 @@ impl World {
 
     /// What answers at a host (an address or a node's name) and port.
     pub(crate) fn dial(&self, host: &str, port: u16, now: u64) -> Target {
-        let short = host.split('.').next().unwrap_or(host);
-        let named = |node: &&NodeSeed| {
-            node.ip == host || node.name == host || (node.name == short && host.ends_with(&self.search_domain))
-        };
-        if let Some(node) = self.nodes.iter().find(named) {
+        if let Some(node) = self.node_called(host) {
             return self.dial_node(&node.name, port);
         }
         if self.hosts.iter().any(|known| known.ip == host || known.name == host) || self.gateway == host {
@@ -241,6 +237,26 @@ impl World {
             }
         }
         Target::Nobody
+    }
+
+    /// The node that a host is, or that the guest with its address is on.
+    pub(crate) fn node_behind(&self, host: &str) -> Option<String> {
+        if let Some(node) = self.node_called(host) {
+            return Some(node.name.clone());
+        }
+        let address = host.parse::<Ipv4Addr>().ok()?;
+        let guests = self
+            .clusters
+            .iter()
+            .flat_map(|cluster| cluster.machines.guests_at(address).filter_map(|vmid| cluster.vms.get(&vmid)));
+        guests.filter(|vm| vm.running.is_some()).map(|vm| vm.node.clone()).next()
+    }
+
+    fn node_called(&self, host: &str) -> Option<&NodeSeed> {
+        let short = host.split('.').next().unwrap_or(host);
+        self.nodes.iter().find(|node| {
+            node.ip == host || node.name == host || (node.name == short && host.ends_with(&self.search_domain))
+        })
     }
 
     /// Whether a user of a node's system has this password.

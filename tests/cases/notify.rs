@@ -3,6 +3,7 @@
 use homelab::run::event::Status;
 
 use crate::common::Lab;
+use crate::common::world::Fault;
 
 const RESTARTS: &str = r#"
     let web = world::host("web");
@@ -124,4 +125,26 @@ fn a_step_that_is_left_out_changed_nothing_that_would_be_told() {
     let told = lab.run(playbook);
     told.ended_well();
     assert!(told.done().is_empty(), "{:?}", told.done());
+}
+
+#[test]
+fn what_one_branch_of_parallel_still_owes_is_told_there_whatever_comes_first() {
+    let mut lab = Lab::new().with_file("web", "/order", "a,b");
+    lab.settings.jobs = 1;
+    let playbook = r#"
+        let web = world::host("web");
+        let conf = web.file(#{ path: "/conf", content: "new" });
+        parallel(web.read("/order").split(","), |name| {
+            on_change([conf], || web.run(`restart ${name}`, #{ unless: `test /stop-${name}` }));
+        });
+    "#;
+    lab.world.state().fault = Some((1, Fault::Refused));
+    lab.run(playbook).failed_with("restart a");
+    lab.world.state().fault = None;
+    lab.world.set_file("web", "/order", Some("b,a")).unwrap();
+    lab.world.state().sent.clear();
+    let told = lab.run(playbook);
+    told.ended_well();
+    assert_eq!(told.done(), ["run web:run:restart a"]);
+    assert_eq!(lab.run(playbook).done(), [""; 0]);
 }

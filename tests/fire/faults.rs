@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde_json::Value;
 
-use super::lab::{PHASE, assert_one_machine_a_row, clones, copy, founded, seeds};
+use super::lab::{PHASE, assert_one_machine_a_row, clones, copy, founded, requests, seeds};
 use crate::project::Project;
 
 /// What an error may begin with: a machine of Proxmox, a node or guest by name or address, or what a step waits for.
 const PLACE: &str = r"^(proxmox:vm:\d+|pve-\d\d|k3s-[a-z]+-\d\d|10\.\d+\.\d+\.\d+)\b";
+
+/// Every so many seeds one is played twice.
+const REPLAYED: u64 = 10;
 
 #[test]
 fn with_faults_a_run_ends_green_or_names_the_place_and_the_next_one_without_ends_green() {
@@ -19,9 +22,18 @@ fn with_faults_a_run_ends_green_or_names_the_place_and_the_next_one_without_ends
         println!("seed {seed}");
         let project = copy(&founded);
         let (end, errors) = with_faults(&project, seed);
+        if seed % REPLAYED == 1 {
+            let again = copy(&founded);
+            assert_eq!(with_faults(&again, seed), (end.clone(), errors.clone()), "a seed replays");
+            assert_eq!(struck(&again), struck(&project), "a seed replays");
+        }
+        for fault in struck(&project) {
+            *ends.entry(format!("  met: {}", summary(&fault))).or_default() += 1;
+        }
         *ends.entry(end).or_default() += 1;
         for error in &errors {
-            let kind = format!("  {}: {}", error["class"].as_str().unwrap_or_default(), summary(error));
+            let message = error["message"].as_str().unwrap_or_default();
+            let kind = format!("  {}: {}", error["class"].as_str().unwrap_or_default(), summary(message));
             *ends.entry(kind).or_default() += 1;
         }
         project.ends(&format!("run --sim --sim-answer-manual --sim-pace 0.2 -q {PHASE}"), 0);
@@ -32,9 +44,18 @@ fn with_faults_a_run_ends_green_or_names_the_place_and_the_next_one_without_ends
     println!("{ends:#?}");
 }
 
-/// An error without what differs from machine to machine.
-fn summary(error: &Value) -> String {
-    let text = error["message"].as_str().unwrap_or_default();
+/// What went wrong on purpose, in order.
+fn struck(project: &Project) -> Vec<String> {
+    let task = Regex::new(r"UPID(:|%3A)[^/]*").expect("a pattern of ours");
+    let requests = requests(project);
+    let faults = requests.iter().filter(|entry| entry["kind"] == "fault");
+    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    let line = |entry| format!("{} at {} {}", text(entry, "method"), text(entry, "target"), text(entry, "path"));
+    faults.map(|entry| task.replace_all(&line(entry), "UPID").into_owned()).collect()
+}
+
+/// A text without what differs from machine to machine.
+fn summary(text: &str) -> String {
     let text = Regex::new(PLACE).expect("a pattern of ours").replace(text, "PLACE").into_owned();
     Regex::new(r"[0-9A-F]{8}|\d+").expect("a pattern of ours").replace_all(&text, "N").into_owned()
 }

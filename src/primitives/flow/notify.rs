@@ -64,9 +64,13 @@ fn is_of_this_run(run: &Run, address: &str) -> bool {
     run.record().changes.iter().any(|done| done.change.address == address)
 }
 
-/// The same changes may be told to several: which of them it is in its step belongs to the name.
+/// The same changes may be told to several: which of them it is, in its step and its branch of `parallel`, belongs to
+/// the name.
 fn key(run: &Run, addresses: &[String]) -> String {
-    let place = format!("{} {} {}", run.step_book().playbook, scope::step().unwrap_or_default(), addresses.join(" "));
+    let step = scope::step().unwrap_or_default();
+    let branch = scope::with(|branch| branch.items.iter().map(|item| format!("[{item}]")).collect::<String>());
+    let branch = branch.unwrap_or_default();
+    let place = format!("{} {step}{branch} {}", run.step_book().playbook, addresses.join(" "));
     let mut record = run.record();
     let count = record.notified.entry(place.clone()).or_default();
     *count += 1;

@@ -20,7 +20,7 @@ use crate::run::value::Value;
 use crate::script::RhaiResult;
 use crate::script::closure::detach;
 use crate::script::context::Context;
-use crate::script::convert::to_dynamic;
+use crate::script::convert::{from_dynamic, to_dynamic};
 use crate::script::failure::fail;
 use crate::script::stack;
 
@@ -30,7 +30,8 @@ type Slot = Mutex<Option<(RhaiResult<Dynamic>, Branch)>>;
 /// copy of what the closure captured. All branches run to their end; then the first error, if any, goes on.
 pub(super) fn parallel(call: &NativeCallContext<'_>, items: Array, body: &FnPtr) -> RhaiResult<Dynamic> {
     let jobs = scope::run().map_err(fail)?.settings.jobs.max(1).min(items.len().max(1));
-    let forks = items.iter().map(|_| branches::fork()).collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    let forks = items.iter().enumerate().map(|(index, item)| branches::fork(name(index, item)));
+    let forks = forks.collect::<Result<Vec<_>, _>>().map_err(fail)?;
     let work: Vec<Mutex<Option<(Dynamic, Branch)>>> =
         items.into_iter().zip(forks).map(|(item, branch)| Mutex::new(Some((item, branch)))).collect();
     let slots: Vec<Slot> = work.iter().map(|_| Mutex::new(None)).collect();
@@ -55,6 +56,12 @@ pub(super) fn parallel(call: &NativeCallContext<'_>, items: Array, body: &FnPtr)
         }
     });
     gather(slots)
+}
+
+/// What an item is called: its data where it is data, for the place in a list may change between runs.
+fn name(index: usize, item: &Dynamic) -> String {
+    let data = from_dynamic(item).ok().filter(|value| !value.holds_secret()).and_then(|value| value.to_json());
+    data.map_or_else(|| format!("#{index}"), |data| data.to_string())
 }
 
 fn run_one(

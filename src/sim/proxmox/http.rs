@@ -22,7 +22,7 @@ use super::login::Proof;
 use super::multipart::{self, boundary};
 use super::transfer::Upload;
 use crate::sim::chance::now;
-use crate::sim::faults::{Fault, SLOW};
+use crate::sim::faults::{Asked, Fault, SILENCE, SLOW, SLOW_TASK};
 use crate::sim::frame::{Frame, Visit};
 use crate::sim::log::{Entry, masked};
 
@@ -86,21 +86,17 @@ async fn respond(
         Ok(found) => found,
         Err(refusal) => return Ok(shape(Formatter::Json, &Err(refusal))),
     };
-    let address = format!("{} {path}", head.method);
     let frame = &visit.frame;
-    let fault = visit.faults.as_ref().and_then(|faults| faults.next(&address));
-    if fault == Some(Fault::DroppedBefore) {
-        return Err(Dropped);
-    }
-    if fault == Some(Fault::Slow) {
-        tokio::time::sleep(SLOW).await;
-    }
     let query = head.uri.query().unwrap_or_default().to_string();
     let form = match whole_body(&head.headers, body).await {
         Ok(body) => parameters(&head.method, &head.headers, &query, &body),
         Err(refusal) => Err(refusal),
     };
     let shown = form.as_ref().map(|(form, _)| form.clone()).unwrap_or_default();
+    let fault = draw(visit, &node, &head.method, &path, &shown);
+    if let Some(fault) = fault {
+        meet(visit, &node, &head.method, &path, fault).await?;
+    }
     let outcome = match form {
         Ok((form, upload)) => {
             let method = head.method.to_string();
@@ -130,6 +126,38 @@ async fn respond(
         return Err(Dropped);
     }
     Ok(shape(formatter, &outcome))
+}
+
+/// What is to go wrong with a request.
+fn draw(visit: &Visit, node: &str, method: &Method, path: &str, form: &Form) -> Option<Fault> {
+    let newid = match form.get("newid") {
+        Some(Given::One(newid)) => Some(newid.as_str()),
+        _ => None,
+    };
+    visit.faults.as_ref()?.next(&Asked { method: method.as_str(), path, newid, node })
+}
+
+/// Lets happen what goes wrong before a request is looked at.
+async fn meet(visit: &Visit, node: &str, method: &Method, path: &str, fault: Fault) -> Result<(), Dropped> {
+    visit.record(Entry {
+        kind: "fault".into(),
+        target: node.into(),
+        method: format!("{} {method}", fault.name()),
+        path: path.into(),
+        ..Entry::default()
+    });
+    let about = path.strip_prefix("/nodes/").and_then(|rest| rest.split('/').next());
+    match fault {
+        Fault::Slow => tokio::time::sleep(SLOW).await,
+        Fault::Silent => tokio::time::sleep(SILENCE).await,
+        _ => {}
+    }
+    match fault {
+        // The node that was asked is there, and finds no way to the other one.
+        Fault::NodeAway if about.is_some_and(|about| about != node) => Ok(()),
+        Fault::DroppedBefore | Fault::Silent | Fault::NodeAway => Err(Dropped),
+        _ => Ok(()),
+    }
 }
 
 /// Takes the formatter off a path.
@@ -207,15 +235,20 @@ fn answer(frame: &Frame, request: &Request, fault: Option<Fault>) -> Outcome {
         (Some(Fault::LockTimeout), Some(vmid)) if request.method != "GET" => {
             return Err(format!("can't lock file '/var/lock/qemu-server/lock-{vmid}.conf' - got timeout").into());
         }
+        (Some(Fault::NodeAway), _) => return Err(Refusal::silent(595, "No route to host")),
         (Some(Fault::Refused | Fault::LockTimeout), _) => return Err(Refusal::silent(596, "Connection timed out")),
         _ => {}
     }
     let mut world = frame.world();
     let outcome = dispatch::answer(&mut world, request);
-    if fault == Some(Fault::FailingTask) && task_of(&outcome).is_some() {
-        let task = world.cluster_of(&request.node).and_then(|cluster| cluster.tasks.last_mut());
-        if let Some(task) = task {
-            task.fault = Some("interrupted by signal".into());
+    let begun = task_of(&outcome).map(str::to_owned);
+    if let Some((upid, cluster)) = begun.zip(world.cluster_of(&request.node)) {
+        let longer = cluster.span(SLOW_TASK);
+        let task = cluster.tasks.iter_mut().rfind(|task| task.upid == upid && task.exit.is_none());
+        match (fault, task) {
+            (Some(Fault::FailingTask), Some(task)) => task.fault = Some("interrupted by signal".into()),
+            (Some(Fault::SlowTask), Some(task)) => task.ends += longer,
+            _ => {}
         }
     }
     outcome

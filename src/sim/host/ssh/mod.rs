@@ -53,11 +53,13 @@ pub struct Options {
     /// Whether a `reboot` on the machine restarts it here. Otherwise whoever runs the machine does it, after
     /// [`Machine::take_power_request`].
     pub reboots: bool,
+    /// How many commands and subsystems are taken before the connection breaks; without it as many as come.
+    pub commands: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { passwords: None, forwarder: None, reboots: true }
+        Options { passwords: None, forwarder: None, reboots: true, commands: None }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One connection: who logs in, and which channels it opens.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -60,8 +61,16 @@ impl Server {
         Auth::Reject { proceed_with_methods: Some(self.settings.methods()), partial_success: false }
     }
 
+    /// Takes one command more, where the connection is not to break instead.
+    fn take_one(&mut self) -> Result<(), russh::Error> {
+        let Some(left) = &mut self.options.commands else { return Ok(()) };
+        *left = left.checked_sub(1).ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionReset))?;
+        Ok(())
+    }
+
     /// Starts a command on a channel that waits for one.
     fn start(&mut self, id: ChannelId, command: Option<String>, session: &mut Session) -> Result<(), russh::Error> {
+        self.take_one()?;
         let Some(Waiting { channel, env, open }) = self.waiting.remove(&id) else { return session.channel_failure(id) };
         session.channel_success(id)?;
         let task = Task {
@@ -200,6 +209,7 @@ impl Handler for Server {
     }
 
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Self::Error> {
+        self.take_one()?;
         let Some(Waiting { channel, open, .. }) = self.waiting.remove(&id).filter(|_| name == "sftp") else {
             return session.channel_failure(id);
         };
