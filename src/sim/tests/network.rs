@@ -151,8 +151,11 @@ async fn faults_hit_some_requests_and_spare_others() {
 async fn connections_to_ssh_servers_go_wrong_too() {
     let dir = tempfile::tempdir().unwrap();
     let sim = start(dir.path(), Scenario::Plan, Some("seed=7,rate=0.5")).await;
+    let api = Client::token(&sim);
     let (mut fine, mut refused) = (0, 0);
-    for _ in 0..20 {
+    for _ in 0..40 {
+        // Chance is drawn anew after a change, whatever became of that.
+        let _change = api.send(Method::PUT, "/nodes/pve1/qemu/9000/config", &[("cores", "4")]).await;
         let answer = dial(&sim, "10.20.11.12:22").await;
         match answer.contains("502 connection refused") {
             true => refused += 1,
