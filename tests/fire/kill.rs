@@ -312,7 +312,7 @@ fn a_clone_that_outlives_its_run_by_far_is_waited_for_and_not_made_again() {
     let project = copy(&founded);
     // A clone takes 6 s here.
     let served = Served::of(&project, "20");
-    let one = ["run", "--sim", "--output", "json", "--step", "3.3.k3s-cp-01", PHASE];
+    let one = ["run", "--sim", "--output", "json", "--step", "3.2", "--step", "3.3.k3s-cp-01", PHASE];
     let screen = run_until(&project, &one, &Moment::Changes(1));
     assert!(screen.killed_at.is_some());
     let told = project.ends("status --sim", 0);
