@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::handle::{Guest, Proxmox, REALM, holds};
+use super::handle::{Guest, Proxmox, holds};
 use super::{reads, vm};
 use crate::error::{Class, Error, Result};
 use crate::inputs::formats::semver;
@@ -305,7 +305,7 @@ fn check_guests(pve: &Proxmox, options: &RequireOptions, missing: &mut Vec<Miss>
         let Some(guest) = guests.iter().find(|guest| guest.vmid == *vmid) else { continue };
         // A clone has neither a name nor a task of its own. Whoever makes the machine waits for what is under way.
         let is_being_cloned = guest.lock.as_deref() == Some("clone");
-        if is_being_cloned && scope::run()?.left_in_flight(&format!("{REALM}:vm:{vmid}"))?.is_some() {
+        if is_being_cloned && scope::run()?.left_in_flight(&vm::resource::address(*vmid, name))?.is_some() {
             continue;
         }
         if guest.name != *name {

@@ -24,6 +24,11 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const NOT_WHILE_RUNNING: [&str; 11] =
     ["agent", "balloon", "bios", "cores", "cpu", "hostpci0", "machine", "memory", "numa", "sockets", "vga"];
 
+/// What a machine is called in plans, in the journal and on the screen.
+pub fn address(vmid: i64, name: &str) -> String {
+    format!("{REALM}:vm:{vmid} ({name})")
+}
+
 /// The cell of a VM.
 pub fn cell(vmid: i64) -> Cell {
     Cell::new(REALM, format!("vm:{vmid}"))
@@ -297,7 +302,7 @@ impl Vm {
 
 impl Fact for Vm {
     fn address(&self) -> String {
-        format!("proxmox:vm:{} ({})", self.options.vmid, self.options.name)
+        address(self.options.vmid, &self.options.name)
     }
 
     fn cell(&self) -> Cell {
