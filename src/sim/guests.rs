@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::contacts::Contact;
-pub(crate) use super::host::{Forwarder, Observer, Passwords};
+pub(crate) use super::host::{Forwarder, Observer, Passwords, Tree, TreeChanges, tree_changes};
 use crate::error::Result;
 
 /// What cloud-init tells a guest at its first boot.
@@ -80,6 +80,8 @@ pub(crate) struct Surroundings {
 
 /// The inside of one machine, which connections and the cluster share.
 pub(crate) trait Machine: Send + Sync {
+    /// Is switched off: whatever runs on it ends.
+    fn switch_off(&self);
     /// Boots again, on what it had.
     fn reboot(&self);
     /// Is put on other hardware, which the next boot finds.
@@ -94,6 +96,10 @@ pub(crate) trait Machine: Send + Sync {
     fn files(&self, directory: &str) -> Vec<PlainFile>;
     /// Removes a file, if it is there.
     fn remove_file(&self, path: &str);
+    /// All that lies below a directory; nothing when it is not there.
+    fn tree(&self, directory: &str) -> Tree;
+    /// Makes paths below a directory what they are elsewhere, where some are gone.
+    fn put_tree(&self, directory: &str, changes: &TreeChanges);
     /// Runs a command as root.
     fn agent_exec(&self, command: &[String]) -> Execution;
     /// Its network interfaces, in the guest agent's form.
@@ -218,6 +224,13 @@ impl Machines {
     pub(crate) fn reboot_guest(&self, vmid: u32) {
         if let Some(machine) = self.guest(vmid) {
             machine.reboot();
+        }
+    }
+
+    /// Switches a guest off.
+    pub(crate) fn switch_off_guest(&self, vmid: u32) {
+        if let Some(machine) = self.guest(vmid) {
+            machine.switch_off();
         }
     }
 

@@ -6,7 +6,8 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::guests::{
-    CloudInit, Connection, Execution, Hardware, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Workshop,
+    CloudInit, Connection, Execution, Hardware, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Tree,
+    TreeChanges, Workshop,
 };
 use super::host;
 use crate::error::{Class, Error, Result};
@@ -76,6 +77,10 @@ impl Machine for Inside {
         self.with(host::Machine::reboot);
     }
 
+    fn switch_off(&self) {
+        self.with(host::Machine::switch_off);
+    }
+
     fn fit(&self, hardware: &Hardware) {
         self.with(|machine| machine.fit(&hardware_of(hardware)));
     }
@@ -99,6 +104,14 @@ impl Machine for Inside {
 
     fn remove_file(&self, path: &str) {
         self.with(|machine| machine.remove_file(path));
+    }
+
+    fn tree(&self, directory: &str) -> Tree {
+        self.with(|machine| machine.tree(directory))
+    }
+
+    fn put_tree(&self, directory: &str, changes: &TreeChanges) {
+        self.with(|machine| machine.put_tree(directory, changes));
     }
 
     fn agent_exec(&self, command: &[String]) -> Execution {

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use super::lab::{GUEST, Lab};
+use super::lab::{GUEST, Lab, eventually};
 use super::programs::{fed, is_there, patient, success, told};
 
 fn lab() -> Option<std::sync::Arc<Lab>> {
@@ -163,4 +163,18 @@ fn one_connection_carries_ten_sessions_and_no_eleventh() {
     let (out, err, _) = told(&lab.run("ssh", &["-S", path, GUEST.0, "echo again"]));
     assert_eq!((out.as_str(), err.as_str()), ("again\n", ""));
     lab.run("ssh", &["-S", path, "-O", "exit", GUEST.0]);
+}
+
+/// Without a terminal nothing tells a command that nobody waits for it any more.
+#[test]
+fn a_command_goes_on_when_ssh_is_killed() {
+    let Some(lab) = lab() else { return };
+    let mut ssh = lab.openssh("ssh");
+    ssh.args(["pve-02", "cd /root; echo begun; cat; sleep 1; touch ran-on"]);
+    let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut first = [0; 6];
+    std::io::Read::read_exact(child.stdout.as_mut().expect("piped"), &mut first).expect("it runs");
+    child.kill().expect("ours");
+    child.wait().expect("it ended");
+    eventually(|| (lab.on("pve-02", "ls /root").contains("ran-on")).then_some(()));
 }

@@ -88,6 +88,19 @@ fn scp_copies_single_files_between_machines_and_says_what_it_cannot() {
     }
 }
 
+/// The older protocol leaves it to the shell there what a name means.
+#[test]
+fn a_blank_in_a_remote_name_is_part_of_it_or_ambiguous() {
+    let Some(lab) = lab() else { return };
+    fs::write(lab.path("content"), "content").expect("written");
+    let to = |how: &str, place: &str| told(&lab.run("scp", &[how, "-q", "content", place]));
+    assert_eq!(to("-s", "pve-02:/root/a name").2, Some(0));
+    let (_, err, code) = to("-O", "pve-02:/root/a name");
+    assert!(code == Some(1) && err.contains("scp: ambiguous target"), "{err}");
+    assert_eq!(to("-O", "pve-02:'/root/a name'").2, Some(0));
+    assert_eq!(lab.on("pve-02", "cat /root/a*name"), "content");
+}
+
 /// What `sftp` prints for commands, one a line; a `-` before one lets it fail.
 fn session(lab: &Lab, machine: &str, commands: &str) -> (String, String) {
     let mut sftp = lab.openssh("sftp");
@@ -165,4 +178,41 @@ fn an_interrupted_transfer_goes_on_where_it_was() {
     session(&lab, GUEST.0, "put whole resumed\nreget resumed part\n");
     assert_eq!(fs::read(lab.path("part")).expect("it is there"), whole);
     session(&lab, GUEST.0, "rm resumed\n");
+}
+
+#[test]
+fn what_is_copied_into_a_shared_storage_is_on_every_node() {
+    let Some(lab) = lab() else { return };
+    let (share, nodes) = ("/mnt/pve/nas-vmstorage", ["pve-01", "pve-02", "pve-03"]);
+    fs::write(lab.path("user.yaml"), "#cloud-config\n").expect("written");
+    success(&lab.run("scp", &["-pq", "user.yaml", &format!("pve-01:{share}/snippets/")]));
+    lab.on("pve-02", &format!("cd {share}; mkdir -m 750 notes; ln -s ../snippets/user.yaml notes/link"));
+    for node in nodes {
+        let seen = lab.on(node, &format!("cd {share}; cat notes/link; stat -c '%a %F' notes notes/link"));
+        assert_eq!(seen, "#cloud-config\n750 directory\n777 symbolic link\n", "{node}");
+    }
+    session(
+        &lab,
+        "pve-03",
+        &format!("rm {share}/notes/link\nrmdir {share}/notes\nchmod 600 {share}/snippets/user.yaml\n"),
+    );
+    lab.on("pve-01", &format!("echo '# more' >> {share}/snippets/user.yaml; echo own > /var/lib/vz/snippets/own"));
+    for node in nodes {
+        let seen = lab
+            .on(node, &format!("cd {share}; cat snippets/user.yaml; stat -c %a snippets/user.yaml; test ! -e notes"));
+        assert_eq!(seen, "#cloud-config\n# more\n600\n", "{node}");
+    }
+    let world = lab.world_where(|world| volumes(world, "user.yaml") == [21]);
+    assert_eq!(volumes(&world, "own"), [4]);
+    assert_eq!(lab.on("pve-02", "ls /var/lib/vz/snippets"), "", "a node's own folder is its own");
+    lab.on("pve-02", &format!("rm {share}/snippets/user.yaml"));
+    lab.world_where(|world| volumes(world, "user.yaml").is_empty());
+    lab.on("pve-01", "rm /var/lib/vz/snippets/own");
+}
+
+/// The lengths of the snippets of this name.
+fn volumes(world: &serde_json::Value, name: &str) -> Vec<u64> {
+    let all = world["clusters"][0]["volumes"].as_array().expect("volumes").iter();
+    let ours = all.filter(|volume| volume["name"] == format!("snippets/{name}"));
+    ours.map(|volume| volume["length"].as_u64().expect("a number")).collect()
 }

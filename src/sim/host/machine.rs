@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::fs::{Computed, Cred, Fs, Ino, Kind, Sys, now};
+use super::process::Life;
 use super::random;
 
 /// A machine that several connections use at once.
@@ -120,6 +121,9 @@ pub struct Machine {
     #[serde(skip)]
     pub(super) processes: BTreeMap<u32, Vec<String>>,
     pub(super) power: Option<PowerRequest>,
+    /// Ends when it is switched off, and everything that runs with it.
+    #[serde(skip)]
+    pub(super) power_supply: Arc<Life>,
 }
 
 impl Machine {
@@ -171,8 +175,15 @@ impl Machine {
         self.power
     }
 
+    /// Switches it off: whatever runs ends where it stands.
+    pub fn switch_off(&mut self) {
+        self.power_supply.end();
+    }
+
     /// Restarts it: memory file systems are emptied, the kernel starts afresh, enabled units run.
     pub fn reboot(&mut self) {
+        self.switch_off();
+        self.power_supply = Arc::default();
         self.power = None;
         super::seed::boot(self);
     }

@@ -14,12 +14,14 @@ mod shell;
 mod ssh;
 mod stream;
 mod tools;
+mod tree;
 mod users;
 
 pub use exec::run_shared;
 pub use machine::{ExecResult, Machine, Nic, PciDevice, PowerRequest, SharedMachine, UnitRun};
 pub use seed::{CloudInit, Hardware, NodeSpec};
 pub use ssh::{Forward, Forwarder, Observer, Options as SshOptions, Passwords, serve_ssh, serve_ssh_with};
+pub use tree::{Changes as TreeChanges, Tree, changes as tree_changes};
 
 #[cfg(test)]
 mod tests;

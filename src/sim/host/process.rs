@@ -61,8 +61,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session on a machine.
+    /// A session on a machine, which ends at the latest when that is switched off.
     pub fn new(machine: SharedMachine) -> Self {
+        let power = Arc::clone(&machine.lock().unwrap_or_else(PoisonError::into_inner).power_supply);
+        Session { life: Life::below(&power), ..Session::unending(machine) }
+    }
+
+    fn unending(machine: SharedMachine) -> Self {
         Session {
             machine,
             life: Arc::default(),
@@ -111,7 +116,7 @@ impl Session {
 
     /// A session on the same machine that has nothing to do with this one's life.
     pub fn afresh(&self) -> Session {
-        Session::new(Arc::clone(&self.machine))
+        Session::unending(Arc::clone(&self.machine))
     }
 
     /// How many lasting changes its processes made.

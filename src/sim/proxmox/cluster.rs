@@ -11,6 +11,7 @@ use super::mapping::Mapping;
 use super::members::Life;
 use super::outside::Outside;
 use super::pools::Pools;
+use super::shares::Shares;
 use super::storage::Storage;
 use super::tasks::Task;
 use super::vm::Vm;
@@ -35,6 +36,8 @@ pub(crate) struct Cluster {
     /// The state in which the disks of the nodes were last looked at.
     #[serde(skip)]
     pub(crate) looked: BTreeMap<String, u64>,
+    #[serde(skip)]
+    pub(crate) shares: Shares,
     pub(crate) mappings: BTreeMap<String, Mapping>,
     pub(crate) vms: BTreeMap<u32, Vm>,
     pub(crate) tasks: Vec<Task>,

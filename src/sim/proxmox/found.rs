@@ -8,6 +8,7 @@ use super::cluster::{Cluster, Node, PciDevice, root_size};
 use super::mapping::Mapping;
 use super::members::Life;
 use super::outside::{Export, Outside, Server, WebFile, WebServer};
+use super::shares::Shares;
 use super::storage::Storage;
 use super::storage_kind::{self, Settings};
 use super::vm::{Options, Vm};
@@ -82,6 +83,7 @@ fn bare(seed: &Seed, names: &[&str], fingerprints: &BTreeMap<String, String>, se
         volumes: Vec::new(),
         outside: outside(seed),
         looked: BTreeMap::new(),
+        shares: Shares::default(),
         mappings: BTreeMap::new(),
         vms: BTreeMap::new(),
         tasks: Vec::new(),

@@ -17,12 +17,11 @@ impl Cluster {
     /// Looks at the disks of the nodes that have changed since they were last looked at. Tells whether a volume came,
     /// went or changed.
     pub(crate) fn look_at_disks(&mut self) -> bool {
-        let mut any = false;
-        for node in self.nodes.keys().cloned().collect::<Vec<_>>() {
+        let nodes: Vec<String> = self.nodes.keys().cloned().collect();
+        nodes.iter().filter(|node| !self.looked.contains_key(*node)).for_each(|node| self.activate_all(node));
+        let mut any = self.share_folders();
+        for node in nodes {
             let Some(machine) = self.machines.node(&node) else { continue };
-            if !self.looked.contains_key(&node) {
-                self.activate_all(&node);
-            }
             let changes = machine.changes();
             if self.looked.insert(node.clone(), changes) == Some(changes) {
                 continue;
@@ -101,5 +100,6 @@ impl Cluster {
     /// Looks at all disks anew next time, because there are other storages now.
     pub(crate) fn forget_disks(&mut self) {
         self.looked.clear();
+        self.forget_shares();
     }
 }

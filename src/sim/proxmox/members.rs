@@ -1,6 +1,8 @@
 //! The nodes of a cluster as they live: which are on, which hear each other, who has the majority, and what happens when
 //! somebody pulls a plug.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Outcome, Refusal};
@@ -105,7 +107,11 @@ impl Cluster {
             vm.executions.clear();
             vm.running.take().map(|running| (*vmid, now.saturating_sub(running.since) / 1000))
         });
-        let ran = ran.collect();
+        let ran: BTreeMap<u32, u64> = ran.collect();
+        ran.keys().for_each(|vmid| self.machines.switch_off_guest(*vmid));
+        if let Some(machine) = self.machines.node(name) {
+            machine.switch_off();
+        }
         let boots_within = self.span(BOOTS_WITHIN);
         if let Some(node) = self.nodes.get_mut(name) {
             let switches = node.reboots.then_some(now + boots_within);

@@ -34,6 +34,7 @@ mod property;
 mod quorum;
 mod roles;
 mod scan;
+mod shares;
 mod storage;
 pub(crate) mod storage_kind;
 mod storage_state;

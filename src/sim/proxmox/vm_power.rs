@@ -273,6 +273,7 @@ pub(crate) fn stop(cluster: &mut Cluster, node: &str, vmid: u32) -> Result<usize
     if let Ok(vm) = cluster.vm_mut(node, vmid) {
         vm.running = None;
     }
+    cluster.machines.switch_off_guest(vmid);
     apply_pending(cluster, node, vmid);
     Ok(0)
 }

@@ -13,7 +13,8 @@ use tokio::io::AsyncWriteExt;
 
 use crate::error::Result;
 use crate::sim::guests::{
-    CloudInit, Connection, Execution, Hardware, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Workshop,
+    CloudInit, Connection, Execution, Hardware, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Tree,
+    TreeChanges, Workshop,
 };
 use crate::sim::{Faults, GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed};
 
@@ -84,6 +85,8 @@ impl Machine for Echo {
         Vec::new()
     }
 
+    fn switch_off(&self) {}
+
     fn reboot(&self) {}
 
     fn fit(&self, _: &Hardware) {}
@@ -105,6 +108,12 @@ impl Machine for Echo {
     }
 
     fn remove_file(&self, _: &str) {}
+
+    fn tree(&self, _: &str) -> Tree {
+        Tree::new()
+    }
+
+    fn put_tree(&self, _: &str, _: &TreeChanges) {}
 
     fn agent_exec(&self, command: &[String]) -> Execution {
         Execution { exit: 0, stdout: format!("{}\n", command.join(" ")).into_bytes(), stderr: Vec::new() }

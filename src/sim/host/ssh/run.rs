@@ -36,7 +36,8 @@ pub struct Task {
     pub reboots: bool,
 }
 
-/// Runs a command to its end and closes the channel.
+/// Runs a command to its end and closes the channel. It goes on when the client goes away, as without a terminal nothing
+/// tells it: it finds its input at an end, and that nobody reads its output.
 pub async fn run_command(channel: Channel<Msg>, task: Task) {
     let session = Session::new(task.machine.clone());
     let (stdin, input) = pipe();
@@ -45,7 +46,9 @@ pub async fn run_command(channel: Channel<Msg>, task: Task) {
     let (reader, writer) = channel.split();
     let gone = CancellationToken::new();
     let signal = Arc::new(Mutex::new(None));
-    tokio::spawn(receive(reader, input, session.clone(), gone.clone(), Arc::clone(&signal)));
+    // As sshd has it, which needs its other half for signals, and runs without that for the superuser.
+    let hears = look(&task.machine, |machine| machine.user(&task.user).is_some_and(|user| user.uid != 0));
+    tokio::spawn(receive(reader, input, session.clone(), gone.clone(), hears.then(|| Arc::clone(&signal))));
     let exit = start(&task, session.clone(), [Stream::Read(stdin), Stream::Write(stdout), Stream::Write(stderr)]);
     let (_, _, exit) = tokio::join!(send(&writer, output, None, &gone), send(&writer, errors, Some(1), &gone), exit);
     // A thread that vanished without a word crashed.
@@ -104,13 +107,14 @@ fn start(task: &Task, session: Session, streams: [Stream; 3]) -> oneshot::Receiv
     told
 }
 
-/// Carries what the client sends to the command's standard input, until the channel is gone.
+/// Carries what the client sends to the command's standard input, until the channel is gone; signals only where there is
+/// a place to note them.
 async fn receive(
     mut reader: ChannelReadHalf,
     input: WriteEnd,
     session: Session,
     gone: CancellationToken,
-    signal: Arc<Mutex<Option<Sig>>>,
+    signal: Option<Arc<Mutex<Option<Sig>>>>,
 ) {
     let mut input = Some(input);
     loop {
@@ -122,13 +126,13 @@ async fn receive(
             },
             Some(ChannelMsg::Eof) => input = None,
             Some(ChannelMsg::Signal { signal: name }) => {
-                if matches!(name, Sig::INT | Sig::TERM | Sig::KILL | Sig::HUP | Sig::QUIT) {
+                let known = matches!(name, Sig::INT | Sig::TERM | Sig::KILL | Sig::HUP | Sig::QUIT);
+                if let Some(signal) = signal.as_ref().filter(|_| known) {
                     *signal.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
                     session.life.end();
                 }
             }
             Some(ChannelMsg::Close) | None => {
-                session.life.end();
                 gone.cancel();
                 return;
             }
@@ -139,16 +143,19 @@ async fn receive(
 
 /// Carries what the command writes to the client, until it is done or the client is gone.
 async fn send(writer: &ChannelWriteHalf<Msg>, output: ReadEnd, kind: Option<u32>, gone: &CancellationToken) {
-    while let Some(bytes) = output.take().await {
-        let sent = async {
-            match kind {
+    let carry = async {
+        while let Some(bytes) = output.take().await {
+            let sent = match kind {
                 Some(kind) => writer.extended_data_bytes(kind, bytes).await,
                 None => writer.data_bytes(bytes).await,
+            };
+            if sent.is_err() {
+                return;
             }
-        };
-        tokio::select! {
-            sent = sent => if sent.is_err() { return },
-            () = gone.cancelled() => return,
         }
+    };
+    tokio::select! {
+        () = carry => {}
+        () = gone.cancelled() => {}
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use russh::client::{self, Handle};
 use russh::keys::ssh_key::LineEnding;
@@ -212,6 +212,62 @@ async fn a_signal_ends_the_command_and_is_reported() {
         }
     }
     assert_eq!(signal.as_deref(), Some("TERM"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_of_the_superuser_hears_no_signal() {
+    let key = key();
+    let machine = machine(&key);
+    machine.lock().unwrap().run("root", "cd; mkdir -p .ssh; cp /home/ubuntu/.ssh/authorized_keys .ssh", b"");
+    let client =
+        login(&machine, &Arc::default(), Options::default(), "root", key).await.expect("the key is authorized");
+    let channel = client.channel_open_session().await.unwrap();
+    channel.exec(true, "id -un; cat; echo to the end").await.unwrap();
+    channel.signal(Sig::TERM).await.unwrap();
+    channel.eof().await.unwrap();
+    assert_eq!(finish(channel).await, ("root\nto the end\n".to_owned(), String::new(), Some(0)));
+}
+
+/// Looks until a file of the machine is there.
+async fn appears(machine: &SharedMachine, path: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !machine.lock().unwrap().fs.exists(path) {
+        assert!(Instant::now() < deadline, "{path} is not there");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_goes_on_when_its_client_goes_away() {
+    let rig = connect(Options::default()).await;
+    let channel = rig.client.channel_open_session().await.unwrap();
+    // It is told of it only by its input, which ends, and by its output, which nobody reads.
+    let command = "touch begun; cat; touch read; (while echo unheard; do sleep 0.01; done; touch written); touch ended";
+    channel.exec(true, command).await.unwrap();
+    appears(&rig.machine, "/home/ubuntu/begun").await;
+    drop((channel, rig.client));
+    appears(&rig.machine, "/home/ubuntu/ended").await;
+    let machine = rig.machine.lock().unwrap();
+    assert!(machine.fs.exists("/home/ubuntu/read") && !machine.fs.exists("/home/ubuntu/written"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_ends_with_the_power() {
+    for end in [Machine::switch_off, Machine::reboot] {
+        let rig = connect(Options::default()).await;
+        let channel = rig.client.channel_open_session().await.unwrap();
+        channel.exec(true, "touch begun; sleep 600; touch ended").await.unwrap();
+        appears(&rig.machine, "/home/ubuntu/begun").await;
+        drop((channel, rig.client));
+        end(&mut rig.machine.lock().unwrap());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while rig.log.0.lock().unwrap().is_empty() {
+            assert!(Instant::now() < deadline, "it goes on");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(*rig.log.0.lock().unwrap(), ["ubuntu@k3s-cp-01 touch begun; sleep 600; touch ended = 143 mutated"]);
+        assert!(!rig.machine.lock().unwrap().fs.exists("/home/ubuntu/ended"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

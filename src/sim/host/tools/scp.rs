@@ -28,6 +28,11 @@ pub fn scp(p: &Process) -> Exit {
                 }
             }
         }
+        // A name with a blank that no quotes held together.
+        (true, false, [_, _, ..]) => {
+            talk.complain("ambiguous target")?;
+            return Ok(1);
+        }
         _ => return not_simulated("scp between machines"),
     }
     Ok(i32::from(talk.failed))
