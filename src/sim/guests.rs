@@ -38,6 +38,9 @@ pub(crate) struct Hardware {
     pub(crate) mac: Option<String>,
 }
 
+/// The network card of a node.
+pub(crate) const CARD: &str = "eno1";
+
 /// What makes a node's system the one of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeSpec {
@@ -45,11 +48,40 @@ pub(crate) struct NodeSpec {
     pub(crate) fqdn: String,
     pub(crate) address_cidr: String,
     pub(crate) gateway: String,
+    /// Its bridges. The first has its card and its address.
+    pub(crate) bridges: Vec<String>,
     pub(crate) authorized_keys: Vec<String>,
 }
 
-/// A file on a machine's disk.
+impl NodeSpec {
+    /// Its `/etc/network/interfaces`, as the installer writes it.
+    pub(crate) fn interfaces(&self) -> String {
+        let mut text = format!("auto lo\niface lo inet loopback\n\niface {CARD} inet manual\n\n");
+        for (index, bridge) in self.bridges.iter().enumerate() {
+            let address = format!("static\n\taddress {}\n\tgateway {}", self.address_cidr, self.gateway);
+            let (method, ports) = if index == 0 { (address.as_str(), CARD) } else { ("manual", "none") };
+            text.push_str(&format!(
+                "auto {bridge}\niface {bridge} inet {method}\n\tbridge-ports {ports}\n\tbridge-stp off\n\tbridge-fd 0\n\n"
+            ));
+        }
+        text + "source /etc/network/interfaces.d/*\n"
+    }
+}
+
+/// A network interface of a machine that is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) name: String,
+    /// With their prefix lengths.
+    pub(crate) addresses: Vec<String>,
+    /// The default gateway, if it lies behind this one.
+    pub(crate) gateway: Option<String>,
+    /// Its largest packet.
+    pub(crate) mtu: u32,
+}
+
+/// A file on a machine's disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PlainFile {
     /// Its name in its directory.
     pub(crate) name: String,
@@ -94,12 +126,18 @@ pub(crate) trait Machine: Send + Sync {
     fn has_directory(&self, path: &str) -> bool;
     /// The plain files in a directory; none when it is not there.
     fn files(&self, directory: &str) -> Vec<PlainFile>;
+    /// A file; nothing when there is none.
+    fn read_file(&self, path: &str) -> Option<PlainFile>;
+    /// Writes a file of root's. What is in the way of it stays.
+    fn write_file(&self, path: &str, text: &str);
     /// Removes a file, if it is there.
     fn remove_file(&self, path: &str);
     /// All that lies below a directory; nothing when it is not there.
     fn tree(&self, directory: &str) -> Tree;
     /// Makes paths below a directory what they are elsewhere, where some are gone.
     fn put_tree(&self, directory: &str, changes: &TreeChanges);
+    /// Brings exactly these interfaces up, beside the loopback.
+    fn set_links(&self, links: Vec<Link>);
     /// Runs a command as root.
     fn agent_exec(&self, command: &[String]) -> Execution;
     /// Its network interfaces, in the guest agent's form.

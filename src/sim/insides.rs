@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::guests::{
-    CloudInit, Connection, Execution, Hardware, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Tree,
+    CloudInit, Connection, Execution, Hardware, Link, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Tree,
     TreeChanges, Workshop,
 };
 use super::host;
@@ -58,6 +58,7 @@ impl Workshop for Posix {
             fqdn: spec.fqdn.clone(),
             address_cidr: spec.address_cidr.clone(),
             gateway: spec.gateway.clone(),
+            interfaces: spec.interfaces(),
             authorized_keys: spec.authorized_keys.clone(),
         }))
     }
@@ -102,6 +103,15 @@ impl Machine for Inside {
         self.with(|machine| machine.plain_files(directory).into_iter().map(file).collect())
     }
 
+    fn read_file(&self, path: &str) -> Option<PlainFile> {
+        let name = path.rsplit('/').next().unwrap_or_default().to_string();
+        self.with(|machine| machine.plain_file(path)).map(|(bytes, changed)| PlainFile { name, bytes, changed })
+    }
+
+    fn write_file(&self, path: &str, text: &str) {
+        self.with(|machine| machine.write_file(path, text));
+    }
+
     fn remove_file(&self, path: &str) {
         self.with(|machine| machine.remove_file(path));
     }
@@ -112,6 +122,12 @@ impl Machine for Inside {
 
     fn put_tree(&self, directory: &str, changes: &TreeChanges) {
         self.with(|machine| machine.put_tree(directory, changes));
+    }
+
+    fn set_links(&self, links: Vec<Link>) {
+        let gateway = links.iter().find_map(|link| link.gateway.clone()).unwrap_or_default();
+        let links = links.into_iter().map(|link| (link.name, link.addresses, link.mtu)).collect();
+        self.with(|machine| machine.set_links(links, gateway));
     }
 
     fn agent_exec(&self, command: &[String]) -> Execution {

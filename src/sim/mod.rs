@@ -130,7 +130,7 @@ impl Sim {
         let certificates = Certificates::open(&dir, nodes, domain)?;
         let mut world = match loaded {
             Some(world) => world,
-            None => World::found(&seed, &certificates.fingerprints, new_secrets()?)?,
+            None => World::found(&seed, &certificates, new_secrets()?)?,
         };
         for cluster in &mut world.clusters {
             cluster.pace = pace;

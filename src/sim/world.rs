@@ -1,7 +1,6 @@
 //! The whole simulated world, as it lies on disk: one file, and beside it one for each machine, which are large and
 //! change on their own.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -15,10 +14,11 @@ use tokio::sync::watch;
 use super::guests::{NodeSpec, SharedMachine, Workshop};
 use super::proxmox::Cluster;
 use super::seed::{HostSeed, NodeSeed, Seed};
+use super::tls::Certificates;
 use crate::error::{Class, Error, Result};
 
 /// The form of the file. A world of another form cannot be read.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The file's name in the simulator's folder.
 const FILE: &str = "world.json";
@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<NodeSeed>,
     pub(crate) search_domain: String,
     pub(crate) gateway: String,
+    /// The bridges that nodes are installed with.
+    pub(crate) bridges: Vec<String>,
     pub(crate) hosts: Vec<HostSeed>,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) secrets: Secrets,
@@ -92,14 +94,15 @@ impl Target {
 
 impl World {
     /// Makes the world of a seed.
-    pub(crate) fn found(seed: &Seed, fingerprints: &BTreeMap<String, String>, secrets: Secrets) -> Result<Self> {
+    pub(crate) fn found(seed: &Seed, certificates: &Certificates, secrets: Secrets) -> Result<Self> {
         Ok(World {
             version: VERSION,
             nodes: seed.nodes.clone(),
             search_domain: seed.search_domain.clone(),
             gateway: seed.gateway.clone(),
+            bridges: if seed.bridges.is_empty() { vec!["vmbr0".into()] } else { seed.bridges.clone() },
             hosts: seed.network_hosts.clone(),
-            clusters: super::proxmox::found(seed, fingerprints, &secrets)?,
+            clusters: super::proxmox::found(seed, certificates, &secrets)?,
             secrets,
             moments: watch::Sender::default(),
         })
@@ -151,6 +154,7 @@ impl World {
             let own: Vec<NodeSpec> =
                 specs.iter().filter(|spec| cluster.nodes.contains_key(&spec.name)).cloned().collect();
             cluster.machines.attach(workshop.clone(), &own, &saved)?;
+            cluster.bring_up_networks();
             cluster.look_at_disks();
         }
         Ok(())
@@ -162,6 +166,7 @@ impl World {
             fqdn: format!("{}.{}", node.name, self.search_domain),
             address_cidr: format!("{}/24", node.ip),
             gateway: self.gateway.clone(),
+            bridges: self.bridges.clone(),
             authorized_keys: authorized_keys.to_vec(),
         }
     }
@@ -336,6 +341,6 @@ mod tests {
         let error = World::load(dir.path()).unwrap_err();
         assert!(error.to_string().contains("cannot be read"), "{error}");
         assert_eq!(error.help_text(), Some("start over with `homelab sim reset`"));
-        assert!(format!("{error:?}").contains("its form is 2, not 3"), "{error:?}");
+        assert!(format!("{error:?}").contains("its form is 2, not 4"), "{error:?}");
     }
 }

@@ -254,12 +254,44 @@ impl Machine {
         let root = Cred::root();
         let names = self.fs.list(&root, dir).unwrap_or_default();
         let read = |name: String| {
-            let path = format!("{dir}/{name}");
-            let inode = self.fs.stat(&root, &path, true).ok().filter(|inode| inode.is_file())?;
-            let changed = u64::try_from(inode.mtime).unwrap_or_default();
-            Some((name, self.fs.read(&root, &path).ok()?, changed))
+            let (bytes, changed) = self.plain_file(&format!("{dir}/{name}"))?;
+            Some((name, bytes, changed))
         };
         names.into_iter().filter_map(read).collect()
+    }
+
+    /// A plain file: its bytes, and when it last changed in seconds.
+    pub fn plain_file(&self, path: &str) -> Option<(Vec<u8>, u64)> {
+        let root = Cred::root();
+        let inode = self.fs.stat(&root, path, true).ok().filter(|inode| inode.is_file())?;
+        let changed = u64::try_from(inode.mtime).unwrap_or_default();
+        Some((self.fs.read(&root, path).ok()?, changed))
+    }
+
+    /// Brings exactly these interfaces up: names, addresses with prefix lengths, largest packets. The one behind which
+    /// the gateway lies comes first. What was up before keeps its hardware address, what is new has that of the card.
+    pub fn set_links(&mut self, links: Vec<(String, Vec<String>, u32)>, gateway: String) {
+        let known = std::mem::take(&mut self.nics);
+        let mac = |name: &str| {
+            let found = known.iter().find(|nic| nic.name == name).or(known.first());
+            found.map(|nic| nic.mac.clone()).unwrap_or_default()
+        };
+        let nic = |(name, addresses, mtu): (String, Vec<String>, u32)| Nic { mac: mac(&name), name, addresses, mtu };
+        self.nics = links.into_iter().map(nic).collect();
+        let network = |address: &String| address.parse::<ipnet::IpNet>().ok();
+        let leads_there = |nic: &Nic| {
+            let gateway = gateway.parse::<std::net::IpAddr>().ok();
+            gateway.is_some_and(|gateway| nic.addresses.iter().filter_map(network).any(|net| net.contains(&gateway)))
+        };
+        self.nics.sort_by_key(|nic| !leads_there(nic));
+        self.gateway = gateway;
+        self.note_change();
+    }
+
+    /// Writes a file, as root. What is in the way stays.
+    pub fn write_file(&mut self, path: &str, text: &str) {
+        // Only a directory of this name could be in the way, and it shows to whoever reads the file.
+        let _written = self.fs.write(&Cred::root(), path, text.as_bytes(), 0o644);
     }
 
     /// Removes a file, if it is there.

@@ -46,7 +46,7 @@ mod tests {
             fqdn: "pve1.home.arpa".into(),
             address_cidr: "10.20.11.11/24".into(),
             gateway: "10.20.11.1".into(),
-            authorized_keys: Vec::new(),
+            ..NodeSpec::default()
         })
     }
 

@@ -66,7 +66,7 @@ fn a_node_is_debian_with_proxmox() {
         fqdn: "pve-01.home.arpa".to_owned(),
         address_cidr: "10.20.11.11/24".to_owned(),
         gateway: "10.20.11.1".to_owned(),
-        authorized_keys: Vec::new(),
+        ..NodeSpec::default()
     });
     assert_eq!(
         run(&mut machine, "root", "hostname -f; findmnt -no FSTYPE,SOURCE /; uname -r", 0),

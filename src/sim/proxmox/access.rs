@@ -13,6 +13,8 @@ pub(crate) struct Access {
     /// Signs tickets.
     pub(crate) key: String,
     pub(crate) users: BTreeMap<String, User>,
+    #[serde(default)]
+    pub(crate) groups: BTreeMap<String, Group>,
     /// The roles that people made.
     pub(crate) roles: BTreeMap<String, BTreeSet<String>>,
     /// The access list.
@@ -28,7 +30,16 @@ pub(crate) struct User {
     /// `comment`, `email`, `firstname`, `lastname`, `keys`, as they read back.
     pub(crate) details: BTreeMap<String, String>,
     pub(crate) password: Option<String>,
+    /// The groups that it is in.
+    #[serde(default)]
+    pub(crate) groups: BTreeSet<String>,
     pub(crate) tokens: BTreeMap<String, Token>,
+}
+
+/// A group of users.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Group {
+    pub(crate) comment: String,
 }
 
 /// An API token.
@@ -44,7 +55,7 @@ pub(crate) struct Token {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) path: String,
-    /// `user` or `token`.
+    /// `user`, `group` or `token`.
     pub(crate) kind: String,
     pub(crate) id: String,
     pub(crate) role: String,
@@ -58,6 +69,7 @@ impl Access {
         Access {
             key: key.into(),
             users: BTreeMap::from([("root@pam".to_string(), root)]),
+            groups: BTreeMap::new(),
             roles: BTreeMap::new(),
             rows: Vec::new(),
         }

@@ -136,7 +136,7 @@ fn holders(access: &Access, call: &Call) -> Result<Vec<(&'static str, String)>, 
         let keys = ["users", "groups", "tokens"];
         return Err(Refusal::parameters(keys.map(|key| (key.to_string(), text.clone())).into()));
     }
-    if let Some(group) = groups.first() {
+    if let Some(group) = groups.iter().find(|group| !access.groups.contains_key(*group)) {
         return Err(format!("ACL update failed: group '{group}' does not exist").into());
     }
     if let Some(user) = users.iter().find(|user| !access.users.contains_key(*user)) {
@@ -150,6 +150,7 @@ fn holders(access: &Access, call: &Call) -> Result<Vec<(&'static str, String)>, 
         }
     }
     let users = users.into_iter().map(|id| ("user", id));
+    let users = users.chain(groups.into_iter().map(|id| ("group", id)));
     Ok(users.chain(tokens.into_iter().map(|id| ("token", id))).collect())
 }
 

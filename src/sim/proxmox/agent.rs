@@ -23,6 +23,34 @@ fn demand_agent(cluster: &Cluster, call: &Call) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What the API has below the agent, simulated or not.
+const BELOW: &str = "exec exec-status file-read file-write fsfreeze-freeze fsfreeze-status fsfreeze-thaw fstrim get-fsinfo \
+    get-host-name get-memory-block-info get-memory-blocks get-osinfo get-time get-timezone get-users get-vcpus info \
+    network-get-interfaces ping set-user-password shutdown suspend-disk suspend-hybrid suspend-ram";
+
+/// `GET …/agent`: the index of everything below it.
+pub(crate) fn index(_: &mut Cluster, _: &Call) -> Outcome {
+    Answer::of(BELOW.split_whitespace().map(|name| json!({ "name": name })).collect::<Vec<_>>())
+}
+
+/// What the agent of a guest here can do.
+const COMMANDS: [&str; 7] = [
+    "guest-ping",
+    "guest-exec",
+    "guest-exec-status",
+    "guest-file-read",
+    "guest-get-host-name",
+    "guest-get-osinfo",
+    "guest-network-get-interfaces",
+];
+
+/// `GET …/agent/info`.
+pub(crate) fn info(cluster: &mut Cluster, call: &Call) -> Outcome {
+    demand_agent(cluster, call)?;
+    let commands = COMMANDS.map(|name| json!({ "name": name, "enabled": true, "success-response": true }));
+    Answer::of(json!({ "result": { "version": "9.0", "supported_commands": commands.to_vec() } }))
+}
+
 /// `POST …/agent/ping`.
 pub(crate) fn ping(cluster: &mut Cluster, call: &Call) -> Outcome {
     demand_agent(cluster, call)?;

@@ -1,7 +1,7 @@
 //! The simulated cluster as data: nodes, storages, volumes, machines, users, tasks. A node in no cluster is a cluster of
 //! one without a name. Everything here lies in the world's file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ use super::access::Access;
 use super::answer::Refusal;
 use super::mapping::Mapping;
 use super::members::Life;
+use super::node_config;
 use super::outside::Outside;
 use super::pools::Pools;
 use super::shares::Shares;
@@ -18,6 +19,7 @@ use super::vm::Vm;
 use super::volume::Volume;
 use crate::sim::chance::Chance;
 use crate::sim::guests::Machines;
+use crate::sim::tls::Certificate;
 
 /// A cluster, or a node alone.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,10 +59,18 @@ pub(crate) struct Node {
     pub(crate) gateway: String,
     pub(crate) memory_mb: u64,
     pub(crate) cores: u32,
-    pub(crate) bridges: Vec<String>,
+    /// Its network cards.
+    pub(crate) cards: BTreeSet<String>,
+    /// Its network interfaces that are up.
+    pub(crate) links: BTreeSet<String>,
+    /// The options of its own.
+    #[serde(default)]
+    pub(crate) config: node_config::Options,
     pub(crate) devices: Vec<PciDevice>,
     /// The SHA-256 of its certificate, upper case with colons.
     pub(crate) fingerprint: String,
+    /// The certificates of its authority and of its own.
+    pub(crate) certificates: Vec<Certificate>,
     /// When it was switched on, in milliseconds.
     pub(crate) booted: u64,
     #[serde(default)]

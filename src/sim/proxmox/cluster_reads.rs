@@ -72,9 +72,10 @@ pub(crate) fn next_id(cluster: &mut Cluster, call: &Call) -> Outcome {
     Answer::of(free.map(|vmid: u32| vmid.to_string()))
 }
 
-/// `GET /cluster/options`: without Sys.Audit only the tags.
+/// `GET /cluster/options`: without Sys.Audit only the tags of the guests that the caller may see.
 pub(crate) fn options(cluster: &mut Cluster, call: &Call) -> Outcome {
-    let tags = cluster.vms.values().filter_map(|vm| vm.config.get("tags")).flat_map(|tags| items(tags));
+    let seen = cluster.vms.iter().filter(|(vmid, _)| vm_read::may_see(cluster, call, **vmid));
+    let tags = seen.filter_map(|(_, vm)| vm.config.get("tags")).flat_map(|tags| items(tags));
     let tags: BTreeSet<&str> = tags.collect();
     let mut row = json!({ "allowed-tags": tags });
     if cluster.access.has_any(&call.caller, "/", &["Sys.Audit"]) {

@@ -13,8 +13,9 @@ use super::login::{self, Proof};
 use super::permission::Caller;
 use super::transfer::Upload;
 use super::{
-    acl, cluster_reads, content, disks, mapping, members, nodes, pools, quorum, scan, storage, storage_state, tasks,
-    transfer, users, verify, vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_read, vm_update,
+    acl, cloud_init, cluster_reads, content, disks, etc, groups, mapping, members, network, node_config, nodes, pools,
+    quorum, scan, storage, storage_state, tasks, transfer, users, verify, vm_clone, vm_create, vm_disks, vm_migrate,
+    vm_power, vm_read, vm_update,
 };
 use crate::sim::world::World;
 
@@ -158,6 +159,12 @@ fn handler(method: &str, path: &str) -> Option<Handler> {
         ("POST", "/access/ticket") => login::log_in,
         ("GET", "/access/domains") => domains,
         ("GET", "/access/permissions") => acl::permissions,
+        ("GET", "/access/groups") => groups::list,
+        ("POST", "/access/groups") => groups::create,
+        ("GET", "/access/groups/{groupid}") => groups::read,
+        ("PUT", "/access/groups/{groupid}") => groups::update,
+        ("DELETE", "/access/groups/{groupid}") => groups::delete,
+        ("PUT", "/access/password") => groups::set_password,
         ("GET", "/access/users") => users::list,
         ("POST", "/access/users") => users::create,
         ("GET", "/access/users/{userid}") => users::read,
@@ -181,7 +188,7 @@ fn handler(method: &str, path: &str) -> Option<Handler> {
         ("DELETE", "/pools" | "/pools/{poolid}") => pools::delete,
         ("GET", "/pools/{poolid}") => pools::read,
         // Nothing here can make one of these, so that the empty list is the truth.
-        ("GET", "/access/tfa" | "/access/groups" | "/cluster/ha/resources") => cluster_reads::none,
+        ("GET", "/access/tfa" | "/cluster/ha/resources") => cluster_reads::none,
         _ => {
             let others = cluster_handler(method, path).or_else(|| storage_handler(method, path));
             return others.or_else(|| vm_handler(method, path));
@@ -212,14 +219,36 @@ fn cluster_handler(method: &str, path: &str) -> Option<Handler> {
         ("GET", "/nodes/{node}/time") => nodes::time,
         ("POST", "/nodes/{node}/status") => members::post_status,
         ("POST", "/nodes/{node}/startall") => members::post_start_all,
-        ("GET", "/nodes/{node}/network") => nodes::network,
-        ("GET", "/nodes/{node}/network/{iface}") => nodes::interface,
         ("GET", "/nodes/{node}/hardware/pci") => mapping::devices,
         ("GET", "/nodes/{node}/tasks") => tasks::list,
         ("GET", "/nodes/{node}/tasks/{upid}") => tasks::index,
         ("DELETE", "/nodes/{node}/tasks/{upid}") => tasks::stop,
         ("GET", "/nodes/{node}/tasks/{upid}/status") => tasks::status,
         ("GET", "/nodes/{node}/tasks/{upid}/log") => tasks::log,
+        _ => return node_handler(method, path.strip_prefix("/nodes/{node}")?),
+    };
+    Some(handler)
+}
+
+/// What lies on a node alone.
+fn node_handler(method: &str, below: &str) -> Option<Handler> {
+    let handler: Handler = match (method, below) {
+        ("GET", "/apt/update") => nodes::upgrades,
+        ("POST", "/apt/update") => nodes::update_packages,
+        ("GET", "/certificates/info") => nodes::certificates,
+        ("GET", "/config") => node_config::read,
+        ("PUT", "/config") => node_config::update,
+        ("GET", "/dns") => etc::read_resolver,
+        ("PUT", "/dns") => etc::write_resolver,
+        ("GET", "/hosts") => etc::read_hosts,
+        ("POST", "/hosts") => etc::write_hosts,
+        ("GET", "/network") => network::list,
+        ("POST", "/network") => network::create,
+        ("PUT", "/network") => network::apply,
+        ("DELETE", "/network") => network::revert,
+        ("GET", "/network/{iface}") => network::read,
+        ("PUT", "/network/{iface}") => network::update,
+        ("DELETE", "/network/{iface}") => network::delete,
         _ => return None,
     };
     Some(handler)
@@ -279,6 +308,7 @@ fn vm_handler(method: &str, path: &str) -> Option<Handler> {
         ("POST", "/config") => vm_update::post,
         ("GET", "/pending") => vm_read::pending,
         ("GET", "/cloudinit") => vm_read::cloud_init,
+        ("GET", "/cloudinit/dump") => cloud_init::dump,
         ("PUT", "/cloudinit") => vm_read::make_cloud_init,
         ("PUT", "/resize") => vm_disks::put_size,
         ("POST", "/clone") => vm_clone::clone,
@@ -286,6 +316,8 @@ fn vm_handler(method: &str, path: &str) -> Option<Handler> {
         ("POST", "/migrate") => vm_migrate::migrate,
         ("POST", "/template") => vm_disks::post_template,
         ("GET", "/snapshot") => vm_disks::snapshots,
+        ("POST", "/snapshot") => vm_disks::post_snapshot,
+        ("POST", "/move_disk") => vm_disks::post_move,
         ("GET", "/status") => vm_power::index,
         ("GET", "/status/current") => vm_read::status,
         ("POST", "/status/start") => vm_power::post_start,
@@ -294,6 +326,8 @@ fn vm_handler(method: &str, path: &str) -> Option<Handler> {
         ("POST", "/status/reboot") => vm_power::post_reboot,
         ("POST", "/status/reset") => vm_power::post_reset,
         ("POST", "/status/suspend" | "/status/resume") => vm_power::post_suspend,
+        ("GET", "/agent") => agent::index,
+        ("GET", "/agent/info") => agent::info,
         ("POST", "/agent/ping") => agent::ping,
         ("GET", "/agent/network-get-interfaces") => agent::interfaces,
         ("GET", "/agent/get-osinfo") => agent::system,

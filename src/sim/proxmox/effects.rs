@@ -9,7 +9,9 @@ use super::vm_clone::CloneOrder;
 use super::vm_create::CreateOrder;
 use super::vm_migrate::MigrateOrder;
 use super::vm_update::Update;
-use super::{content, members, quorum, transfer, vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_update};
+use super::{
+    content, members, network, nodes, quorum, transfer, vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_update,
+};
 
 /// The effect of a task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,6 +70,10 @@ pub(crate) enum Effect {
     Reset {
         vmid: u32,
     },
+    ReloadNetwork,
+    UpdatePackages {
+        quiet: bool,
+    },
     StartAll {
         force: bool,
         /// Only these, unless there are none.
@@ -87,6 +93,8 @@ impl Effect {
         match self {
             Effect::Nothing => Ok(5),
             Effect::StartAll { .. } => Ok(20),
+            Effect::UpdatePackages { .. } => Ok(300),
+            Effect::ReloadNetwork => Ok(network::begin_reload()),
             Effect::Create(order) => vm_create::begin(cluster, node, order),
             Effect::Clone(order) => vm_clone::begin(cluster, node, order, log),
             Effect::Migrate(order) => vm_migrate::begin(cluster, node, order, now, log),
@@ -126,6 +134,8 @@ impl Effect {
     ) -> Result<usize, String> {
         match self {
             Effect::Nothing => Ok(0),
+            Effect::UpdatePackages { quiet } => nodes::finish_update(cluster, node, quiet, log),
+            Effect::ReloadNetwork => network::finish_reload(cluster, node, log),
             Effect::WaitForLock { vmid } => Err(format!("{} - got timeout", lock_file(vmid))),
             Effect::Snapshot { .. } => Err("not simulated: taking a snapshot".into()),
             Effect::Create(order) => vm_create::finish(cluster, node, &order, at, log),
@@ -175,6 +185,8 @@ impl Effect {
             | Effect::Shutdown { .. }
             | Effect::Reboot { .. }
             | Effect::Reset { .. }
+            | Effect::ReloadNetwork
+            | Effect::UpdatePackages { .. }
             | Effect::StartAll { .. }
             | Effect::Download(_)
             | Effect::Upload(_)

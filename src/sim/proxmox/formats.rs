@@ -21,8 +21,12 @@ pub(crate) fn check(name: &str, at: &str, value: &str) -> Result<(), String> {
         "dns-name" => is_dns_name(value),
         "ipv4" => value.parse::<Ipv4Addr>().is_ok(),
         "ipv6" => value.parse::<Ipv6Addr>().is_ok(),
-        "pve-ipv4-config" => value == "dhcp" || value == "manual" || is_cidr::<Ipv4Addr>(value, 32),
-        "pve-ipv6-config" => matches!(value, "auto" | "dhcp" | "manual") || is_cidr::<Ipv6Addr>(value, 128),
+        "ip" => value.parse::<IpAddr>().is_ok(),
+        "ipv4mask" => value.parse().is_ok_and(|mask: Ipv4Addr| ipnet::ipv4_mask_to_prefix(mask).is_ok()),
+        "CIDRv4" => is_cidr::<Ipv4Addr>(value, 8, 32),
+        "CIDRv6" => is_cidr::<Ipv6Addr>(value, 8, 128),
+        "pve-ipv4-config" => value == "dhcp" || value == "manual" || is_cidr::<Ipv4Addr>(value, 1, 32),
+        "pve-ipv6-config" => matches!(value, "auto" | "dhcp" | "manual") || is_cidr::<Ipv6Addr>(value, 1, 128),
         "mac-addr" => matches("[a-fA-F0-9][02468aceACE](?::[a-fA-F0-9]{2}){5}", value),
         "pve-storage-path" => matches(r"/[^;()]+.*", value),
         "pve-storage-server" => value.parse::<IpAddr>().is_ok() || is_dns_name(value),
@@ -40,6 +44,10 @@ fn noun(format: &str) -> &'static str {
         "dns-name" => "DNS name",
         "ipv4" => "IPv4 address",
         "ipv6" => "IPv6 address",
+        "ip" => "IP address",
+        "ipv4mask" => "IP netmask",
+        "CIDRv4" => "IPv4 CIDR network",
+        "CIDRv6" => "IPv6 CIDR network",
         "pve-ipv4-config" => "ipv4 network configuration",
         "pve-ipv6-config" => "ipv6 network configuration",
         "mac-addr" => "unicast MAC address",
@@ -53,12 +61,17 @@ fn noun(format: &str) -> &'static str {
 /// Formats whose texts quote the value.
 fn check_with_name(name: &str, value: &str) -> Result<(), String> {
     let (fine, text) = match name {
-        "address" | "ip" => {
-            let fine = value.parse::<IpAddr>().is_ok() || (name == "address" && is_dns_name(value));
+        "address" => {
+            let fine = value.parse::<IpAddr>().is_ok() || is_dns_name(value);
             (fine, format!("value does not look like a valid address: {value}\n"))
         }
         "urlencoded" => (matches(r"[-%a-zA-Z0-9_.!~*'()]*", value), format!("invalid urlencoded string: {value}\n")),
         "pve-configid" => (matches("[a-zA-Z][a-zA-Z0-9_-]+", value), format!("invalid configuration ID '{value}'\n")),
+        "pve-iface" => (
+            matches(r"[a-zA-Z][a-zA-Z0-9_]{1,20}(?:[:.]\d+)?", value),
+            format!("invalid network interface name '{value}'\n"),
+        ),
+        "pve-vlan-id-or-range" => (is_vlan_range(value), format!("invalid VLAN configuration '{value}'\n")),
         "pve-bridge-id" => (matches("[-_.a-zA-Z0-9]+", value), format!("invalid bridge ID '{value}'\n")),
         "pve-storage-id" if value.chars().count() < 2 => {
             (false, format!("storage ID '{value}' cannot be shorter than 2 characters\n"))
@@ -83,6 +96,9 @@ fn check_with_name(name: &str, value: &str) -> Result<(), String> {
             (matches("[A-Za-z0-9._-]+", value), format!("role name '{value}' contains invalid characters\n"))
         }
         "pve-priv" => (super::roles::is_privilege(value), format!("invalid privilege '{value}'\n")),
+        "pve-groupid" => {
+            (matches("[A-Za-z0-9._-]+", value), format!("group name '{value}' contains invalid characters\n"))
+        }
         "pve-poolid" => (
             matches(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", value),
             format!("pool name '{value}' contains invalid characters\n"),
@@ -143,9 +159,16 @@ fn is_dns_name(value: &str) -> bool {
     matches(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*", value)
 }
 
-fn is_cidr<A: std::str::FromStr>(value: &str, most: u8) -> bool {
+fn is_cidr<A: std::str::FromStr>(value: &str, least: u8, most: u8) -> bool {
     let Some((address, length)) = value.split_once('/') else { return false };
-    address.parse::<A>().is_ok() && length.parse::<u8>().is_ok_and(|length| length > 0 && length <= most)
+    address.parse::<A>().is_ok() && length.parse::<u8>().is_ok_and(|length| (least..=most).contains(&length))
+}
+
+/// `12`, or `12-20`.
+fn is_vlan_range(value: &str) -> bool {
+    let (first, last) = value.split_once('-').unwrap_or((value, value));
+    let tag = |text: &str| text.parse::<u16>().ok().filter(|tag| (1..=4094).contains(tag));
+    tag(first).zip(tag(last)).is_some_and(|(first, last)| first <= last)
 }
 
 fn is_user(value: &str) -> bool {

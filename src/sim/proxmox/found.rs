@@ -1,6 +1,6 @@
 //! How a world begins: the clusters of a seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::access::Access;
 use super::checksum::Sums;
@@ -15,8 +15,9 @@ use super::vm::{Options, Vm};
 use super::volume::{Volume, fresh_use, split};
 use crate::error::Result;
 use crate::sim::chance::{self, Chance};
-use crate::sim::guests::Machines;
+use crate::sim::guests::{CARD, Machines};
 use crate::sim::seed::{GpuSeed, Scenario, Seed, StorageSeed, TemplateSeed};
+use crate::sim::tls::Certificates;
 use crate::sim::world::Secrets;
 
 /// The user that automates, and its token.
@@ -29,20 +30,20 @@ const TEMPLATE_SIZE: u64 = 3584 << 20;
 const TEMPLATE_USED: u64 = 1800 << 20;
 
 /// The clusters of a seed: one of all nodes, or each node alone.
-pub(crate) fn found(seed: &Seed, fingerprints: &BTreeMap<String, String>, secrets: &Secrets) -> Result<Vec<Cluster>> {
+pub(crate) fn found(seed: &Seed, certificates: &Certificates, secrets: &Secrets) -> Result<Vec<Cluster>> {
     let names: Vec<&str> = seed.nodes.iter().map(|node| node.name.as_str()).collect();
     match seed.scenario {
         Scenario::Plan => {
-            let mut cluster = bare(seed, &names, fingerprints, secrets)?;
+            let mut cluster = bare(seed, &names, certificates, secrets)?;
             plan(&mut cluster, seed, secrets);
             Ok(vec![cluster])
         }
-        Scenario::Bare => names.iter().map(|name| bare(seed, &[name], fingerprints, secrets)).collect(),
+        Scenario::Bare => names.iter().map(|name| bare(seed, &[name], certificates, secrets)).collect(),
     }
 }
 
 /// Fresh nodes.
-fn bare(seed: &Seed, names: &[&str], fingerprints: &BTreeMap<String, String>, secrets: &Secrets) -> Result<Cluster> {
+fn bare(seed: &Seed, names: &[&str], certificates: &Certificates, secrets: &Secrets) -> Result<Cluster> {
     let key = chance::hex(&chance::secret_bytes()?);
     let mut nodes = BTreeMap::new();
     let root = seed.storages.iter().find(|storage| storage.id == "local").map(|storage| storage.size_bytes);
@@ -56,9 +57,12 @@ fn bare(seed: &Seed, names: &[&str], fingerprints: &BTreeMap<String, String>, se
                 gateway: seed.gateway.clone(),
                 memory_mb: node.memory_mb,
                 cores: node.cores,
-                bridges: if seed.bridges.is_empty() { vec!["vmbr0".into()] } else { seed.bridges.clone() },
+                cards: [CARD.to_string()].into(),
+                links: BTreeSet::new(),
+                config: None,
                 devices,
-                fingerprint: fingerprints.get(&node.name).cloned().unwrap_or_default(),
+                fingerprint: certificates.fingerprints.get(&node.name).cloned().unwrap_or_default(),
+                certificates: certificates.described.get(&node.name).cloned().unwrap_or_default(),
                 booted: chance::now(),
                 root_size: root.unwrap_or_else(root_size),
                 pools: pools(seed, "zfspool"),

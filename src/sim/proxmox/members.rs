@@ -124,6 +124,8 @@ impl Cluster {
         if let Some(machine) = self.machines.node(name) {
             machine.reboot();
         }
+        // What a node without a disk of its own has nothing of, it has no network of either.
+        let _network = self.commit_network(name).and_then(|()| self.reload_network(name));
         if let Some(node) = self.nodes.get_mut(name) {
             node.ran.clear();
             *node = Node {

@@ -8,6 +8,7 @@ mod agent;
 mod answer;
 mod call;
 mod checksum;
+mod cloud_init;
 mod cluster;
 mod cluster_reads;
 mod content;
@@ -16,15 +17,21 @@ mod disks;
 mod dispatch;
 mod drive;
 mod effects;
+mod etc;
 mod form;
 mod formats;
 mod found;
+mod groups;
 mod host_files;
 pub(crate) mod http;
+mod interfaces;
+mod interfaces_write;
 mod login;
 mod mapping;
 mod members;
 mod multipart;
+mod network;
+mod node_config;
 mod nodes;
 mod option_rights;
 mod outside;
@@ -63,6 +70,8 @@ pub(crate) use cluster::PciDevice;
 #[cfg(test)]
 pub(crate) use drive::{parse_size, size_text};
 pub(crate) use found::{TOKEN, USER, found};
+#[cfg(test)]
+pub(crate) use interfaces::Interfaces;
 #[cfg(test)]
 pub(crate) use outside::{Address, Export, Server, Share, WebFile, WebServer};
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! `/nodes`: status, network, version.
+//! `/nodes`: status, time, version.
 
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Outcome, Refusal};
 use super::call::Call;
 use super::cluster::{Cluster, Node};
+use super::effects::Effect;
 use super::members::Seen;
 
 /// The version that everything here answers as.
@@ -132,57 +133,45 @@ pub(crate) fn time(_: &mut Cluster, call: &Call) -> Outcome {
     Answer::of(json!({ "timezone": "UTC", "time": call.seconds(), "localtime": call.seconds() }))
 }
 
-fn interfaces(node: &Node) -> Vec<Value> {
-    let mut rows = Vec::new();
-    for (index, bridge) in node.bridges.iter().enumerate() {
-        let mut row = json!({
-            "iface": bridge, "type": "bridge", "active": 1, "autostart": 1, "method": "manual", "method6": "manual",
-            "families": ["inet"], "priority": 4 + index, "bridge_fd": "0", "bridge_stp": "off", "bridge_ports": "",
-        });
-        if index == 0 {
-            row["method"] = json!("static");
-            row["address"] = json!(node.ip);
-            row["netmask"] = json!("24");
-            row["cidr"] = json!(format!("{}/24", node.ip));
-            row["gateway"] = json!(node.gateway);
-            row["bridge_ports"] = json!("eno1");
-            row["bridge_vlan_aware"] = json!(1);
-            row["bridge_vids"] = json!("2-4094");
-        }
-        rows.push(row);
-    }
-    rows.push(json!({
-        "iface": "eno1", "type": "eth", "active": 1, "method": "manual", "method6": "manual", "families": ["inet"],
-        "priority": 3,
-    }));
-    rows
+/// `GET /nodes/{node}/apt/update`: nothing, for what can be installed on a node is there in one version only.
+pub(crate) fn upgrades(_: &mut Cluster, _: &Call) -> Outcome {
+    Answer::of(json!([]))
 }
 
-/// `GET /nodes/{node}/network`: bridges that the caller may neither use nor see are left out.
-pub(crate) fn network(cluster: &mut Cluster, call: &Call) -> Outcome {
-    let node = cluster.nodes.get(&call.node).ok_or_else(|| no_such_host(&call.node))?;
-    let wanted = call.params.get("type").unwrap_or_default();
-    let shown = |row: &Value| {
-        let (name, kind) = (row["iface"].as_str().unwrap_or_default(), row["type"].as_str().unwrap_or_default());
-        let of_kind = match wanted {
-            "" | "include_sdn" => true,
-            "any_bridge" | "any_local_bridge" => kind == "bridge",
-            other => other == kind,
-        };
-        let path = format!("/sdn/zones/localnetwork/{name}");
-        of_kind && (kind != "bridge" || cluster.access.has_any(&call.caller, &path, &["SDN.Use", "SDN.Audit"]))
-    };
-    Answer::of(interfaces(node).into_iter().filter(shown).collect::<Vec<_>>())
+/// `POST /nodes/{node}/apt/update`.
+pub(crate) fn update_packages(cluster: &mut Cluster, call: &Call) -> Outcome {
+    cluster.fork(call, "aptupdate", "", Effect::UpdatePackages { quiet: call.params.is_set("quiet") })
 }
 
-/// `GET /nodes/{node}/network/{iface}`.
-pub(crate) fn interface(cluster: &mut Cluster, call: &Call) -> Outcome {
-    let node = cluster.nodes.get(&call.node).ok_or_else(|| no_such_host(&call.node))?;
-    let name = call.params.text("iface");
-    let row = interfaces(node).into_iter().find(|row| row["iface"] == name);
-    let mut row = row.ok_or_else(|| Refusal::parameter("iface", "interface does not exist"))?;
-    if let Some(row) = row.as_object_mut() {
-        row.remove("iface");
+/// The end of the task: what the program on the node says.
+pub(crate) fn finish_update(
+    cluster: &Cluster,
+    node: &str,
+    quiet: bool,
+    log: &mut Vec<String>,
+) -> Result<usize, String> {
+    let machine = cluster.machines.node(node).ok_or_else(|| format!("not simulated: the disk of {node}"))?;
+    let ended = machine.agent_exec(&["apt-get", "update"].map(str::to_string));
+    if !quiet {
+        log.push("starting apt-get update".into());
+        log.extend(String::from_utf8_lossy(&ended.stdout).lines().map(str::to_string));
     }
-    Answer::of(row)
+    match ended.exit {
+        0 => Ok(0),
+        code => Err(format!("command 'apt-get update' failed: exit code {code}")),
+    }
+}
+
+/// `GET /nodes/{node}/certificates/info`: the cluster's authority, and what the node shows who connects.
+pub(crate) fn certificates(cluster: &mut Cluster, call: &Call) -> Outcome {
+    let node = cluster.nodes.get(&call.node).ok_or_else(|| no_such_host(&call.node))?;
+    let rows = node.certificates.iter().map(|certificate| {
+        json!({
+            "filename": certificate.filename, "pem": certificate.pem, "fingerprint": certificate.fingerprint,
+            "subject": certificate.subject, "issuer": certificate.issuer, "san": certificate.names,
+            "notbefore": certificate.from, "notafter": certificate.until,
+            "public-key-bits": 256, "public-key-type": "id-ecPublicKey",
+        })
+    });
+    Answer::of(rows.collect::<Vec<_>>())
 }

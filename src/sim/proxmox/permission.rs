@@ -62,8 +62,14 @@ impl Access {
         let mut roles: Vec<&Row> = Vec::new();
         let path = &normal_path(path);
         for level in levels(path) {
-            let at_level = self.rows.iter().filter(|row| row.kind == kind && row.id == id && row.path == level);
-            let here: Vec<&Row> = at_level.filter(|row| row.propagate || level == path).collect();
+            let at_level = || self.rows.iter().filter(|row| row.path == level && (row.propagate || level == path));
+            let own = |row: &&Row| row.kind == kind && row.id == id;
+            let of_group = |row: &&Row| row.kind == "group" && kind == "user" && self.is_member(id, &row.id);
+            let mut here: Vec<&Row> = at_level().filter(own).collect();
+            if here.is_empty() {
+                // What a group may is for those of its users of whom nothing is said there.
+                here = at_level().filter(of_group).collect();
+            }
             if !here.is_empty() {
                 // A deeper row replaces what is inherited, it does not add.
                 roles = here;
@@ -79,6 +85,10 @@ impl Access {
             }
         }
         privileges
+    }
+
+    fn is_member(&self, user: &str, group: &str) -> bool {
+        self.users.get(user).is_some_and(|user| user.groups.contains(group))
     }
 
     /// Whether a caller has any of some privileges on a path.
@@ -209,6 +219,17 @@ mod tests {
         assert!(rows.has_any(&user, "/vms/100", &["VM.Config.CPU"]));
         assert!(!rows.has_any(&user, "/vms/9000", &["VM.Config.CPU"]));
         assert!(rows.privileges(&user, "/vms/9001").is_empty());
+    }
+
+    #[test]
+    fn what_a_group_may_is_for_its_members_unless_a_row_of_their_own_stands_there() {
+        let mut rows =
+            access(&[("/vms", "group", "ops", "PVEVMAdmin", true), ("/vms/1", "user", "a@pve", "NoAccess", true)]);
+        let user = Caller::parse("a@pve");
+        assert!(!rows.has_any(&user, "/vms/100", &["VM.Config.CPU"]));
+        rows.users.get_mut("a@pve").unwrap().groups.insert("ops".into());
+        assert!(rows.has_any(&user, "/vms/100", &["VM.Config.CPU"]));
+        assert!(!rows.has_any(&user, "/vms/1", &["VM.Config.CPU"]));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::access::{Token, User};
 use super::answer::{Answer, Outcome, Refusal};
 use super::call::Call;
 use super::cluster::Cluster;
+use super::groups;
 
 /// The texts a user may carry.
 const DETAILS: [&str; 5] = ["comment", "email", "firstname", "lastname", "keys"];
@@ -30,7 +31,7 @@ pub(crate) fn list(cluster: &mut Cluster, call: &Call) -> Outcome {
             row.insert("realm-type".into(), json!(realm));
         }
         if full {
-            row.insert("groups".into(), json!(""));
+            row.insert("groups".into(), json!(groups_of(user).join(",")));
             row.insert("tokens".into(), tokens(user));
         }
         rows.push(Value::Object(row));
@@ -43,6 +44,10 @@ fn row(user: &User) -> Map<String, Value> {
     row.insert("enable".into(), json!(u8::from(user.enable)));
     row.insert("expire".into(), json!(user.expire));
     row
+}
+
+fn groups_of(user: &User) -> Vec<&str> {
+    user.groups.iter().map(String::as_str).collect()
 }
 
 fn tokens(user: &User) -> Value {
@@ -66,7 +71,7 @@ pub(crate) fn read(cluster: &mut Cluster, call: &Call) -> Outcome {
     let id = call.params.text("userid");
     let user = cluster.access.users.get(id).ok_or_else(|| format!("no such user ('{id}')"))?;
     let mut row = row(user);
-    row.insert("groups".into(), json!([]));
+    row.insert("groups".into(), json!(groups_of(user)));
     row.insert("tokens".into(), tokens(user));
     Answer::of(Value::Object(row))
 }
@@ -78,7 +83,8 @@ pub(crate) fn create(cluster: &mut Cluster, call: &Call) -> Outcome {
         return Err(format!("create user failed: user '{id}' already exists").into());
     }
     let mut user = User { enable: true, password: call.params.get("password").map(str::to_string), ..User::default() };
-    change("create", &mut user, call)?;
+    user.groups = groups::named(&cluster.access, "create", call)?.unwrap_or_default();
+    change(&mut user, call);
     cluster.access.users.insert(id.into(), user);
     Answer::nothing()
 }
@@ -87,15 +93,20 @@ pub(crate) fn create(cluster: &mut Cluster, call: &Call) -> Outcome {
 pub(crate) fn update(cluster: &mut Cluster, call: &Call) -> Outcome {
     let id = call.params.text("userid");
     let missing = || format!("update user failed: no such user ('{id}')");
+    cluster.access.users.get(id).ok_or_else(missing)?;
+    let groups = groups::named(&cluster.access, "update", call)?;
     let user = cluster.access.users.get_mut(id).ok_or_else(missing)?;
-    change("update", user, call)?;
+    if let Some(groups) = groups {
+        if !call.params.is_set("append") {
+            user.groups.clear();
+        }
+        user.groups.extend(groups);
+    }
+    change(user, call);
     Answer::nothing()
 }
 
-fn change(what: &str, user: &mut User, call: &Call) -> Result<(), Refusal> {
-    if let Some(group) = call.params.get("groups").and_then(|groups| super::formats::list(groups).next()) {
-        return Err(format!("{what} user failed: no such group '{group}'").into());
-    }
+fn change(user: &mut User, call: &Call) {
     for key in DETAILS {
         match call.params.get(key) {
             Some("") => drop(user.details.remove(key)),
@@ -107,7 +118,6 @@ fn change(what: &str, user: &mut User, call: &Call) -> Result<(), Refusal> {
         user.enable = enable == "1";
     }
     user.expire = call.params.number("expire").unwrap_or(user.expire);
-    Ok(())
 }
 
 /// `DELETE /access/users/{userid}`: an unknown user is gone already.

@@ -41,6 +41,12 @@ pub(crate) fn create(cluster: &mut Cluster, call: &Call) -> Outcome {
     if !caller.is_root() && !cluster.access.has_any(caller, &format!("/vms/{vmid}"), &["VM.Allocate"]) {
         return Err(Refusal::forbidden(""));
     }
+    if let Some(archive) = call.params.get("archive") {
+        return Err(refuse_archive(cluster, call, archive));
+    }
+    if call.params.get("storage").is_some() {
+        return Err(Refusal::not_simulated("parameter storage of POST /nodes/{node}/qemu without an archive"));
+    }
     let options = call.params.without(&NO_OPTIONS);
     check_new(cluster, &call.node, &options)?;
     Rights { cluster, caller, vmid }.to_set(&options)?;
@@ -50,6 +56,14 @@ pub(crate) fn create(cluster: &mut Cluster, call: &Call) -> Outcome {
     }
     let order = CreateOrder { vmid, options, start: call.params.is_set("start") };
     cluster.fork(call, "qmcreate", &vmid.to_string(), Effect::Create(order))
+}
+
+/// Machines cannot be made from backups here. One that is not there could not be read by anybody.
+fn refuse_archive(cluster: &Cluster, call: &Call, archive: &str) -> Refusal {
+    if archive != "-" && cluster.volume(&call.node, archive).is_none() {
+        return Refusal::failed(format!("volume '{archive}' does not exist"));
+    }
+    Refusal::not_simulated("making a virtual machine from an archive")
 }
 
 /// Takes the number, so that nobody else can.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::answer::{Answer, Outcome};
+use super::answer::{Answer, Outcome, Refusal};
 use super::call::Call;
 use super::cluster::{Cluster, not_found};
 use super::drive::{drives, parse_size, size_text};
@@ -187,6 +187,33 @@ pub(crate) fn destroy(
     let path = format!("/vms/{vmid}");
     cluster.access.rows.retain(|row| row.path != path);
     Ok(0)
+}
+
+/// `POST /nodes/{node}/qemu/{vmid}/snapshot`: only the refusals, which come in the task.
+pub(crate) fn post_snapshot(cluster: &mut Cluster, call: &Call) -> Outcome {
+    let vmid = call.vmid();
+    let goes_on = cluster.vm(&call.node, vmid).is_ok_and(|vm| vm.check_lock().is_ok());
+    if goes_on {
+        return Err(Refusal::not_simulated("taking a snapshot"));
+    }
+    cluster.fork(call, "qmsnapshot", &vmid.to_string(), Effect::Snapshot { vmid })
+}
+
+/// `POST /nodes/{node}/qemu/{vmid}/move_disk`: only the refusals, which come before the task.
+pub(crate) fn post_move(cluster: &mut Cluster, call: &Call) -> Outcome {
+    if let Some(storage) = call.params.get("storage") {
+        cluster.access.demand(&call.caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
+    }
+    let vm = cluster.vm(&call.node, call.vmid())?;
+    vm.check_lock()?;
+    let (disk, digest) = (call.params.text("disk"), call.params.get("digest"));
+    if digest.is_some_and(|digest| digest != vm.digest()) {
+        return Err("checksum mismatch (file change by other user?)".into());
+    }
+    if !vm.config.contains_key(disk) {
+        return Err(format!("disk '{disk}' does not exist").into());
+    }
+    Err(Refusal::not_simulated("moving a disk"))
 }
 
 /// `GET /nodes/{node}/qemu/{vmid}/snapshot`: only ever the current state, for none can be made here.

@@ -107,10 +107,10 @@ pub(crate) fn check_start(
     check_storages(cluster, node, &config)?;
     check_snippets(cluster, node, &config)?;
     warn(&config, log);
-    let bridges = &cluster.nodes.get(node).map(|node| node.bridges.clone()).unwrap_or_default();
+    let links = &cluster.nodes.get(node).map(|node| node.links.clone()).unwrap_or_default();
     for (_, value) in config.iter().filter(|(name, _)| is_net(name)) {
         let keys = property::loose(value);
-        if let Some(bridge) = keys.get("bridge").filter(|bridge| !bridges.contains(bridge)) {
+        if let Some(bridge) = keys.get("bridge").filter(|bridge| !links.contains(*bridge)) {
             return Err(format!("bridge '{bridge}' does not exist"));
         }
     }

@@ -7,7 +7,7 @@ use super::call::Call;
 use super::cluster::Cluster;
 use super::vm::{Options, Pending, Vm, shown};
 
-fn may_see(cluster: &Cluster, call: &Call, vmid: u32) -> bool {
+pub(crate) fn may_see(cluster: &Cluster, call: &Call, vmid: u32) -> bool {
     cluster.access.has_any(&call.caller, &format!("/vms/{vmid}"), &["VM.Audit"])
 }
 

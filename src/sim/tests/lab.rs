@@ -1,6 +1,7 @@
 //! A small homelab to test against, and a client that speaks plain HTTP to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::error::Result;
 use crate::sim::guests::{
-    CloudInit, Connection, Execution, Hardware, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Tree,
+    CloudInit, Connection, Execution, Hardware, Link, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Tree,
     TreeChanges, Workshop,
 };
 use crate::sim::{Faults, GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed};
@@ -64,15 +65,20 @@ pub(super) fn seed(scenario: Scenario) -> Seed {
     }
 }
 
-/// A machine that only echoes, and knows its directories: enough to see what the cluster does with it.
+/// A machine that only echoes, and knows its directories and files: enough to see what the cluster does with it.
 struct Echo {
     settings: Mutex<CloudInit>,
     directories: Mutex<BTreeSet<String>>,
+    files: Mutex<BTreeMap<String, String>>,
 }
 
 impl Echo {
     fn shared(settings: CloudInit) -> SharedMachine {
-        Arc::new(Echo { settings: Mutex::new(settings), directories: Mutex::default() })
+        Echo::with_files(settings, BTreeMap::new())
+    }
+
+    fn with_files(settings: CloudInit, files: BTreeMap<String, String>) -> SharedMachine {
+        Arc::new(Echo { settings: Mutex::new(settings), directories: Mutex::default(), files: Mutex::new(files) })
     }
 
     fn settings(&self) -> MutexGuard<'_, CloudInit> {
@@ -107,7 +113,20 @@ impl Machine for Echo {
         Vec::new()
     }
 
-    fn remove_file(&self, _: &str) {}
+    fn read_file(&self, path: &str) -> Option<PlainFile> {
+        let bytes = self.files.lock().unwrap().get(path)?.clone().into_bytes();
+        Some(PlainFile { name: path.into(), bytes, changed: 1_700_000_000 })
+    }
+
+    fn write_file(&self, path: &str, text: &str) {
+        self.files.lock().unwrap().insert(path.into(), text.into());
+    }
+
+    fn remove_file(&self, path: &str) {
+        self.files.lock().unwrap().remove(path);
+    }
+
+    fn set_links(&self, _: Vec<Link>) {}
 
     fn tree(&self, _: &str) -> Tree {
         Tree::new()
@@ -122,18 +141,20 @@ impl Machine for Echo {
     fn interfaces(&self) -> Value {
         let address = self.settings().address.clone();
         let (address, prefix) = address.split_once('/').unwrap_or_default();
-        json!([{ "name": "eth0", "ip-addresses": [
+        json!([{ "name": "eth0", "hardware-address": "bc:24:11:00:00:01", "ip-addresses": [
             { "ip-address-type": "ipv4", "ip-address": address, "prefix": prefix.parse::<u8>().unwrap_or_default() },
         ] }])
     }
 
     fn save(&self) -> String {
-        json!(*self.settings()).to_string()
+        json!([*self.settings(), *self.files.lock().unwrap()]).to_string()
     }
 
     fn changes(&self) -> u64 {
-        // Its settings are all that can change, and no two of them are as long in these tests.
-        self.save().len() as u64
+        // Its settings and files are all that can change.
+        let mut hasher = DefaultHasher::new();
+        self.save().hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Says who it is and hangs up.
@@ -159,11 +180,18 @@ impl Workshop for Echoes {
     }
 
     fn node(&self, spec: &NodeSpec) -> SharedMachine {
-        Echo::shared(CloudInit { hostname: spec.name.clone(), ..CloudInit::default() })
+        let files = [
+            ("/etc/network/interfaces", spec.interfaces()),
+            ("/etc/hosts", format!("127.0.0.1 localhost\n{} {}\n", spec.fqdn, spec.name)),
+            ("/etc/resolv.conf", format!("nameserver {}\n", spec.gateway)),
+        ];
+        let settings = CloudInit { hostname: spec.name.clone(), ..CloudInit::default() };
+        Echo::with_files(settings, files.map(|(path, text)| (path.to_string(), text)).into())
     }
 
     fn load(&self, saved: &str) -> Result<SharedMachine> {
-        Ok(Echo::shared(serde_json::from_str(saved).unwrap()))
+        let (settings, files) = serde_json::from_str(saved).unwrap();
+        Ok(Echo::with_files(settings, files))
     }
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod cluster;
 mod lab;
 mod network;
+mod nodes;
 mod replay;
 mod storage;
 mod virtual_machines;

@@ -17,6 +17,8 @@ pub struct NodeSpec {
     pub address_cidr: String,
     /// The default gateway.
     pub gateway: String,
+    /// Its `/etc/network/interfaces`.
+    pub interfaces: String,
     /// Who may log in as root.
     pub authorized_keys: Vec<String>,
 }
@@ -92,7 +94,7 @@ impl Machine {
             hostname: spec.name.clone(),
             kernel: "7.0.2-2-pve".to_owned(),
             kernel_build: "#1 SMP PREEMPT_DYNAMIC PMX 7.0.2-2".to_owned(),
-            nics: vec![nic("vmbr0", vec![spec.address_cidr.clone()]), nic("nic0", Vec::new())],
+            nics: vec![nic("vmbr0", vec![spec.address_cidr.clone()]), nic("eno1", Vec::new())],
             gateway: spec.gateway.clone(),
             memory_kib: 64 * 1024 * 1024,
             processors: 20,
@@ -115,14 +117,7 @@ impl Machine {
         );
         let domain = spec.fqdn.split_once('.').map_or("", |(_, domain)| domain);
         machine.put("/etc/resolv.conf", 0o644, format!("search {domain}\nnameserver {}\n", spec.gateway));
-        machine.put(
-            "/etc/network/interfaces",
-            0o644,
-            format!(
-                "auto lo\niface lo inet loopback\n\niface nic0 inet manual\n\nauto vmbr0\niface vmbr0 inet static\n\taddress {}\n\tgateway {}\n\tbridge-ports nic0\n\tbridge-stp off\n\tbridge-fd 0\n\nsource /etc/network/interfaces.d/*\n",
-                spec.address_cidr, spec.gateway
-            ),
-        );
+        machine.put("/etc/network/interfaces", 0o644, spec.interfaces);
         for path in ["/etc/kernel", "/etc/pve", "/etc/pve/local", "/etc/pve/priv", "/etc/network/interfaces.d"] {
             machine.put_dir(path, 0o755);
         }

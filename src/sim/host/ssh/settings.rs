@@ -114,7 +114,7 @@ mod tests {
             fqdn: "pve1.home.arpa".into(),
             address_cidr: "10.0.0.1/24".into(),
             gateway: "10.0.0.254".into(),
-            authorized_keys: Vec::new(),
+            ..NodeSpec::default()
         })
     }
 

@@ -1,6 +1,6 @@
 //! Asks the exchanges of a recording again, one after the other, as the recorders did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
@@ -31,18 +31,21 @@ pub(super) struct Replay<'r> {
     pub(super) sessions: Sessions,
     /// What was answered here, by number.
     live: BTreeMap<u64, Value>,
+    /// The exchanges that could not be asked.
+    left: BTreeSet<u64>,
 }
 
 impl<'r> Replay<'r> {
     pub(super) fn new(sim: &'r Sim, recording: &'r Recording, sessions: Sessions) -> Self {
-        Replay { sim, recording, sessions, live: BTreeMap::new() }
+        Replay { sim, recording, sessions, live: BTreeMap::new(), left: BTreeSet::new() }
     }
 
     /// Asks one exchange and compares the answer.
     pub(super) async fn exchange(&mut self, index: usize) -> Verdict {
         let exchange = &self.recording.exchanges[index];
-        if exchange.request.uses.iter().any(|used| self.is_not_served(used.n)) {
-            return Verdict::LeftOut("it needs the answer of an exchange that is not served".into());
+        if let Some(why) = self.hinders(index) {
+            self.left.insert(exchange.n);
+            return Verdict::LeftOut(why.into());
         }
         world::furnish(self.sim);
         let client = match self.sessions.client(self.sim, exchange).await {
@@ -63,10 +66,31 @@ impl<'r> Replay<'r> {
         self.live.insert(exchange.n, reply.body.clone());
         self.learn(exchange, &reply);
         self.wait_for_task(index, &reply).await;
+        if exchange.note.starts_with("ARTEFACT") {
+            return Verdict::LeftOut("its note says that the recording machine is to blame for the answer".into());
+        }
         let of_today = |one: &Exchange| endpoints::is_of_today(&one.request.method, one.request.path());
         let began =
             |upid: &str| self.recording.exchanges.iter().any(|one| one.response.task() == Some(upid) && of_today(one));
         compare(exchange, &reply, &|text| self.as_recorded(text), &began)
+    }
+
+    /// Why an exchange cannot be asked: what it rests on is not served here.
+    fn hinders(&self, index: usize) -> Option<&'static str> {
+        let exchange = &self.recording.exchanges[index];
+        if exchange.request.uses.iter().any(|used| self.is_not_served(used.n) || self.left.contains(&used.n)) {
+            return Some("it needs the answer of an exchange that is not served");
+        }
+        let guest = exchange.request.path().split("/qemu/").nth(1)?.split('/').next()?;
+        let changes = |one: &&Exchange| {
+            let request = &one.request;
+            let named = request.fields().into_iter().map(|(_, value)| value).chain([request.path().to_string()]);
+            let is_about = |text: String| text.split([',', '/']).any(|word| word == format!("vm:{guest}"));
+            request.method != "GET" && one.response.is_success() && named.into_iter().any(is_about)
+        };
+        let earlier = self.recording.exchanges[..index].iter().filter(changes);
+        let mut unserved = earlier.filter(|one| self.is_not_served(one.n));
+        unserved.next().map(|_| "it shows a guest of which something was changed that is not served")
     }
 
     async fn ask(&self, client: &Client, exchange: &Exchange) -> Result<Reply, reqwest::Error> {

@@ -14,6 +14,7 @@
 //! - **Reported**: lists of resources show what nodes last told, which is some seconds old ([`REPORTED`]).
 //! - **Guest**: what runs in a guest is the guest's: of what its agent says, every row and object has the recorded keys.
 //! - **Log**: lines that are marked were other programs' words; between the lines that are not, any may stand.
+//! - **Later**: keys that only what is of a later phase brings ([`LATER`]) may be missing.
 //! - **Order**: keys, rows and the items of [`LISTS`] come in any order; rows are matched by their identity.
 
 use std::collections::BTreeSet;
@@ -94,6 +95,9 @@ const MACHINE: &[&str] = &[
 
 /// Keys of what nodes report now and then.
 const REPORTED: &[&str] = &["status", "maxcpu", "maxmem", "maxdisk"];
+
+/// Keys that rows have once something is highly available.
+const LATER: &[&str] = &["hastate"];
 
 /// Endpoints that list what a machine has, whatever that is.
 const INVENTORIES: &[&str] =
@@ -226,6 +230,7 @@ impl Context<'_> {
                     }
                     match (old.get(key), new.get(key)) {
                         (Some(old), Some(new)) => self.value(&below, old, new),
+                        (Some(_), None) if LATER.contains(&key.as_str()) => {}
                         (Some(old), None) => self.differs(&below, old, &"nothing"),
                         (None, Some(new)) => self.differs(&below, &"nothing", new),
                         (None, None) => {}
@@ -369,7 +374,7 @@ impl Context<'_> {
         let always = old.iter().map(keys).reduce(|all, one| &all & &one);
         let ever: BTreeSet<String> = old.iter().flat_map(keys).collect();
         let Some(always) = always else { return };
-        if new.is_empty() {
+        if new.is_empty() && !self.volatile.contains(path) {
             self.differs(path, &format!("rows of {ever:?}"), &"none");
         }
         for row in new {
@@ -416,7 +421,7 @@ fn steady(text: &str) -> String {
             r"(?:[0-9A-F]{2}:){19,31}[0-9A-F]{2}",
             r"BC:24:11:[0-9A-F:]{8}",
             r"ctime=[0-9]+",
-            r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}",
+            r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:\.\d+)?",
             r"\.tmp(?:_dwnl)?\.\d+",
             r" \d+(?:\.\d+)?[KMG]=[\d.]+s\b",
             r"\(\d+(?:\.\d+)? [KMG]B/s\)",

@@ -82,8 +82,9 @@ fn define_as_read(cluster: &mut Cluster, recording: &Recording) {
         } else if text("type").is_some_and(|kind| kind == "dir") && cluster.storage(&id).is_err() {
             let mut settings = BTreeMap::from([("path".to_string(), format!("/srv/{id}"))]);
             settings.extend(text("content").map(|content| ("content".to_string(), content)));
-            if row["enabled"] == 0 {
-                settings.insert("nodes".into(), nodes_that_have(cluster, recording, &id).join(","));
+            let nodes = nodes_that_have(cluster, recording, &id);
+            if nodes.len() < cluster.nodes.len() {
+                settings.insert("nodes".into(), nodes.join(","));
             }
             let storage = Storage { kind: storage_kind::directory(), settings, secrets: BTreeMap::new() };
             cluster.storages.insert(id, storage);
@@ -91,7 +92,7 @@ fn define_as_read(cluster: &mut Cluster, recording: &Recording) {
     }
 }
 
-/// The nodes whose list does not show a storage as one of others.
+/// The nodes whose list does not show a storage as one of others, and of whose storages none is shown without it.
 fn nodes_that_have(cluster: &Cluster, recording: &Recording, id: &str) -> Vec<String> {
     let lacks = |node: &String| {
         let path = format!("/nodes/{node}/storage");
@@ -99,7 +100,18 @@ fn nodes_that_have(cluster: &Cluster, recording: &Recording, id: &str) -> Vec<St
         let mut rows = lists.flat_map(|one| one.response.data().as_array().into_iter().flatten());
         rows.any(|row| row["storage"] == id && row["enabled"] == 0)
     };
-    cluster.nodes.keys().filter(|node| !lacks(node)).cloned().collect()
+    let is_left_out = |node: &String| {
+        let lists = recording.exchanges.iter().filter(|one| one.request.path() == "/cluster/resources");
+        let mut lists = lists.filter_map(|one| one.response.data().as_array());
+        let on_node = |row: &Value, id: Option<&str>| {
+            row["type"] == "storage" && row["node"] == node.as_str() && id.is_none_or(|id| row["storage"] == id)
+        };
+        lists.any(|rows| {
+            let is_shown = rows.iter().any(|row| row["storage"] == id);
+            is_shown && rows.iter().any(|row| on_node(row, None)) && !rows.iter().any(|row| on_node(row, Some(id)))
+        })
+    };
+    cluster.nodes.keys().filter(|node| !lacks(node) && !is_left_out(node)).cloned().collect()
 }
 
 fn disks(cluster: &mut Cluster, recording: &Recording) {

@@ -6,10 +6,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::super::lab::{Client, seed, start_seeded};
+use super::files;
 use super::given::{Given, GivenMachine, GivenStorage};
 use super::prior::{self, Options, PriorMachine};
 use super::recording::Recording;
-use super::storages;
+use super::{storages, tags};
 use crate::sim::chance::now;
 use crate::sim::proxmox::{HOMELAB, PciDevice, Place, Vm, Volume, fresh_use, parse_size, size_text};
 use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, StorageSeed, TemplateSeed};
@@ -33,10 +34,12 @@ pub(super) async fn prepare(dir: &Path, recording: &Recording, given: &Given) ->
         }
     }
     hardware(&sim, recording);
+    files::prepare(&sim, recording);
     storages::prepare(&sim, recording, given);
     rights(&sim, recording, given).await;
     objects(&sim, recording, given).await;
     machines(&sim, recording, given).await;
+    tags::prepare(&sim, recording);
     storages::add_disks(&sim, recording);
     {
         // Last of all, for a cluster without a majority takes nothing new.

@@ -1,0 +1,73 @@
+//! The files of nodes that calls read and write, as they were before the first exchange.
+
+use serde_json::Value;
+
+use super::recording::{Exchange, Recording, pairs};
+use crate::sim::Sim;
+use crate::sim::proxmox::Interfaces;
+
+/// Writes them as the first exchange shows them that reads one before any changed it. What no exchange shows stays as
+/// an installation leaves it.
+pub(super) fn prepare(sim: &Sim, recording: &Recording) {
+    for cluster in &mut sim.frame.world().clusters {
+        for node in cluster.nodes.keys().cloned().collect::<Vec<_>>() {
+            let first = |below: &str| first(recording, &format!("/nodes/{node}/{below}"));
+            let write = |path: &str, text: &str| {
+                cluster.put_text(&node, path, text).unwrap_or_else(|refusal| panic!("{node}: {}", refusal.reason));
+            };
+            if let Some(data) = first("hosts") {
+                write("/etc/hosts", data["data"].as_str().unwrap_or_default());
+            }
+            if let Some(data) = first("dns") {
+                write("/etc/resolv.conf", &resolver(data));
+            }
+            if let Some(data) = first("network") {
+                write("/etc/network/interfaces", &interfaces(data));
+            }
+            let config = first("config").cloned();
+            let rows = first("network").cloned();
+            let Some(known) = cluster.nodes.get_mut(&node) else { continue };
+            if let Some(rows) = rows {
+                let rows = || rows.as_array().into_iter().flatten();
+                let named = |row: &Value| row["iface"].as_str().map(str::to_string);
+                // Cards of the recorders' nodes are stand-ins that nobody takes for hardware, where they show as such.
+                known.cards = rows().filter(|row| row["exists"] == 1).filter_map(named).collect();
+                known.links = rows().filter(|row| row["active"] == 1).filter_map(named).collect();
+            }
+            if let Some(config) = config.filter(|config| config.get("digest").is_some()) {
+                let options = pairs(&config).into_iter().filter(|(name, _)| name != "digest");
+                known.config = Some(options.map(|(name, value)| (name, value.trim_end_matches('\n').into())).collect());
+            }
+            cluster.reload_network(&node).unwrap_or_else(|refusal| panic!("{node}: {}", refusal.reason));
+        }
+    }
+}
+
+/// What the first exchange says that reads all of a file, unless another one wrote it before.
+fn first<'r>(recording: &'r Recording, path: &str) -> Option<&'r Value> {
+    let is_about = |exchange: &&Exchange| exchange.request.path().starts_with(path);
+    let writes = |exchange: &Exchange| exchange.request.method != "GET" && exchange.response.is_success();
+    let before = recording.exchanges.iter().filter(is_about).take_while(|exchange| !writes(exchange));
+    let mut whole =
+        before.filter(|exchange| exchange.request.path() == path && pairs(&exchange.request.query).is_empty());
+    whole.find(|exchange| exchange.response.is_success()).map(|exchange| exchange.response.data())
+}
+
+fn resolver(data: &Value) -> String {
+    let search = data["search"].as_str().map(|domain| format!("search {domain}\n"));
+    let servers = ["dns1", "dns2", "dns3"].into_iter().filter_map(|key| data[key].as_str());
+    search.into_iter().chain(servers.map(|address| format!("nameserver {address}\n"))).collect()
+}
+
+/// The recorders' nodes were made without an installer: their files have no head and name no other files.
+fn interfaces(rows: &Value) -> String {
+    let mut read = Interfaces::read("auto lo\niface lo inet loopback\n", &[].into(), &[].into());
+    for row in rows.as_array().into_iter().flatten() {
+        if let (Some(name), Some(row)) = (row["iface"].as_str(), row.as_object()) {
+            read.all.insert(name.into(), row.clone().into_iter().filter(|(key, _)| key != "iface").collect());
+        }
+    }
+    let text = read.write().unwrap_or_else(|wrong| panic!("{rows}: {wrong}"));
+    let blocks = text.split_once("external files!\n\n").map_or(text.as_str(), |(_, blocks)| blocks);
+    format!("{}\n", blocks.trim_end())
+}
