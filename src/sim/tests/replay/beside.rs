@@ -1,5 +1,5 @@
-//! What recorders did beside the API, as far as their notes say: a privilege taken out of a role, an agent switched off,
-//! a lock file held.
+//! What recorders did beside the API, as far as their notes say and lists show: a privilege taken out of a role, an agent
+//! switched off, a lock file held, a machine that is gone though no exchange removed it.
 
 use std::sync::LazyLock;
 
@@ -28,6 +28,7 @@ pub(super) fn before(sim: &Sim, recording: &Recording, index: usize) -> Taken {
         }
     }
     machines(sim, recording, index);
+    gone(sim, recording, index);
     taken
 }
 
@@ -58,6 +59,40 @@ fn machines(sim: &Sim, recording: &Recording, index: usize) {
             vm.running = None;
         }
     }
+}
+
+/// Machines that exchanges made, each with success, and that a list of all does not show any more though none removed
+/// them: the recorders did.
+fn gone(sim: &Sim, recording: &Recording, index: usize) {
+    let exchange = &recording.exchanges[index];
+    let lists = exchange.request.method == "GET" && exchange.request.path() == "/cluster/resources";
+    let wants_machines = exchange.request.field("type").is_none_or(|kind| kind == "vm");
+    if !lists || !wants_machines || exchange.who != "root ticket" {
+        return;
+    }
+    let rows = || exchange.response.data().as_array().into_iter().flatten();
+    for made in recording.exchanges[..index].iter().filter(|one| recording.succeeded(one)) {
+        let Some(vmid) = made_by(made).filter(|vmid| rows().all(|row| row["vmid"] != *vmid)) else { continue };
+        let removes = |one: &Exchange| one.request.method == "DELETE" && vmid_of(one) == Some(vmid);
+        if recording.exchanges[..index].iter().any(removes) {
+            continue;
+        }
+        for cluster in &mut sim.frame.world().clusters {
+            cluster.vms.remove(&vmid);
+            cluster.volumes.retain(|volume| volume.vmid != Some(vmid));
+        }
+    }
+}
+
+/// The machine that an exchange makes.
+fn made_by(exchange: &Exchange) -> Option<u32> {
+    let path = exchange.request.path();
+    let name = match exchange.request.method == "POST" {
+        true if path.ends_with("/qemu") => "vmid",
+        true if path.ends_with("/clone") => "newid",
+        _ => return None,
+    };
+    exchange.request.field(name)?.parse().ok()
 }
 
 fn vmid_of(exchange: &Exchange) -> Option<u32> {

@@ -94,7 +94,7 @@ const MACHINE: &[&str] = &[
 ];
 
 /// Keys of what nodes report now and then.
-const REPORTED: &[&str] = &["status", "maxcpu", "maxmem", "maxdisk"];
+const REPORTED: &[&str] = &["status", "template", "maxcpu", "maxmem", "maxdisk"];
 
 /// Keys that rows have once something is highly available.
 const LATER: &[&str] = &["hastate"];

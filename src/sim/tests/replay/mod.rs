@@ -39,6 +39,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("GET", "/cluster/status"),
     ("GET", "/nodes"),
     ("GET", "/nodes/{}/status"),
+    ("GET", "/nodes/{}/certificates/info"),
     ("GET", "/version"),
     ("GET", "/access/users/{}/token"),
 ];
