@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::stage::{SimArgs, Stage, Tables};
 use super::{Global, complain, services};
 use crate::error::{Class, Error, Result};
+use crate::inputs::environment::{Environment, Source};
 use crate::playbook::check;
 use crate::playbook::play::{self, Played, Request};
 use crate::playbook::prepare::{Bench, first_fatal};
@@ -58,8 +59,9 @@ pub struct Args {
     /// Allows this object to be destroyed, where the playbook allows it too (can be given again)
     #[arg(long, value_name = "ADDRESS")]
     pub allow_destroy: Vec<String>,
-    /// How many items of `parallel` are worked on at once [default: 16; with --sim-faults 1, so that a seed replays]
-    #[arg(long, env = "HOMELAB_JOBS", value_name = "N")]
+    /// How many items of `parallel` are worked on at once [default: HOMELAB_JOBS, or 16; with --sim-faults 1, so that a seed
+    /// replays]
+    #[arg(long, value_name = "N", value_parser = jobs)]
     pub jobs: Option<usize>,
     /// Runs again whenever a file that the run read is saved
     #[arg(long)]
@@ -69,13 +71,14 @@ pub struct Args {
     pub output: OutputArgs,
 }
 
-/// How many items of `parallel` are worked on at once, where nobody says.
+/// How many items of `parallel` are worked on at once where nobody says.
 const JOBS: usize = 16;
 
-impl Args {
-    /// How many items of `parallel` are worked on at once. Which of several meets a fault first is a matter of luck.
-    fn jobs(&self) -> usize {
-        self.jobs.unwrap_or(if self.sim.sim_faults.is_some() { 1 } else { JOBS })
+/// Reads how many are worked on at once.
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(jobs) if (1..=1000).contains(&jobs) => Ok(jobs),
+        _ => Err("a number between 1 and 1000 is meant".to_owned()),
     }
 }
 
@@ -200,6 +203,7 @@ impl Session {
 
     fn play(&self, interrupt: &Interrupt) -> Result<Played> {
         let environment = self.stage.environment()?;
+        let jobs = self.jobs(&environment)?;
         let known = check::Environment {
             documented: environment.example().variables().iter().map(|variable| variable.name.clone()).collect(),
             set: BTreeSet::new(),
@@ -224,7 +228,7 @@ impl Session {
         let (screens, foot) = self.screens();
         let request = Request {
             mode: self.mode,
-            settings: self.settings(foot),
+            settings: self.settings(jobs, foot),
             arguments: std::env::args().skip(1).collect(),
             resume: self.args.resume,
             selection: self.selection(),
@@ -238,7 +242,28 @@ impl Session {
         Ok(played)
     }
 
-    fn settings(&self, foot: Option<Foot>) -> Settings {
+    /// How many are worked on at once: as the command line has it, else as the environment has it.
+    fn jobs(&self, environment: &Environment) -> Result<usize> {
+        if let Some(jobs) = self.args.jobs {
+            return Ok(jobs);
+        }
+        let Some((text, source)) = environment.get("HOMELAB_JOBS") else {
+            // Which of several meets a fault first is a matter of luck.
+            return Ok(if self.args.sim.sim_faults.is_some() { 1 } else { JOBS });
+        };
+        jobs(&text).map_err(|meant| {
+            let place = match source {
+                Source::Process => "the environment",
+                Source::Envrc => ".envrc",
+                Source::Simulator => "the envrc of the simulator",
+            };
+            Error::new(Class::InputMissing, format!("HOMELAB_JOBS: `{text}` is no number of jobs"))
+                .cause(meant)
+                .help(format!("correct it in {place}, or take it out: {JOBS} is the default"))
+        })
+    }
+
+    fn settings(&self, jobs: usize, foot: Option<Foot>) -> Settings {
         let args = &self.args;
         Settings {
             steps: args.steps.clone(),
@@ -249,7 +274,7 @@ impl Session {
             allow_destroy: args.allow_destroy.clone(),
             answer_manual: args.sim.sim_answer_manual,
             simulated: self.stage.simulated,
-            jobs: args.jobs(),
+            jobs,
             ask: self.ask(foot),
         }
     }

@@ -22,11 +22,12 @@ pub enum Dialler {
 
 impl Dialler {
     /// Connects to a port of a host. The stream sends small packets at once (TCP_NODELAY): everything spoken over it
-    /// is question and answer. A gateway's refusal becomes the error that a direct connection would have met.
+    /// is question and answer. A gateway's refusal becomes the error that a direct connection would have met; a name that
+    /// does not resolve is [`ErrorKind::NotFound`].
     pub async fn connect(&self, host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
         let dial = async {
             match self {
-                Dialler::Direct => straight((host, port)).await,
+                Dialler::Direct => straight(&resolve(host, port).await?).await,
                 Dialler::Through(gateway) => tunnel(*gateway, host, port).await,
             }
         };
@@ -35,14 +36,20 @@ impl Dialler {
     }
 }
 
-async fn straight(to: impl tokio::net::ToSocketAddrs) -> io::Result<TcpStream> {
+/// The addresses of a host. A name that has none is told from a host that does not answer.
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let addresses = tokio::net::lookup_host((host, port)).await;
+    Ok(addresses.map_err(|error| io::Error::new(ErrorKind::NotFound, error.to_string()))?.collect())
+}
+
+async fn straight(to: &[SocketAddr]) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(to).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
 async fn tunnel(gateway: SocketAddr, host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut stream = straight(gateway).await?;
+    let mut stream = straight(&[gateway]).await?;
     let authority = authority(host, port)?;
     stream.write_all(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n").as_bytes()).await?;
     let head = read_head(&mut stream).await?;
@@ -87,6 +94,7 @@ fn refusal(status: u16, reason: &str) -> io::Error {
         () if words.contains("no route to host") => ErrorKind::HostUnreachable,
         () if words.contains("network is unreachable") => ErrorKind::NetworkUnreachable,
         () if words.contains("timed out") => ErrorKind::TimedOut,
+        () if words.contains("name or service not known") => ErrorKind::NotFound,
         () => ErrorKind::Other,
     };
     let text = if reason.is_empty() { format!("the gateway answered {status}") } else { reason.to_owned() };
@@ -131,6 +139,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_name_that_does_not_resolve_is_told_from_a_host_that_does_not_answer() {
+        // Reserved for this (RFC 6761): it never exists.
+        let error = Dialler::Direct.connect("pve1.invalid", 8006, SOON).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
     async fn the_gateway_is_asked_for_host_and_port_and_the_tunnel_starts_right_after_its_answer() {
         let (address, asked) = gateway("HTTP/1.1 200 OK\r\nVia: here\r\n\r\nSSH-2.0-x").await;
         let mut stream = Dialler::Through(address).connect("k3s-server-01", 22, SOON).await.unwrap();
@@ -146,6 +161,7 @@ mod tests {
         for (answer, kind) in [
             ("HTTP/1.1 502 no route to host\r\n\r\n", ErrorKind::HostUnreachable),
             ("HTTP/1.1 502 connection refused\r\n\r\n", ErrorKind::ConnectionRefused),
+            ("HTTP/1.1 502 name or service not known\r\n\r\n", ErrorKind::NotFound),
             ("HTTP/1.1 403 not yours\r\n\r\n", ErrorKind::Other),
             ("SSH-2.0-OpenSSH\r\n\r\n", ErrorKind::InvalidData),
         ] {

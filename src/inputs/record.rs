@@ -285,7 +285,7 @@ Some text after it.
             tidy in any::<bool>(),
             key in "[k-m]",
         ) {
-            let text = if tidy { TIDY.replace("ada ", "k   ") } else { format!("# gpu\n\n|id|host|address|\n|-|-|-|\n|k|{other}|x\\|y|\n|l|||\n\nend") };
+            let text = if tidy { TIDY.replace("ada ", "k   ") } else { format!("# gpu\n\n|id|host|address|\n|-|-|-|\n|k| {other}|x\\|y|\n|l| | |\n\nend") };
             let before = Document::new(Text::new("x", &text), Proposals::accepted());
             let written = set_cells(&before, "gpu", &key, &[("host", &value)]).unwrap();
             let after = Document::new(Text::new("x", &written), Proposals::accepted());

@@ -33,7 +33,8 @@ pub fn folder(root: impl Into<PathBuf>) -> Source {
 /// Renders the template of a name with a map of values. Templates that it includes come from the same source.
 pub fn render(source: &Source, name: &str, values: &Value) -> Result<String> {
     if source(name)?.is_none() {
-        return Err(Error::new(Class::InputMissing, format!("{name}: no such template")));
+        return Err(Error::new(Class::InputMissing, format!("{name}: no such template"))
+            .help("name it by its path below the project, as in `templates/motd.j2`"));
     }
     let environment = environment(source.clone())?;
     let rendered = environment.get_template(name).and_then(|template| template.render(template_value(values)));

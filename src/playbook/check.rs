@@ -120,6 +120,22 @@ impl Checker<'_> {
         found.into_values().collect()
     }
 
+    /// The modules from one to another, both included, where its imports lead there.
+    fn way(&self, from: &str, to: &str) -> Option<Vec<String>> {
+        let mut seen = HashSet::new();
+        let mut waiting = vec![vec![from.to_owned()]];
+        while let Some(way) = waiting.pop() {
+            let last = way.last()?;
+            if last == to {
+                return Some(way);
+            }
+            let Some(source) = self.places.get(last).filter(|_| seen.insert(last.clone())) else { continue };
+            let next = self.imports(&source).into_values().flatten();
+            waiting.extend(next.map(|next| way.iter().cloned().chain([next]).collect()));
+        }
+        None
+    }
+
     /// The modules that a source imports by a literal path: alias and source name, `None` where there is no such module.
     fn imports(&self, source: &Source) -> BTreeMap<String, Option<String>> {
         let mut imports = BTreeMap::new();

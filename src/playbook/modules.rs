@@ -223,7 +223,8 @@ fn slashes(path: &Path) -> String {
 }
 
 fn outside(path: &str, place: &str) -> Error {
-    Error::new(Class::Script, format!("{path}: it is outside {place}")).help("import only what lies in the project")
+    Error::new(Class::InputMissing, format!("{path}: it is outside {place}"))
+        .help("import only what lies in the project")
 }
 
 fn unknown(path: &str, names: &[String]) -> Error {

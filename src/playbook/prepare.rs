@@ -25,10 +25,11 @@ use crate::script::places::{Places, nodes};
 
 /// Findings with which a playbook cannot come to a good end. The others are matters of style and care, which only
 /// `homelab check` minds.
-const FATAL: [&str; 11] = [
+const FATAL: [&str; 12] = [
     "syntax",
     "undefined-variable",
     "unknown-module",
+    "import-cycle",
     "module-acts",
     "unknown-function",
     "wrong-arguments",

@@ -1,5 +1,6 @@
 //! From a script's error to what a person reads: the place, the way there, plain words, what to do next.
 
+mod excerpt;
 pub mod render;
 pub(super) mod words;
 

@@ -27,7 +27,15 @@ impl Network {
         }
         // An error only says that there is a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let broken = |error: reqwest::Error| Error::new(Class::Bug, "http: no client can be made").cause(error);
+        // Made of constants, so what can be amiss is the list of authorities that this machine has.
+        let broken = |error: reqwest::Error| {
+            let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |cause| cause.source());
+            let unusable =
+                Error::new(Class::Failed, "http: the certificate authorities of this machine cannot be used");
+            causes.fold(unusable, |error, cause| error.cause(cause)).help(
+                "install ca-certificates; where SSL_CERT_FILE or SSL_CERT_DIR is set, it must lead to certificates",
+            )
+        };
         let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(15)).user_agent("homelab");
         if let Dialler::Through(gateway) = self.dialler {
             builder = builder.proxy(reqwest::Proxy::all(format!("http://{gateway}")).map_err(broken)?);

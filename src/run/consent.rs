@@ -73,7 +73,7 @@ pub(super) fn refuse_destruction(run: &Run, resource: &dyn Resource, difference:
     }
     let address = resource.address();
     Err(Error::new(Class::UnsafeDrift, format!("{address}: {why}, and this run does not name it"))
-        .help(format!("run again with {}", naming(&address))))
+        .help(format!("if that is meant, run again with {}", naming(&address))))
 }
 
 /// A step that can cut access or move things asks before its first change.
@@ -89,7 +89,7 @@ pub(super) fn ask_approval(run: &Run, address: &str) -> Result<()> {
         || run.ask(&format!("Step {id} {what}; it wants to change {address}. Go on?")) == Some(true);
     if !given {
         return Err(Error::new(Class::Blocked, format!("step {id}: needs approval: {what}"))
-            .help(format!("run again with --approve {id}")));
+            .help(format!("run again with --approve {}", quote(&id))));
     }
     scope::with(|branch| {
         branch.frames.iter_mut().filter(|frame| frame.id == id).for_each(|frame| frame.approve = None);

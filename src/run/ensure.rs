@@ -321,7 +321,8 @@ fn prove(resource: &dyn Resource, after: &State) -> Result<()> {
     let show =
         |side: &Option<serde_json::Value>| side.as_ref().map_or_else(|| "absent".to_owned(), ToString::to_string);
     let address = resource.address();
-    let error = Error::new(Class::VerifyFailed, format!("{address}: the change was accepted but did not take"));
+    let error = Error::new(Class::VerifyFailed, format!("{address}: the change was accepted but did not take"))
+        .help("look at it where it is: something there undoes it, or cannot be so; running again tries it again");
     Err(left.report().iter().fold(error, |error, field| {
         let name = if field.path.is_empty() { "it" } else { &field.path };
         error.cause(format!("{name}: wanted {}, found {}", show(&field.after), show(&field.before)))

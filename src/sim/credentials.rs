@@ -25,7 +25,9 @@ pub(crate) type Credentials = BTreeMap<String, String>;
 pub(crate) fn ssh_key(dir: &Path) -> Result<(PathBuf, String)> {
     let path = dir.join("id_ed25519");
     let failed = |error: &dyn std::fmt::Display| {
-        Error::new(Class::Failed, format!("simulator: {}: no SSH key", path.display())).cause(error)
+        Error::new(Class::Failed, format!("simulator: {}: no SSH key", path.display()))
+            .cause(error)
+            .help("start over with `homelab sim reset`")
     };
     if !path.exists() {
         let pair = Ed25519Keypair::from_seed(&secret_bytes()?);
@@ -45,8 +47,11 @@ pub(crate) fn open(dir: &Path, world: &World, certificates: &Certificates) -> Re
     if !path.exists() {
         write_private(&path, text(&make(dir, world, certificates)?).as_bytes())?;
     }
-    let failed =
-        |error| Error::new(Class::Failed, format!("simulator: {}: cannot be read", path.display())).cause(error);
+    let failed = |error| {
+        Error::new(Class::Failed, format!("simulator: {}: cannot be read", path.display()))
+            .cause(error)
+            .help("correct it, or remove it: it is made anew")
+    };
     Ok(parse(&fs::read_to_string(&path).map_err(failed)?))
 }
 

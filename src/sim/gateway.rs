@@ -2,6 +2,7 @@
 //! it dials through here, by the address the machine has in the homelab.
 
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -93,6 +94,7 @@ async fn connect(
     let (host, port) = address.unwrap_or_default();
     let (target, fault) = find(visit, host, port);
     let refusal = match target {
+        Target::Nobody if host.parse::<IpAddr>().is_err() => "name or service not known",
         Target::Nobody => "no route to host",
         Target::Closed => "connection refused",
         target => {

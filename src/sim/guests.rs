@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::contacts::Contact;
 pub(crate) use super::host::{Forwarder, Observer, Passwords, Tree, TreeChanges, tree_changes};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What cloud-init tells a guest at its first boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,7 +219,9 @@ impl Machines {
             self.home.clone_from(&first.name);
         }
         for slot in self.guests.values_mut().map(|guest| &mut guest.machine).chain(self.nodes.values_mut()) {
-            slot.live = Some(workshop.load(&saved(&slot.file)?)?);
+            let unusable =
+                |error: Error| error.context(format!("simulator: machines/{}.json: cannot be read", slot.file));
+            slot.live = Some(workshop.load(&saved(&slot.file)?).map_err(unusable)?);
         }
         for spec in nodes.iter().filter(|spec| !self.nodes.contains_key(&spec.name)).collect::<Vec<_>>() {
             let slot = Slot { file: spec.name.clone(), live: Some(workshop.node(spec)) };

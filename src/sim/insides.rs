@@ -65,9 +65,7 @@ impl Workshop for Posix {
 
     fn load(&self, saved: &str) -> Result<SharedMachine> {
         let machine = serde_json::from_str(saved).map_err(|error| {
-            Error::new(Class::Failed, "simulator: a machine of its world cannot be read")
-                .cause(error)
-                .help("begin a new world with `homelab sim reset`")
+            Error::new(Class::Failed, "no machine is in it").cause(error).help("start over with `homelab sim reset`")
         })?;
         Ok(Inside::shared(machine))
     }

@@ -142,10 +142,10 @@ pub fn read_log(dir: &Path, last: bool, wanted: Wanted) -> Result<Vec<Entry>> {
     };
     let mut entries: Vec<Entry> = Vec::new();
     let mut newest = None;
-    for line in BufReader::new(file).lines() {
+    for line in BufReader::new(file).split(b'\n') {
         let line = line.map_err(|error| failed(&path, error))?;
         // A program that was killed may leave half a line.
-        let Ok(entry) = serde_json::from_str::<Entry>(&line) else { continue };
+        let Ok(entry) = serde_json::from_slice::<Entry>(&line) else { continue };
         if entry.kind == "session" {
             newest = Some(entry.session);
         } else if wanted.has(&entry) {
@@ -209,7 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         log(dir.path(), &[], "one").write(request("one", "GET", false)).unwrap();
         let mut file = OpenOptions::new().append(true).open(dir.path().join(FILE)).unwrap();
-        file.write_all(b"{\"session\":\"one\",\"at").unwrap();
+        file.write_all(b"{\"session\":\"one\",\"at\n\xff\xfe\0\n").unwrap();
         assert_eq!(read_log(dir.path(), true, Wanted::Requests).unwrap().len(), 1);
     }
 

@@ -73,7 +73,9 @@ impl Certificates {
 }
 
 fn failed(path: &Path, cause: impl std::fmt::Display) -> Error {
-    Error::new(Class::Failed, format!("simulator: {}: no certificates", path.display())).cause(cause)
+    Error::new(Class::Failed, format!("simulator: {}: no certificates", path.display()))
+        .cause(cause)
+        .help("start over with `homelab sim reset`")
 }
 
 fn make(folder: &Path, nodes: &[NodeSeed], domain: &str) -> Result<()> {

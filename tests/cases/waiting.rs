@@ -51,7 +51,7 @@ fn a_run_waits_and_tells_what_it_saw() {
 #[test]
 fn a_wait_ends_with_what_was_last_seen() {
     let done = Lab::new().run(r#"wait_until(#{ what: "never", timeout: "5ms", every: "1ms" }, || false);"#);
-    done.failed_with("never: not within 0s");
+    done.failed_with("never: not within 5ms");
     done.failed_with("last seen: false");
 }
 

@@ -113,7 +113,7 @@ fn programs_get_all_findings_in_one_document() {
 fn a_playbook_that_does_not_compile_hides_no_other() {
     let project = Project::new();
     project.write("playbooks/second.rhai", "let x = ;\n");
-    insta::assert_snapshot!(project.session(&["check", "status"]), @"
+    insta::assert_snapshot!(project.session(&["check", "status"]), @r#"
     $ homelab check
     script
 
@@ -123,6 +123,8 @@ fn a_playbook_that_does_not_compile_hides_no_other() {
        ·         ┬
        ·         ╰── here
        ╰────
+      help: the page "Writing a playbook" of homelab's guide shows how it is
+            written
 
     2 playbooks: 1 error, 0 warnings
     [exit 1]
@@ -137,6 +139,53 @@ fn a_playbook_that_does_not_compile_hides_no_other() {
        ·         ┬
        ·         ╰── here
        ╰────
+      help: the page "Writing a playbook" of homelab's guide shows how it is
+            written
     [exit 1]
-    ");
+    "#);
+}
+
+#[test]
+fn modules_that_import_each_other_are_found_once() {
+    let project = Project::with("import \"one\" as one;\nstep(\"1\", \"a step\", || one::start());\n");
+    project.write("playbooks/one.rhai", "import \"two\" as two;\nfn start() { two::start() }\n");
+    project.write("playbooks/two.rhai", "import \"one\" as one;\nfn start() { one::start() }\n");
+    insta::assert_snapshot!(project.session(&["check playbooks/first.rhai"]), @r#"
+    $ homelab check playbooks/first.rhai
+    script
+
+      × playbooks/one.rhai: it imports itself
+      ╰─▶ playbooks/one.rhai → playbooks/two.rhai → playbooks/one.rhai
+       ╭─[playbooks/one.rhai:1:8]
+     1 │ import "two" as two;
+       ·        ──┬──
+       ·          ╰── leads back here
+     2 │ fn start() { two::start() }
+       ╰────
+      help: move what both need into a module of its own
+
+    1 playbook: 1 error, 0 warnings
+    [exit 1]
+    "#);
+    project.write(
+        "playbooks/self.rhai",
+        "import \"self\" as me;\nstep(\"1\", \"a step\", || me::start());\nfn start() {}\n",
+    );
+    insta::assert_snapshot!(project.session(&["check playbooks/self.rhai"]), @r#"
+    $ homelab check playbooks/self.rhai
+    script
+
+      × playbooks/self.rhai: it imports itself
+      ╰─▶ playbooks/self.rhai → playbooks/self.rhai
+       ╭─[playbooks/self.rhai:1:8]
+     1 │ import "self" as me;
+       ·        ───┬──
+       ·           ╰── leads back here
+     2 │ step("1", "a step", || me::start());
+       ╰────
+      help: move what both need into a module of its own
+
+    1 playbook: 1 error, 0 warnings
+    [exit 1]
+    "#);
 }

@@ -117,6 +117,11 @@ impl Project {
         text
     }
 
+    /// What was told, without how long steps took: that is shown of slow ones alone, and which those are is a matter of luck.
+    pub fn without_times(told: &str) -> String {
+        Regex::new(r"(?m)^(\s.*) <seconds>$").expect("a pattern of ours").replace_all(told, "$1").into_owned()
+    }
+
     /// A text without what differs from run to run.
     pub fn filtered(&self, text: &str) -> String {
         let root = std::fs::canonicalize(self.folder.path()).expect("it is there");

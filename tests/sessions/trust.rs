@@ -21,8 +21,8 @@ fn a_key_is_shown_and_trusted_only_once_somebody_compared_it() {
     blocked
 
       × box: nobody is here to compare the fingerprint
-      help: compare it with the host's own, seen on its console: `ssh-keygen -lf /
-            etc/ssh/ssh_host_ed25519_key.pub`; then run: homelab trust box --yes
+      help: compare it with the host's own, seen on its console: `ssh-keygen -lf
+            /etc/ssh/ssh_host_ed25519_key.pub`; then run: homelab trust box --yes
     [exit 4]
     $ homelab trust box --yes
     box (127.0.0.1:<port>)

@@ -157,17 +157,31 @@ impl ApiError {
             }
             Class::Auth => Some(match who.split_once('!') {
                 Some((user, _)) => format!(
-                    "on the node, `pveum user token list {user}` shows whether {who} exists and until when; a lost secret \
-                     cannot be read again, only replaced"
+                    "compare HOMELAB_PVE_TOKEN_ID and HOMELAB_PVE_TOKEN_SECRET: on the node, `pveum user token list {user}` \
+                     shows whether {who} exists and until when; a lost secret cannot be read again, only replaced"
                 ),
                 None => format!("on the node, `pveum user list` shows whether {who} is enabled and until when"),
             }),
             Class::Permission => Some(self.permission_help()),
-            Class::UnsupportedVersion => {
-                Some("`pveversion` on the node tells its version; this call needs a newer one".into())
-            }
-            _ => self.texts().find_map(help_for_text),
+            Class::UnsupportedVersion => Some(
+                "is the path right? `pvesh ls /nodes` on the node lists what there is, and so on below it; if it is, the node's \
+                 version (`pveversion`) is too old for it"
+                    .into(),
+            ),
+            Class::Unreachable => Some(
+                "is every node of the cluster up? `pvecm status` on a node tells; if they are, run again".into(),
+            ),
+            _ => Some(self.texts().find_map(help_for_text).unwrap_or_else(|| self.last_help())),
         }
+    }
+
+    /// What to do where nothing else is known.
+    fn last_help(&self) -> String {
+        if !self.errors.is_empty() {
+            return "correct these options where the playbook, or the table that it reads, sets them".to_owned();
+        }
+        "the words are Proxmox's own: correct what they name; `journalctl -u pvedaemon` on the node may tell more"
+            .to_owned()
     }
 
     fn permission_help(&self) -> String {
@@ -252,10 +266,21 @@ pub(super) fn class_of_text(text: &str) -> Option<Class> {
 pub(super) fn help_for_text(text: &str) -> Option<String> {
     let help = if says_no_quorum(text) {
         "the cluster has no quorum: `pvecm status`, and start the other nodes"
+    } else if let Some(file) = lock_file(text) {
+        return Some(format!(
+            "something on the node works on it and holds {file}: `pvenode task list --source active` there; once that has \
+             ended, run again"
+        ));
     } else if says_locked(text) {
         "another task holds it: `pvenode task list --source active`; if none does, `qm unlock VMID`"
     } else if says_changed(text) {
         "someone changed it in between: run again, the plan is made anew from what is there now"
+    } else if says_full(text) {
+        "the storage is full: `pvesm status` on the node tells; free some of it, or name another one"
+    } else if text.contains("storage '") && text.contains("' does not exist") {
+        "`pvesm status` on the node lists its storages: name one of those"
+    } else if text.contains("bridge '") && text.contains("' does not exist") {
+        "name a bridge that the node has, or make this one: the node's System > Network"
     } else if text.contains("hotplug problem") {
         "the other options of this call are written; this one waits for a reboot of the VM, or is reverted"
     } else {
@@ -275,6 +300,15 @@ fn says_root_only(text: &str) -> bool {
 
 fn says_locked(text: &str) -> bool {
     ["VM is locked", "can't lock file", "got lock request timeout", "got lock timeout"].iter().any(|w| text.contains(w))
+}
+
+/// The file of a lock that could not be had in time.
+fn lock_file(text: &str) -> Option<&str> {
+    text.split_once("can't lock file '")?.1.split_once('\'').map(|(file, _)| file)
+}
+
+fn says_full(text: &str) -> bool {
+    ["out of space", "No space left on device"].iter().any(|words| text.contains(words))
 }
 
 fn says_changed(text: &str) -> bool {

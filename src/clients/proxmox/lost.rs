@@ -37,17 +37,19 @@ impl Way<'_> {
             Trouble::Connect(error) => self.not_connected(&error),
             Trouble::Silence => {
                 let after = self.request_timeout;
-                let error = lost(Class::Timeout, format!("{method} {path} was not answered within {after:?}"));
+                let error = lost(Class::Timeout, format!("{method} {path} was not answered within {after:?}"))
+                    .help("is the node busy? `timeout` of proxmox::connect gives it more time");
                 Lost { error: unless_read(method, error), sent: true, again: false }
             }
             Trouble::Broken { sent, cause } => {
-                let error = lost(Class::Unreachable, format!("the connection was lost during {method} {path}"));
+                let error = lost(Class::Unreachable, format!("the connection was lost during {method} {path}"))
+                    .help("does `systemctl status pveproxy` on the node say active? If so, run again");
                 Lost { error: unless_read(method, error.cause(cause)), sent, again: true }
             }
             Trouble::TooLong { limit } => {
                 let limit = limit >> 20;
                 let error = lost(Class::Failed, format!("the answer to {method} {path} is longer than {limit} MiB"));
-                let error = error.help("is this the address of a Proxmox VE node?");
+                let error = error.help("is this the address of a Proxmox VE node? (HOMELAB_PVE_URL)");
                 Lost { error: unless_read(method, error), sent: true, again: false }
             }
         }
@@ -58,14 +60,34 @@ impl Way<'_> {
             return Lost { error, sent: false, again: false };
         }
         let Endpoint { place, port, .. } = self.to;
+        if speaks_no_tls(io) {
+            let error =
+                Error::new(Class::Unreachable, format!("{place}: what listens on port {port} does not speak TLS"));
+            let error = error.cause(io).help("is the port right? The API's own is 8006 (HOMELAB_PVE_URL)");
+            return Lost { error, sent: false, again: true };
+        }
         let timed_out = io.kind() == io::ErrorKind::TimedOut;
         let said = match io.kind() {
             io::ErrorKind::TimedOut => format!("{place}: no answer on port {port} after {:?}", self.connect_timeout),
             io::ErrorKind::ConnectionRefused => format!("{place}: connection refused on port {port}"),
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => format!("{place}: no route to it"),
+            io::ErrorKind::NotFound => format!("{place}: its name does not resolve"),
             _ => format!("{place}: no connection to port {port}"),
         };
-        let help = "is the node on, and does `systemctl status pveproxy` on it say active?";
+        let help = match io.kind() {
+            io::ErrorKind::NotFound => {
+                "is the name right (HOMELAB_PVE_URL)? `getent hosts NAME` tells what this machine makes of it; an IP address \
+                 needs no name"
+            }
+            io::ErrorKind::ConnectionRefused => {
+                "is the port right (HOMELAB_PVE_URL; the API's own is 8006), and does `systemctl status pveproxy` on the node \
+                 say active?"
+            }
+            _ => {
+                "is the address right (HOMELAB_PVE_URL), is the node on, and does `systemctl status pveproxy` on it say \
+                 active?"
+            }
+        };
         // A timeout has waited long enough already; the other troubles are over in an instant.
         Lost { error: Error::new(Class::Unreachable, said).cause(io).help(help), sent: false, again: !timed_out }
     }
@@ -85,13 +107,42 @@ impl Way<'_> {
                     .cause(format!("presented {presented}"))
                     .help(
                         "compare on the node: openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem; \
-                         if that is the presented one, pin it",
+                         if that is the presented one, pin it: HOMELAB_PVE_FINGERPRINT",
                     )
             }
-            None => Error::new(Class::Auth, format!("{place}: the certificate is not trusted"))
-                .cause(why)
-                .help("give the CA that signed it (/etc/pve/pve-root-ca.pem on the node), or pin its fingerprint"),
+            None => {
+                let (what, help) = complaint(why);
+                Error::new(Class::Auth, format!("{place}: the certificate {what}")).cause(why).help(help)
+            }
         })
+    }
+}
+
+/// What is wrong with a certificate, and what to do about it.
+fn complaint(why: &CertificateError) -> (&'static str, &'static str) {
+    match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+            "has expired",
+            "renew it on the node (`pvecm updatecerts --force`, then `systemctl restart pveproxy`); is this machine's clock \
+             right?",
+        ),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            ("is not valid yet", "compare the clocks of this machine and of the node: `timedatectl`")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+            "is for other names",
+            "put a name or address that it is for into HOMELAB_PVE_URL, or pin the certificate itself: \
+             HOMELAB_PVE_FINGERPRINT",
+        ),
+        CertificateError::UnknownIssuer => (
+            "was signed by a CA that is not known here",
+            "set HOMELAB_PVE_CA_FILE to a copy of that CA (/etc/pve/pve-root-ca.pem on the node), or \
+             HOMELAB_PVE_FINGERPRINT to the certificate's fingerprint",
+        ),
+        _ => (
+            "is not trusted",
+            "give the CA that signed it (HOMELAB_PVE_CA_FILE), or pin its fingerprint (HOMELAB_PVE_FINGERPRINT)",
+        ),
     }
 }
 
@@ -101,6 +152,11 @@ fn unless_read(method: &Method, error: Error) -> Error {
     } else {
         error.help("the change may have been made or not: look before repeating it")
     }
+}
+
+fn speaks_no_tls(error: &io::Error) -> bool {
+    let hung_up = error.kind() == io::ErrorKind::UnexpectedEof;
+    hung_up || matches!(tls_trouble(error), Some(rustls::Error::InvalidMessage(_)))
 }
 
 fn tls_trouble(error: &io::Error) -> Option<&rustls::Error> {

@@ -66,7 +66,7 @@ impl Credentials {
                 let (user, name) = id.split_once('!').unwrap_or((id, ""));
                 if !is_user(user) || !is_plain(name) {
                     return Err(malformed(place, format!("`{id}` is not a token id")).help(
-                        "write it as user@realm!name, e.g. automation@pve!homelab; `pveum user token list USER`",
+                        "write it as user@realm!name, e.g. automation@pve!homelab (HOMELAB_PVE_TOKEN_ID); `pveum user token list USER`",
                     ));
                 }
                 if secret.is_empty() || !secret.chars().all(|c| c.is_ascii_graphic()) {
@@ -74,7 +74,7 @@ impl Credentials {
                         place,
                         format!("the secret of {id} is empty or has characters no secret has"),
                     )
-                    .help("it was shown once when the token was made; `pveum user token add` makes another"));
+                    .help("it was shown once when the token was made (HOMELAB_PVE_TOKEN_SECRET); `pveum user token add` makes another"));
                 }
             }
             Credentials::Ticket { username, password } => {
@@ -128,7 +128,7 @@ impl Endpoint {
     pub(super) fn parse(url: &str) -> Result<Self> {
         // An address may carry a password by mistake (`https://user:secret@host`): it is not quoted back.
         let wrong = |what: &str| malformed("proxmox", format!("the address of the API {what}"));
-        let help = "write it as https://pve1.home.arpa:8006";
+        let help = "write it as https://pve1.home.arpa:8006 (HOMELAB_PVE_URL)";
         let parsed = Url::parse(url.trim()).map_err(|e| wrong("cannot be read").cause(e).help(help))?;
         if parsed.scheme() != "https" {
             return Err(wrong("does not start with https://").help(help));

@@ -248,7 +248,7 @@ async fn a_closed_port_is_named_and_leaves_no_doubt_about_a_write() {
     let error = Error::from(quick(settings).post("/pools", &none(), &writer()).await.unwrap_err());
     assert_eq!(error.class(), Class::Unreachable);
     assert!(error.message().contains("connection refused on port"), "{error}");
-    assert!(error.help_text().unwrap().contains("is the node on"), "nothing was sent, so nothing can have happened");
+    assert!(error.help_text().unwrap().contains("is the port right"), "nothing was sent, so nothing can have happened");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ const CONNECTIONS: usize = 3;
 const IDLE: Duration = Duration::from_secs(4);
 
 /// The longest answer that is read. The API's own are a few megabytes at most.
-const LONGEST: usize = 32 << 20;
+const LONGEST: usize = 8 << 20;
 
 /// Sends calls over at most [`CONNECTIONS`] connections. An HTTP client's pool counts only what is idle: it opens one
 /// more while the last answer's connection is on its way back.

@@ -74,13 +74,13 @@ fn read_roots(place: &str, file: &Path) -> Result<RootCertStore> {
 
 fn unusable(place: &str, file: &Path) -> Error {
     Error::new(Class::InputMissing, format!("{place}: the CA file {} cannot be used", file.display()))
-        .help("copy /etc/pve/pve-root-ca.pem from the node")
+        .help("set HOMELAB_PVE_CA_FILE to a copy of /etc/pve/pve-root-ca.pem of the node")
 }
 
 fn read_pins(place: &str, pins: &[String]) -> Result<Vec<Fingerprint>> {
     let wrong = |what: String| {
         Error::new(Class::InputMissing, format!("{place}: {what}"))
-            .help("on the node: openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem")
+            .help("what belongs into HOMELAB_PVE_FINGERPRINT: on the node, openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem")
     };
     if pins.is_empty() {
         return Err(wrong("no certificate fingerprint is given".to_owned()));

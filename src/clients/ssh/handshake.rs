@@ -40,7 +40,7 @@ pub(super) async fn open(target: &Target, dialler: &Dialler, via: Option<&Connec
     let login = login::log_in(&mut handle, target, identities);
     tokio::time::timeout(LOGIN_TIMEOUT, login).await.unwrap_or_else(|_| {
         let message = format!("{target}: the login was not answered within {}s", LOGIN_TIMEOUT.as_secs());
-        Err(Error::new(Class::Timeout, message))
+        Err(Error::new(Class::Timeout, message).help("see the log of the host's sshd: `journalctl -u ssh`"))
     })?;
     Ok(Session { handle, ending })
 }
@@ -76,8 +76,13 @@ async fn link(target: &Target, dialler: &Dialler, via: Option<&Connection>) -> R
         Ok(stream) => stream,
         Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Err(no_answer(target)),
         Err(error) => {
-            let error = Error::new(Class::Unreachable, format!("{target}: no connection")).cause(error);
-            return Err(error.help("see that the machine is up, and that its address and port are right"));
+            let help = match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "the name does not resolve: see that it is right, or give the `address`"
+                }
+                _ => "see that the machine is up, and that its address and port are right",
+            };
+            return Err(Error::new(Class::Unreachable, format!("{target}: no connection")).cause(error).help(help));
         }
     };
     // Small packets must not wait for each other; without it everything works, only slower.
@@ -86,7 +91,9 @@ async fn link(target: &Target, dialler: &Dialler, via: Option<&Connection>) -> R
 }
 
 fn no_answer(target: &Target) -> Error {
-    Error::new(Class::Timeout, format!("{target}: no answer within {}s", target.connect_timeout.as_secs_f32()))
+    Error::new(Class::Timeout, format!("{target}: no answer within {}s", target.connect_timeout.as_secs_f32())).help(
+        "see that the machine is up and that this is its SSH port; `connect_timeout` of ssh::host gives it more time",
+    )
 }
 
 async fn shake_hands(
@@ -111,7 +118,9 @@ async fn shake_hands(
         }
         Ok(Err(Break::Ssh(error))) => {
             let message = format!("{target}: the SSH handshake failed");
-            Err(Error::new(Class::Unreachable, message).cause(error))
+            Err(Error::new(Class::Unreachable, message)
+                .cause(error)
+                .help("see that an SSH server listens on this port"))
         }
         Err(_) => Err(no_answer(target).cause("connected, but the SSH handshake did not end")),
     }

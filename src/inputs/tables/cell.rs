@@ -159,6 +159,21 @@ impl<'a> Cell<'a> {
         net::address(&text).map_err(|_| self.malformed(&text, "an IPv4 address", "10.20.11.31"))
     }
 
+    /// The value as a host name: letters, digits and hyphens, in parts between dots.
+    pub fn hostname(&self) -> Result<String> {
+        let text = self.text()?;
+        let is_part = |part: &str| {
+            (1..=63).contains(&part.len())
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+                && !part.starts_with('-')
+                && !part.ends_with('-')
+        };
+        if text.len() <= 253 && text.split('.').all(is_part) {
+            return Ok(text);
+        }
+        Err(self.malformed(&text, "a host name", "k3s-cp-01"))
+    }
+
     /// The value as an IPv4 network, or an address with the length of its network.
     pub fn cidr(&self) -> Result<Ipv4Net> {
         let text = self.text()?;

@@ -52,6 +52,21 @@ pub(crate) fn find(text: &str) -> Vec<Layout> {
     finder.found
 }
 
+/// The tables that are written in HTML, each with the heading above it: no playbook reads them.
+pub(crate) fn find_html(text: &str) -> Vec<(String, Range<usize>)> {
+    let mut finder = Finder { text, ..Finder::default() };
+    let mut found = Vec::new();
+    for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
+        if let (Event::Html(words), Some((name, _))) = (&event, &finder.title)
+            && words.to_lowercase().contains("<table")
+        {
+            found.push((name.clone(), line_at(text, range.start)));
+        }
+        finder.take(event, range);
+    }
+    found
+}
+
 #[derive(Default)]
 struct Finder<'a> {
     text: &'a str,

@@ -50,6 +50,11 @@ impl Document {
         self.tables.iter().map(|table| table.name.as_str()).collect()
     }
 
+    /// The names of the tables that are written in HTML, which cannot be read.
+    pub fn names_in_html(&self) -> Vec<String> {
+        layout::find_html(self.text.text()).into_iter().map(|(name, _)| name).collect()
+    }
+
     /// The table under a heading. Its shape is checked: no ragged row, no column or key twice.
     pub fn table(&self, name: &str) -> Result<Table> {
         let layout = self.layout(name)?.clone();
@@ -72,8 +77,20 @@ impl Document {
                     .at(self.text.label(second.header.span.clone(), "the second"))
                     .at(self.text.label(first.header.span.clone(), "the first")))
             }
-            (None, _) => Err(Error::new(Class::InputMissing, format!("{file}: no table under a heading `{name}`"))
-                .help(suggest::help(name, "tables", self.names()))),
+            (None, _) => Err(self.no_table(name)),
+        }
+    }
+
+    fn no_table(&self, name: &str) -> Error {
+        let file = self.text.file();
+        match layout::find_html(self.text.text()).into_iter().find(|(title, _)| title == name) {
+            Some((_, line)) => {
+                Error::new(Class::InputMissing, format!("{file}: the table `{name}` is written in HTML"))
+                    .help("write it with pipes, as the other tables are; a cell is one fact, so none are merged")
+                    .at(self.text.label(line, "begins here"))
+            }
+            None => Error::new(Class::InputMissing, format!("{file}: no table under a heading `{name}`"))
+                .help(suggest::help(name, "tables", self.names())),
         }
     }
 }

@@ -118,6 +118,7 @@ impl Table {
     fn check_rows(&self) -> Result<()> {
         let columns = self.columns().len();
         for (at, line) in self.layout.rows.iter().enumerate() {
+            self.check_merged(line)?;
             if line.cells.len() != columns {
                 let what = format!("a row has {} cells, the table has {columns} columns", line.cells.len());
                 return Err(self
@@ -134,6 +135,27 @@ impl Table {
                     .help("one fact stands in one row: merge them or rename one")
                     .at(self.label(first, 0, "the first")));
             }
+        }
+        Ok(())
+    }
+
+    /// Other dialects of Markdown merge cells: `||` with the one before, `^^` with the one above.
+    fn check_merged(&self, line: &Line) -> Result<()> {
+        for (column, cell) in line.cells.iter().enumerate() {
+            let text = &self.text.text()[cell.clone()];
+            let label = match text.trim() {
+                "" if text.is_empty() => {
+                    self.text.label(cell.start - 1..(cell.end + 1).min(line.span.end), "nothing between two pipes")
+                }
+                "^^" => self.label(line, column, "merged with the cell above"),
+                html if ["colspan", "rowspan"].iter().any(|word| html.contains(word)) => {
+                    self.label(line, column, "merged with its neighbours")
+                }
+                _ => continue,
+            };
+            return Err(self
+                .misshapen("cells are merged".into(), label)
+                .help("every cell says something for itself: repeat the value, or write `–` where there is nothing"));
         }
         Ok(())
     }

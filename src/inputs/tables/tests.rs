@@ -142,11 +142,21 @@ fn a_table_with_a_bad_shape_is_refused_at_the_bad_place() {
         ("| a | a |\n| - | - |\n", "two columns are named `a`", "a"),
         ("| a | b |\n| - | - |\n| k | 1 |\n| (k) | 2 |\n", "two rows have the key `k`", "(k)"),
         ("| a | b |\n| - | - |\n|  | 1 |\n", "a row has no key", "  "),
+        ("| a | b |\n| - | - |\n| 1 ||\n", "cells are merged", "||"),
+        ("| a | b |\n| - | - |\n| 1 | 2 |\n| 2 | ^^ |\n", "cells are merged", "^^"),
+        ("| a | b |\n| - | - |\n| 1 | <td rowspan=2>2 |\n", "cells are merged", "<td rowspan=2>2"),
     ] {
         let document = document(&format!("# t\n\n{table}"), Proposals::refused());
         let error = document.check().unwrap_err();
         assert_eq!(pointed(&error), (format!("docs/NETWORK.md t: {message}").as_str(), span));
     }
+}
+
+#[test]
+fn a_table_in_html_is_told_from_one_that_is_not_there() {
+    let text = "# t\n\n<table>\n<tr><td colspan=2>1</td></tr>\n</table>\n";
+    let error = document(text, Proposals::refused()).table("t").unwrap_err();
+    assert_eq!(pointed(&error), ("docs/NETWORK.md: the table `t` is written in HTML", "<table>"));
 }
 
 #[test]

@@ -130,6 +130,7 @@ fn check_in_native_module(sheet: &mut Sheet<'_>, call: &Call<'_>, namespace: &st
 pub fn check_import(sheet: &mut Sheet<'_>, path: &Expr) {
     let Expr::StringConstant(path, at) = path else { return };
     match (sheet.checker.resolve)(&sheet.source.name, path) {
+        Ok(name) if is_circle(sheet, &name, *at) => {}
         Ok(name) => check_declares(sheet, &name, *at),
         Err(error) if error.class() == Class::InputMissing => sheet.find("unknown-module", *at, "imported here", error),
         // A text that does not compile is a finding of its own.
@@ -139,6 +140,21 @@ pub fn check_import(sheet: &mut Sheet<'_>, path: &Expr) {
             sheet.find("unknown-module", *at, "no such module", error);
         }
     }
+}
+
+/// Modules that import each other could never be loaded. Of a circle one import is told: that of the first by name.
+fn is_circle(sheet: &mut Sheet<'_>, module: &str, at: Position) -> bool {
+    let Some(circle) = sheet.checker.way(module, &sheet.source.name) else { return false };
+    if circle.iter().any(|name| *name < sheet.source.name) {
+        return true;
+    }
+    let whole = [std::slice::from_ref(&sheet.source.name), &circle].concat().join(" → ");
+    let error = sheet
+        .error(format!("{}: it imports itself", sheet.source.name))
+        .cause(whole)
+        .help("move what both need into a module of its own");
+    sheet.find("import-cycle", at, "leads back here", error);
+    true
 }
 
 /// A module declares and does not act: what it did would belong to no step, and happen each time that it is imported.

@@ -7,6 +7,9 @@ use miette::{
     ThemeStyles,
 };
 
+use textwrap::{WordSeparator, WordSplitter};
+
+use super::excerpt::Excerpt;
 use crate::error::{Error, Label};
 use crate::run::event::ErrorReport;
 use crate::run::secret::Redactor;
@@ -34,6 +37,9 @@ fn render_as(error: &Error, severity: Severity, width: usize, color: bool, unico
         .with_context_lines(1)
         .with_wrap_lines(true)
         .with_break_words(false)
+        // Commands and paths are copied from the screen: they are broken at spaces alone.
+        .with_word_separator(WordSeparator::AsciiSpace)
+        .with_word_splitter(WordSplitter::NoHyphenation)
         .without_syntax_highlighting()
         .with_cause_chain();
     let mut text = String::new();
@@ -76,7 +82,14 @@ pub fn line_and_column(label: &Label) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// An error in miette's eyes: the labels of the first file, and a related diagnostic for each further file.
+/// How many lines apart two labels of a file may be to be shown together, with all that is between them.
+const TOGETHER: usize = 8;
+
+fn is_near(label: &Label, other: &Label) -> bool {
+    label.file == other.file && line_and_column(label).0.abs_diff(line_and_column(other).0) <= TOGETHER
+}
+
+/// An error in miette's eyes: the labels around the first, and a related diagnostic for each further place.
 #[derive(Debug)]
 struct Shown {
     message: String,
@@ -97,15 +110,15 @@ struct Cause {
 
 impl Shown {
     fn new(error: &Error, severity: Severity) -> Self {
-        let mut files: Vec<Vec<&Label>> = Vec::new();
+        let mut places: Vec<Vec<&Label>> = Vec::new();
         for label in error.labels() {
-            match files.iter_mut().find(|labels| labels[0].file == label.file) {
+            match places.iter_mut().find(|labels| labels.iter().any(|other| is_near(label, other))) {
                 Some(labels) => labels.push(label),
-                None => files.push(vec![label]),
+                None => places.push(vec![label]),
             }
         }
-        let mut files = files.into_iter();
-        let first = files.next().unwrap_or_default();
+        let mut places = places.into_iter().map(|labels| Excerpt::of(&labels));
+        let first = places.next();
         let causes = error.causes().iter().rev();
         let cause = causes.fold(None, |next, message| Some(Box::new(Cause { message: message.clone(), next })));
         Shown {
@@ -113,45 +126,26 @@ impl Shown {
             class: error.class().to_string(),
             severity,
             help: error.help_text().map(str::to_owned),
-            source: named(&first),
-            labels: spans(&first, true),
+            labels: first.as_ref().map(|first| first.spans(true)).unwrap_or_default(),
+            source: first.map(Excerpt::named),
             cause,
-            related: files.map(|labels| Shown::elsewhere(&labels)).collect(),
+            related: places.map(Shown::elsewhere).collect(),
         }
     }
 
-    /// What another file has to do with it.
-    fn elsewhere(labels: &[&Label]) -> Self {
+    /// What another place has to do with it.
+    fn elsewhere(excerpt: Excerpt) -> Self {
         Shown {
-            message: labels[0].note.clone(),
+            message: excerpt.labels.first().map(|label| label.note.clone()).unwrap_or_default(),
             class: String::new(),
             severity: Severity::Advice,
             help: None,
-            source: named(labels),
-            labels: spans(labels, false),
+            labels: excerpt.spans(false),
+            source: Some(excerpt.named()),
             cause: None,
             related: Vec::new(),
         }
     }
-}
-
-fn named(labels: &[&Label]) -> Option<NamedSource<String>> {
-    let first = labels.first()?;
-    Some(NamedSource::new(&first.file, first.text.to_string()))
-}
-
-fn spans(labels: &[&Label], primary: bool) -> Vec<LabeledSpan> {
-    let span = |(index, label): (usize, &&Label)| {
-        let note = (!label.note.is_empty()).then(|| label.note.clone());
-        let length = label.text.len();
-        let start = label.span.start.min(length);
-        let range = start..label.span.end.clamp(start, length);
-        match index {
-            0 if primary => LabeledSpan::new_primary_with_span(note, range),
-            _ => LabeledSpan::new_with_span(note, range),
-        }
-    };
-    labels.iter().enumerate().map(span).collect()
 }
 
 impl fmt::Display for Shown {

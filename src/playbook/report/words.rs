@@ -159,7 +159,10 @@ pub fn parsing(kind: &ParseErrorType, scene: &Scene<'_>) -> Error {
         }
         Parse::LoopBreak => script("`break` and `continue` only work inside a loop".into())
             .help("a closure's body is no part of the loop around it; leave it with `return`"),
-        other => script(format!("syntax: {}", lower_first(&other.to_string()))),
+        Parse::ExprTooDeep => script("this is nested too deep".into())
+            .help("give the inner parts names with `let`, or put them into functions"),
+        other => script(format!("syntax: {}", lower_first(&other.to_string())))
+            .help("the page \"Writing a playbook\" of homelab's guide shows how it is written"),
     }
 }
 
@@ -252,6 +255,11 @@ fn wrong_arguments(name: &str, types: &[String], known: &[&Function]) -> Error {
 fn unknown_property(property: &str, kind: Option<&String>, scene: &Scene<'_>) -> Error {
     let on = kind.map_or_else(String::new, |kind| format!(" of {kind}"));
     let error = Error::new(Class::Script, format!("there is no field `{property}`{on}"));
+    if kind.is_some_and(|kind| kind == "()") {
+        return error.help(format!(
+            "`()` means that there is nothing: see why what stands before the point is not there, or write `?.{property}`"
+        ));
+    }
     if scene.catalog.functions().iter().any(|function| function.name == property && function.is_method()) {
         return error.help(format!("`{property}` is a method: call it as `.{property}(…)`"));
     }

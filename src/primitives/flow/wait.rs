@@ -84,10 +84,9 @@ pub(super) fn wait_until(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr
         }
         let waited = began.elapsed();
         if waited >= options.timeout.0 {
-            let error =
-                Error::new(Class::Timeout, format!("{}: not within {}s", options.what, options.timeout.0.as_secs()))
-                    .cause(format!("last seen: {answer}"))
-                    .help("look at why, or give it more time with `timeout:`");
+            let error = Error::new(Class::Timeout, format!("{}: not within {}", options.what, options.timeout))
+                .cause(format!("last seen: {answer}"))
+                .help("look at why, or give it more time with `timeout:`");
             return Err(fail(error));
         }
         scope::emit(What::Waiting {

@@ -98,10 +98,10 @@ fn describe(options: HostOptions) -> Result<Described> {
                 .help("as in `ssh::host(#{ name: \"pve-01\", address: row.ip })`"));
         }
     };
-    check_word("name", &name)?;
     if let Some(Maybe::Known(address)) = &options.address {
         check_word("address", address)?;
     }
+    check_word("name", &name)?;
     let host_key = match options.host_key {
         None => None,
         Some(Maybe::Unknown(unknown)) => Some(Maybe::Unknown(unknown)),

@@ -240,6 +240,10 @@ impl Host {
         if class == Class::Permission && !complaint.contains("Read-only") {
             return error.help("if root may do it: `become: true` in `ssh::host`");
         }
-        error
+        if complaint.contains("invalid user") || complaint.contains("invalid group") {
+            return error
+                .help("make that user or group first: `getent passwd` and `getent group` on the host list them");
+        }
+        error.help("the words are the host's own: put right what they name, then run again")
     }
 }

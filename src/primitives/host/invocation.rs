@@ -142,7 +142,10 @@ impl Invocation {
         };
         match output.exit {
             Exit::Code(127) => error.help("install what it needs before, or write its whole path"),
-            _ => error,
+            _ => error.help(
+                "the words are the command's own: correct what they name; where it need not run at all, say so with \
+                 `unless`, `only_if` or `creates`",
+            ),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Facts from the tables of `docs/*.md`.
 
+use std::collections::BTreeMap;
+
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -24,6 +26,44 @@ pub struct ReadOptions {
     /// The columns to read; the key is always among them. Default: all.
     #[serde(default)]
     pub columns: Option<Vec<String>>,
+    /// Columns whose cells must not be empty in any row. Default: none.
+    #[serde(default)]
+    pub required: Vec<String>,
+    /// What the cells of a column must be, where they are not empty. One that is something else is an error that points
+    /// at it. Default: anything.
+    #[serde(default)]
+    pub types: BTreeMap<String, Kind>,
+}
+
+/// What a cell must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A whole number.
+    Integer,
+    /// `yes` or `no`.
+    Boolean,
+    /// A name as hosts have them: `k3s-cp-01`.
+    Hostname,
+    /// An IPv4 address: `192.0.2.31`.
+    Ipv4,
+    /// An IPv4 network: `192.0.2.0/24`.
+    Cidr,
+    /// A range of IPv4 addresses: `192.0.2.100-192.0.2.199`.
+    Range,
+}
+
+impl Kind {
+    fn check(self, cell: &Cell<'_>) -> Result<()> {
+        match self {
+            Kind::Integer => cell.integer().map(drop),
+            Kind::Boolean => cell.boolean().map(drop),
+            Kind::Hostname => cell.hostname().map(drop),
+            Kind::Ipv4 => cell.ipv4().map(drop),
+            Kind::Cidr => cell.cidr().map(drop),
+            Kind::Range => cell.range().map(drop),
+        }
+    }
 }
 
 /// Which rows of a table of settings are read.
@@ -110,6 +150,9 @@ fn read_row(table: &Table, key: &str, options: &ReadOptions, planned: Option<&va
         Some(_) if !table.keys().iter().any(|known| known == key) => None,
         _ => Some(table.row(key)?),
     };
+    if let Some(row) = &row {
+        check_cells(row, options)?;
+    }
     let columns = table.columns();
     let mut map = Map::from([(columns[0].as_str().into(), typed(key))]);
     for column in options.columns.as_deref().unwrap_or(&columns[1..]).iter().filter(|column| **column != columns[0]) {
@@ -122,6 +165,17 @@ fn read_row(table: &Table, key: &str, options: &ReadOptions, planned: Option<&va
         map.insert(column.as_str().into(), value);
     }
     Ok(map)
+}
+
+/// What a playbook asks of the cells that it reads.
+fn check_cells(row: &Row<'_>, options: &ReadOptions) -> Result<()> {
+    for column in &options.required {
+        row.cell(column)?.text()?;
+    }
+    for (column, kind) in &options.types {
+        row.cell(column)?.optional(|cell| kind.check(cell))?;
+    }
+    Ok(())
 }
 
 /// The value of a cell: a whole number, yes or no as a truth value, nothing as `()`, else text.

@@ -28,8 +28,6 @@ use crate::script::failure::{defer, fail};
 /// What a request over HTTP can reach, as far as the gate can tell.
 pub const REALM: &str = "http";
 
-/// The longest answer that is read.
-const LONGEST: usize = 32 << 20;
 /// How much of a refusal is quoted.
 const QUOTED: usize = 400;
 
@@ -58,6 +56,13 @@ pub struct RequestOptions {
     /// How long the answer may take. Default: 30 seconds.
     #[serde(default = "half_a_minute")]
     pub timeout: args::Duration,
+    /// How large the answer may be. Default: 8 MiB.
+    #[serde(default = "eight_mib")]
+    pub max_size: args::Size,
+}
+
+fn eight_mib() -> args::Size {
+    args::Size::from_mib(8)
 }
 
 fn half_a_minute() -> args::Duration {
@@ -175,17 +180,11 @@ impl Request {
             (name.as_str().to_owned(), Value::Text(String::from_utf8_lossy(value.as_bytes()).into_owned()))
         });
         let headers: Map = headers.collect();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(lost)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > LONGEST {
-                return Err(Error::new(Class::Failed, format!("{}: the answer is longer than 32 MiB", self.address())));
-            }
-        }
+        let body = self.read(&mut response).await?;
         let body = String::from_utf8_lossy(&body).into_owned();
         self.check_status(status, &body)?;
         let is_json = headers.get("content-type").and_then(Value::as_text).is_some_and(|kind| kind.contains("json"));
-        let parsed: Option<serde_json::Value> = if is_json { serde_json::from_str(&body).ok() } else { None };
+        let parsed = if is_json && !body.trim().is_empty() { Some(self.parse(&body)?) } else { None };
         Ok(Value::Map(Map::from([
             ("status".to_owned(), Value::Int(i64::from(status))),
             ("headers".to_owned(), Value::Map(headers)),
@@ -194,12 +193,49 @@ impl Request {
         ])))
     }
 
+    async fn read(&self, response: &mut reqwest::Response) -> Result<Vec<u8>> {
+        let limit = self.options.max_size;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.lost(error))? {
+            body.extend_from_slice(&chunk);
+            if body.len() as u64 > limit.mib() << 20 {
+                let error = Error::new(Class::Failed, format!("{}: the answer is longer than {limit}", self.address()));
+                return Err(error.help("is it the right address? `max_size` lets larger answers in"));
+            }
+        }
+        Ok(body)
+    }
+
+    fn parse(&self, body: &str) -> Result<serde_json::Value> {
+        // serde's own words are a position at most; the body could hold a secret and is not quoted.
+        serde_json::from_str(body).map_err(|error| {
+            Error::new(Class::Failed, format!("{}: the answer is no JSON, though it says so", self.address()))
+                .cause(error)
+                .help("ask again; if it stays like this, whoever answers there is not well")
+        })
+    }
+
     fn lost(&self, error: reqwest::Error) -> Error {
-        let class = if error.is_timeout() { Class::Timeout } else { Class::Unreachable };
+        let broke_off = error.is_body() || error.is_decode();
+        let (class, what, help) = match () {
+            () if error.is_timeout() && broke_off => {
+                (Class::Timeout, "the answer took too long", "give it more time: `timeout`")
+            }
+            () if error.is_timeout() => {
+                (Class::Timeout, "no answer", "see that it is up, or give it more time: `timeout`")
+            }
+            () if broke_off => (Class::Unreachable, "the answer broke off", "ask again: the connection was lost"),
+            () => (
+                Class::Unreachable,
+                "no answer",
+                "see that the address is right and whoever is there speaks HTTP: `curl -v` shows the whole conversation",
+            ),
+        };
         // The address may be a secret.
         let error = error.without_url();
         let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |cause| cause.source());
-        causes.fold(Error::new(class, format!("{}: no answer", self.address())), |lost, cause| lost.cause(cause))
+        let lost = Error::new(class, format!("{}: {what}", self.address()));
+        causes.fold(lost, |lost, cause| lost.cause(cause)).help(help)
     }
 
     fn check_status(&self, status: u16, body: &str) -> Result<()> {

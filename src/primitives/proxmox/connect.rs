@@ -16,21 +16,17 @@ use crate::error::{Class, Error, Result};
 use crate::run::scope;
 use crate::run::session::lock;
 use crate::script::RhaiResult;
-use crate::script::args::TextOrSecret;
+use crate::script::args::{self, TextOrSecret};
 use crate::script::context::{Context, options};
 use crate::script::failure::fail;
 
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(10);
 /// How often something is asked over an idle connection: the API's proxy closes one after 5 s.
 const REFRESH: Duration = Duration::from_secs(3);
 /// How long idle connections are kept.
 const WARM: Duration = Duration::from_secs(15 * 60);
-/// How long one call may take: some are answered only after the server has waited 10 s for a lock.
-const REQUEST: Duration = Duration::from_secs(60);
 
 /// Which API is meant, and who asks. What is not said comes from the environment.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectOptions {
     /// Where the API is, with its port. Default: `HOMELAB_PVE_URL`.
@@ -54,6 +50,21 @@ pub struct ConnectOptions {
     /// A file with the CA that signed the certificate. Default: `HOMELAB_PVE_CA_FILE`.
     #[serde(default)]
     pub ca_file: Option<String>,
+    /// How long connecting may take, TLS included. Default: 10 seconds.
+    #[serde(default = "ten_seconds")]
+    pub connect_timeout: args::Duration,
+    /// How long one call may take to be answered. Some are only after the node has waited 10 seconds for a lock, so less
+    /// than that is for tests. Default: 1 minute.
+    #[serde(default = "a_minute")]
+    pub timeout: args::Duration,
+}
+
+fn ten_seconds() -> args::Duration {
+    args::Duration::from_secs(10)
+}
+
+fn a_minute() -> args::Duration {
+    args::Duration::from_secs(60)
 }
 
 /// The variables of the environment, to a run that takes note of those that are secret.
@@ -88,16 +99,20 @@ impl Connections {
     }
 
     /// The client for some settings: an old one where they are the same.
-    fn client(&self, settings: Settings, secret: &str) -> Result<Client> {
-        let key = format!("{} {:?} {} {secret}", settings.url, settings.trust, settings.credentials.who());
+    fn client(&self, settings: Settings, key: &str) -> Result<Client> {
         let mut kept = lock(&self.kept);
-        if let Some(client) = kept.get(&key) {
+        if let Some(client) = kept.get(key) {
             return Ok(client.clone());
         }
         let client = Client::new(settings)?;
-        kept.insert(key, client.clone());
+        kept.insert(key.to_owned(), client.clone());
         Ok(client)
     }
+}
+
+/// What tells connections apart: everything that they are made of, the secret included. It stays in memory.
+fn key(settings: &Settings, secret: &str) -> String {
+    format!("{settings:?} {secret}")
 }
 
 /// What a run adds to the connections: its own handles, and the environment as it is now.
@@ -150,19 +165,25 @@ impl Api {
             None => self.variables.require("HOMELAB_PVE_URL")?,
         };
         let (credentials, secret) = self.credentials(options)?;
-        let who = credentials.who().to_owned();
+        for (option, limit) in [("connect_timeout", options.connect_timeout), ("timeout", options.timeout)] {
+            if limit.0.is_zero() {
+                return Err(Error::new(Class::Script, format!("proxmox::connect: option `{option}` leaves no time"))
+                    .help("give it a time above zero, as in \"30s\""));
+            }
+        }
         let settings = Settings {
-            url: url.clone(),
+            url,
             trust: self.trust(options),
             credentials,
             dialler: self.connections.dialler,
-            connect_timeout: CONNECT,
-            request_timeout: REQUEST,
+            connect_timeout: options.connect_timeout.0,
+            request_timeout: options.timeout.0,
         };
-        let client = self.connections.client(settings, &secret)?;
-        // One handle a run and identity: what one part of a playbook has read, another need not read again.
+        let key = key(&settings, &secret);
+        let client = self.connections.client(settings, &key)?;
+        // One handle a run and connection: what one part of a playbook has read, another need not read again.
         let mut handles = lock(&self.handles);
-        Ok(handles.entry(format!("{url} {who}")).or_insert_with(|| Proxmox::new(client)).clone())
+        Ok(handles.entry(key).or_insert_with(|| Proxmox::new(client)).clone())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::run::capability::Writer;
 use crate::run::event::What;
 use crate::run::resource::Reader;
 use crate::run::scope;
+use crate::suggest;
 
 /// What a change of Proxmox can reach, as far as the gate can tell.
 pub const REALM: &str = "proxmox";
@@ -47,6 +48,7 @@ struct Inner {
     client: Client,
     guests: tokio::sync::Mutex<Option<Arc<Vec<Guest>>>>,
     permissions: tokio::sync::Mutex<Option<Arc<Permissions>>>,
+    nodes: tokio::sync::OnceCell<Vec<String>>,
     queues: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// What a dry run has looked at, by path and parameters.
     looked: Mutex<HashMap<String, Arc<tokio::sync::OnceCell<Json>>>>,
@@ -69,6 +71,7 @@ impl Proxmox {
                 client,
                 guests: tokio::sync::Mutex::default(),
                 permissions: tokio::sync::Mutex::default(),
+                nodes: tokio::sync::OnceCell::new(),
                 queues: Mutex::default(),
                 looked: Mutex::default(),
             }),
@@ -133,6 +136,26 @@ impl Proxmox {
             *known = Some(Arc::clone(&permissions));
             Ok(permissions)
         })
+    }
+
+    /// Refuses a node that the cluster does not have. Its nodes are asked for once.
+    pub fn check_node(&self, reader: &Reader, wanted: &str) -> Result<()> {
+        reader.touch("/nodes");
+        let names = reader.wait(async {
+            let ask = async || {
+                let rows = self.inner.client.get("/nodes", &Params::new()).await?.data;
+                let name = |row: &Json| row.get("node").and_then(Json::as_str).map(str::to_owned);
+                let mut names: Vec<String> = rows.as_array().into_iter().flatten().filter_map(name).collect();
+                names.sort();
+                Ok::<_, Error>(names)
+            };
+            self.inner.nodes.get_or_try_init(ask).await.cloned()
+        })?;
+        if names.iter().any(|name| name == wanted) {
+            return Ok(());
+        }
+        Err(Error::new(Class::Blocked, format!("{}: the cluster has no node {wanted}", self.place()))
+            .help(suggest::help(wanted, "nodes", names.iter().map(String::as_str))))
     }
 
     /// Whether the token holds a privilege on a path. Rows of deeper paths replace what is inherited.

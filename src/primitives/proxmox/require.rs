@@ -131,21 +131,38 @@ fn verdict(pve: &Proxmox, options: &RequireOptions, lacking: &[Lack<'_>], missin
 
 /// What the token may not do on a path.
 struct Lack<'a> {
-    path: &'a str,
+    path: String,
     privileges: Vec<&'a str>,
-    /// Whether it holds none of what was asked for there: then it was never given the role.
-    everything: bool,
+    /// What that comes from.
+    reason: Reason,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// The role there lacks it.
+    Role,
+    /// It holds nothing of what was asked for there: it may never have been given the role.
+    NoRole,
+    /// It holds it above, and a row of its own on this path replaces what is inherited.
+    Row,
 }
 
 impl Lack<'_> {
     /// The command that grants it. The role is shared by the user and its token, which has no more than both have. A row
     /// on a deeper path is never the way: it replaces all that is inherited there.
     fn grant(&self, options: &RequireOptions, who: &str) -> String {
-        let role = options.roles.get(self.path).map_or("ROLE", String::as_str);
+        if self.reason == Reason::Row {
+            return format!(
+                "as root on a node: a row on {path} itself replaces what is inherited there. `pveum acl list` shows it; take \
+                 it away: pveum acl delete {path} --roles ROLE --users … --tokens …",
+                path = self.path
+            );
+        }
+        let role = options.roles.get(&self.path).map_or("ROLE", String::as_str);
         let privileges = self.privileges.join(" ");
         let modify = format!("pveum role modify {role} --append 1 --privs '{privileges}'");
         let open = if role == "ROLE" { " (`pveum acl list` shows the role that it has there)" } else { "" };
-        if !self.everything {
+        if self.reason == Reason::Role {
             return format!("as root on a node: {modify}{open}");
         }
         let whom = match who.split_once('!') {
@@ -165,12 +182,33 @@ fn lacking<'a>(pve: &Proxmox, options: &'a RequireOptions) -> Result<Vec<Lack<'a
         return Ok(Vec::new());
     }
     let permissions = pve.permissions(&Reader::default())?;
-    let lack = |(path, asked): (&'a String, &'a Vec<String>)| {
-        let lacking = asked.iter().filter(|privilege| !holds(&permissions, path, privilege));
-        let privileges: Vec<&str> = lacking.map(String::as_str).collect();
-        Lack { path, everything: privileges.len() == asked.len(), privileges }
+    let mut lacking = Vec::new();
+    for (path, asked) in &options.can {
+        let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+        let missing = |path: &str, asked: &[&'a str]| -> Vec<&'a str> {
+            asked.iter().copied().filter(|privilege| !holds(&permissions, path, privilege)).collect()
+        };
+        let privileges = missing(path, &asked);
+        let held: Vec<&str> = asked.iter().copied().filter(|privilege| !privileges.contains(privilege)).collect();
+        let reason = if held.is_empty() { Reason::NoRole } else { Reason::Role };
+        lacking.push(Lack { path: path.clone(), privileges, reason });
+        for below in objects(options, path) {
+            lacking.push(Lack { privileges: missing(&below, &held), path: below, reason: Reason::Row });
+        }
+    }
+    lacking.retain(|lack| !lack.privileges.is_empty());
+    Ok(lacking)
+}
+
+/// The paths of what is needed below a path: rows on them replace what is inherited.
+fn objects(options: &RequireOptions, path: &str) -> Vec<String> {
+    let names: Vec<String> = match path {
+        "/vms" => options.vms.values().map(ToString::to_string).collect(),
+        "/storage" => options.storages.clone(),
+        "/mapping/pci" => options.mappings.keys().cloned().collect(),
+        _ => Vec::new(),
     };
-    Ok(options.can.iter().map(lack).filter(|lack| !lack.privileges.is_empty()).collect())
+    names.iter().map(|name| format!("{path}/{name}")).collect()
 }
 
 fn check_version(pve: &Proxmox, options: &RequireOptions, missing: &mut Vec<Miss>) -> Result<()> {
@@ -228,10 +266,16 @@ fn check_storages(pve: &Proxmox, node: &str, options: &RequireOptions, missing: 
         };
         if found.get("enabled").is_some() && !is_set(found, "enabled") {
             let what = format!("storage {storage} is disabled on {node}");
-            missing.push(Miss::new(what, format!("enable it: pvesm set {storage} --disable 0")));
+            missing.push(Miss::new(
+                what,
+                format!(
+                    "enable it: pvesm set {storage} --disable 0; should it be for certain nodes only, name this one too: \
+                     `nodes` of {storage} in /etc/pve/storage.cfg"
+                ),
+            ));
         } else if !is_set(found, "active") {
             let what = format!("storage {storage} is not active on {node}");
-            missing.push(Miss::new(what, format!("see why on {node}: pvesm status --storage {storage}")));
+            missing.push(Miss::new(what, format!("see why on that node: pvesm status --storage {storage}")));
         }
         let takes = found.get("content").and_then(Json::as_str).unwrap_or_default();
         for wanted in options.content.iter().filter(|wanted| takes.split(',').all(|kind| kind.trim() != *wanted)) {

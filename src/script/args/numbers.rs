@@ -39,7 +39,8 @@ impl Size {
     pub fn parse(text: &str) -> Result<Self, String> {
         let (number, unit) = split_number(text.trim());
         let number: u64 = number.parse().map_err(|_| format!("\"{text}\" is no size"))?;
-        let mib = match unit.trim() {
+        let unit = unit.trim();
+        let mib = match unit {
             "M" | "MiB" | "Mi" => Some(number),
             "G" | "GiB" | "Gi" => number.checked_mul(1024),
             "T" | "TiB" | "Ti" => number.checked_mul(1024 * 1024),
@@ -230,6 +231,7 @@ mod tests {
     #[test]
     fn a_size_that_could_be_misread_is_refused_with_what_to_write() {
         insta::assert_snapshot!(Size::parse("8GB").unwrap_err(), @r#""8GB" counts in thousands; sizes here count in 1024s: write "8GiB""#);
+        insta::assert_snapshot!(Size::parse("8 GB").unwrap_err(), @r#""8 GB" counts in thousands; sizes here count in 1024s: write "8GiB""#);
         insta::assert_snapshot!(Size::parse("8").unwrap_err(), @r#""8" has no unit; write "8MiB" or "8GiB""#);
         insta::assert_snapshot!(Size::parse("99999999999999999T").unwrap_err(), @r#""99999999999999999T" is too large"#);
     }

@@ -231,6 +231,7 @@ impl Cluster {
                 continue;
             }
             let id = self.volume_name(storage, vmid, &taken[0], &disk.format)?;
+            self.check_room(node, &id, &disk)?;
             return Ok(self.add_disk(node, id, disk, now));
         }
         Err(format!("unable to allocate an image name for VM {vmid} in storage '{storage}'"))
@@ -244,14 +245,25 @@ impl Cluster {
         Ok(format!("{storage}:{vmid}/{stem}.{format}"))
     }
 
+    /// Refuses a disk for which there is no room: what is thin needs it for its content alone.
+    fn check_room(&self, node: &str, id: &str, disk: &NewDisk) -> Result<(), String> {
+        let (storage, name) = split(id);
+        let Some((size, used)) = self.room(node, storage) else { return Ok(()) };
+        let (free, definition) = (size - used, self.storage(storage)?);
+        if free >= initial_use(definition, disk) {
+            return Ok(());
+        }
+        if is_thick(definition) {
+            return Err(format!("zfs error: cannot create '{}/{name}': out of space", definition.setting("pool")));
+        }
+        Err(format!("copy failed: qemu-img: error while writing at byte {free}: No space left on device"))
+    }
+
     fn add_disk(&mut self, node: &str, id: String, disk: NewDisk, now: u64) -> String {
         let (storage, name) = split(&id);
         let (Some(place), Ok(definition)) = (self.place(node, storage), self.storage(storage)) else { return id };
+        let used = initial_use(definition, &disk);
         let format = if definition.has_files() { disk.format } else { "raw".into() };
-        let fresh = fresh_use(&format, disk.size, definition.setting("preallocation"));
-        let is_thick = definition.kind.name == "zfspool" && !definition.is_set("sparse");
-        let data = disk.image.as_ref().map_or(0, |image| image.used);
-        let used = if is_thick { disk.size } else { fresh.max(data) };
         let volume = Volume {
             size: disk.size,
             length: used,
@@ -283,6 +295,21 @@ impl Cluster {
             _ => format!("disk image '{}' already exists", self.path_of(id)),
         }
     }
+}
+
+/// Whether a storage sets aside the whole size of a disk when it is made.
+fn is_thick(storage: &Storage) -> bool {
+    storage.kind.name == "zfspool" && !storage.is_set("sparse")
+}
+
+/// What a new disk takes of its storage.
+fn initial_use(storage: &Storage, disk: &NewDisk) -> u64 {
+    if is_thick(storage) {
+        return disk.size;
+    }
+    let format = if storage.has_files() { disk.format.as_str() } else { "raw" };
+    let data = disk.image.as_ref().map_or(0, |image| image.used);
+    fresh_use(format, disk.size, storage.setting("preallocation")).max(data)
 }
 
 /// How a copy of that many bytes goes.

@@ -187,7 +187,7 @@ fn property(value: &Value) -> String {
 }
 
 fn grow_disks(vm: &Vm, node: &str, difference: &Difference, writer: &Writer) -> Result<()> {
-    for key in vm.options.disks.keys().filter(|key| difference.touches(&format!("{key}.size"))) {
+    for key in vm.options.disks.keys().filter(|key| difference.touches(key)) {
         let Some(size) = difference.wanted(key).and_then(|disk| disk.get("size")).and_then(Value::as_text) else {
             continue;
         };

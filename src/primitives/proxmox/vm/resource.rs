@@ -86,10 +86,7 @@ impl Vm {
         if !self.pve.may(reader, &path, "VM.Audit")? {
             return Err(Error::new(Class::Permission, format!("{}: cannot tell whether it exists", self.address()))
                 .cause(format!("the token lacks VM.Audit on {path}, so the API would hide the VM"))
-                .help(format!(
-                    "on a node, `pveum user token permissions {}` tells what it may",
-                    self.pve.client().who().replace('!', " ")
-                )));
+                .help("as root on a node, add it to the role that the token has there (`pveum acl list`): pveum role modify ROLE --append 1 --privs VM.Audit"));
         }
         if self.options.absent {
             return Ok(());
@@ -98,7 +95,10 @@ impl Vm {
             return Err(Error::new(Class::Blocked, format!("{}: does not exist", self.address()))
                 .help("say what it is cloned from: `clone: 9000`"));
         };
-        self.template_node(reader, template).map(drop)
+        self.template_node(reader, template)?;
+        // It is cloned where its template is and then moved: to a node that there is not it would not get.
+        let unknown = |error: Error| error.context(format!("{}: cannot be made", self.address()));
+        self.pve.check_node(reader, &self.options.node).map_err(unknown)
     }
 
     /// The node that holds the template.
