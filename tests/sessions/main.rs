@@ -6,6 +6,8 @@ mod clients;
 mod errors;
 #[path = "../fire/mod.rs"]
 mod fire;
+#[path = "../hostile/mod.rs"]
+mod hostile;
 
 mod check;
 mod doc;
