@@ -62,6 +62,11 @@ impl Frame {
         self.saving.touch()
     }
 
+    /// The number of the newest change that anybody may have seen.
+    pub(crate) fn newest(&self) -> u64 {
+        self.saving.newest()
+    }
+
     /// Waits until somebody wants something to be saved.
     pub(crate) async fn wanted(&self) {
         self.saving.wanted().await;

@@ -109,11 +109,14 @@ async fn respond(
                 upload,
                 now: now(),
             };
+            // A read may be the first to see what has come due meanwhile.
+            let came_due = frame.world().settle(request.now);
             let outcome = answer(frame, &request, fault);
             // Nobody hears of a change before it would outlast this process.
-            match (request.method != "GET").then(|| frame.touch()) {
-                Some(change) => frame.saved(change).await.map_err(Refusal::failed).and(outcome),
-                None => outcome,
+            let change = if came_due || request.method != "GET" { frame.touch() } else { frame.newest() };
+            match frame.saved(change).await {
+                Err(why) if request.method != "GET" => Err(Refusal::failed(why)),
+                _ => outcome,
             }
         }
         Err(refusal) => Err(refusal),

@@ -187,6 +187,25 @@ async fn a_clone_that_was_running_when_the_program_died_ends_by_itself() {
     sim.stop().await.unwrap();
 }
 
+/// What a clone draws by lot, such as its address, would be another one after the program died.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_read_is_lost_when_the_program_dies() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = start(dir.path(), Scenario::Plan, None).await;
+    let api = Client::token(&sim);
+    for vmid in ["101", "102", "103", "104"] {
+        let task = api.post("/nodes/pve1/qemu/9000/clone", &[("newid", vmid)]).await;
+        assert_eq!(api.ended(&task).await, "OK");
+        let config = api.get(&format!("/nodes/pve1/qemu/{vmid}/config")).await;
+        let left = std::fs::read_to_string(dir.path().join("world.json")).unwrap();
+        for option in ["net0", "smbios1"] {
+            let read = config.data()[option].as_str().unwrap();
+            assert!(left.contains(read), "{read} is not on disk");
+        }
+    }
+    sim.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_destroyed_machine_takes_its_disks_with_it_and_a_base_in_use_stays() {
     let dir = tempfile::tempdir().unwrap();
