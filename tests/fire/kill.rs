@@ -151,6 +151,11 @@ impl Screen {
         open.into_values().collect()
     }
 
+    /// Why steps failed.
+    fn errors(&self) -> Vec<&Value> {
+        self.events.iter().map(|event| &event["error"]).filter(|error| !error.is_null()).collect()
+    }
+
     fn open_changes(&self) -> BTreeSet<String> {
         let id = |event: &Value| match event["event"].as_str() {
             Some("change-started") => event["change"]["id"].to_string(),
@@ -245,7 +250,7 @@ fn assert_status_names_what_was_in_flight(project: &Project, screen: &Screen) ->
         let (_, name, _) = ROWS.iter().find(|(row, ..)| *row == vmid).expect("a row");
         let address = format!("proxmox:vm:{vmid} ({name})");
         let is_known = named.contains(&address) || state(&address).as_deref() == Some("done");
-        assert!(is_known, "{address} was changed, and the journal does not know\n{status}");
+        assert!(is_known, "{address} was changed, and the journal does not know\n{status}\n{:#?}", screen.errors());
     }
     let steps = report["phases"][0]["steps"].as_array().expect("steps");
     let stopped: BTreeSet<String> =

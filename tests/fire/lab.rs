@@ -20,12 +20,12 @@ pub const ROWS: [(u64, &str, &str); 4] = [
 /// The playbook that makes them.
 pub const PHASE: &str = "playbooks/phase3.rhai";
 
-/// The seeds to try: the one that is asked for, or as many as a variable says.
+/// The seeds to try: the one that is asked for, or those from one on, or as many as a variable says.
 pub fn seeds(variable: &str, default: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
     match number("HOMELAB_TEST_SEED") {
         Some(seed) => vec![seed],
-        None => (1..=number(variable).unwrap_or(default)).collect(),
+        None => (number("HOMELAB_TEST_FROM").unwrap_or(1)..=number(variable).unwrap_or(default)).collect(),
     }
 }
 
