@@ -1,5 +1,9 @@
 //! The files of nodes that calls read and write, as they were before the first exchange.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use regex::Regex;
 use serde_json::Value;
 
 use super::recording::{Exchange, Recording, pairs};
@@ -41,6 +45,28 @@ pub(super) fn prepare(sim: &Sim, recording: &Recording) {
             cluster.reload_network(&node).unwrap_or_else(|refusal| panic!("{node}: {}", refusal.reason));
         }
     }
+}
+
+/// The bridges of every node: those that a network shows, else the one that most configurations name.
+pub(super) fn bridges(recording: &Recording) -> Vec<String> {
+    static USED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bbridge=([\w.-]+)").unwrap());
+    let read = || recording.exchanges.iter().filter(|one| one.request.method == "GET" && one.response.is_success());
+    let networks = read().filter(|one| one.request.path().ends_with("/network"));
+    let rows = networks.flat_map(|one| one.response.data().as_array().into_iter().flatten());
+    let shown =
+        rows.filter(|row| row["type"] == "bridge" && row["active"] == 1).filter_map(|row| row["iface"].as_str());
+    let shown: BTreeSet<String> = shown.map(str::to_string).collect();
+    if !shown.is_empty() {
+        return shown.into_iter().collect();
+    }
+    let mut used: BTreeMap<String, usize> = BTreeMap::new();
+    for exchange in read().filter(|one| one.request.path().ends_with("/config")) {
+        for found in USED.captures_iter(&exchange.response.body.to_string()) {
+            *used.entry(found[1].into()).or_default() += 1;
+        }
+    }
+    let most = used.into_iter().max_by_key(|(_, count)| *count);
+    vec![most.map_or_else(|| "vmbr0".into(), |(bridge, _)| bridge)]
 }
 
 /// What the first exchange says that reads all of a file, unless another one wrote it before.

@@ -11,6 +11,8 @@ use regex::{Captures, Regex};
 pub(super) struct Given {
     /// The nodes in their order, with their address where it is told.
     pub(super) nodes: Vec<(String, Option<String>)>,
+    /// Whether the words only count the nodes, so that their names are made up.
+    pub(super) is_counted: bool,
     /// Whether the nodes form a cluster, and its name where it is told.
     pub(super) is_cluster: bool,
     pub(super) cluster: Option<String>,
@@ -195,6 +197,7 @@ fn nodes(given: &mut Given, words: &str) -> String {
         given.cluster = found.name("name").map(|name| name.as_str().into());
         let names = found.name("of").or(found.name("in")).map_or("", |names| names.as_str());
         let count = ["one", "two", "three", "four"].iter().position(|word| *word == names);
+        given.is_counted = count.is_some();
         given.nodes = match count {
             Some(count) => (1..=count + 1).map(|number| (format!("pve-{number:02}"), None)).collect(),
             None => list(names).map(|name| (name, None)).collect(),

@@ -11,6 +11,7 @@ mod compare;
 mod endpoints;
 mod files;
 mod given;
+mod names;
 mod prior;
 mod recording;
 mod session;
@@ -85,7 +86,8 @@ async fn recorded_exchanges_are_answered_as_they_were() {
 
 /// Replays a recording in a world of its own.
 async fn replay(name: &str, recording: &Recording, report: &mut Report) {
-    let given = given::read(&recording.given);
+    let mut given = given::read(&recording.given);
+    names::give(&mut given, recording);
     let dir = tempfile::tempdir().expect("a folder for the world");
     let sim = world::prepare(dir.path(), recording, &given).await;
     let tokens = prior::tokens(recording).into_iter().chain(given.tokens.iter().cloned());

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::super::lab::{Client, seed, start_seeded};
 use super::files;
 use super::given::{Given, GivenMachine, GivenStorage};
+use super::names;
 use super::prior::{self, Options, PriorMachine};
 use super::recording::Recording;
 use super::{storages, tags};
@@ -55,7 +56,8 @@ pub(super) async fn prepare(dir: &Path, recording: &Recording, given: &Given) ->
 }
 
 pub(super) fn addresses(recording: &Recording, given: &Given) -> Vec<(String, String)> {
-    let known = prior::addresses(recording);
+    let mut known = prior::addresses(recording);
+    known.extend(names::addresses(recording));
     let named = |(index, (name, told)): (usize, &(String, Option<String>))| {
         let address = told.clone().or_else(|| known.get(name).cloned());
         (name.clone(), address.unwrap_or_else(|| format!("192.0.2.{}", 11 + index)))
@@ -91,7 +93,7 @@ fn seed_of(recording: &Recording, given: &Given) -> Seed {
         gpus: nodes.iter().flat_map(|node| (0..given.cards.len()).map(move |index| card(node, index))).collect(),
         gateway,
         search_domain: "example.test".into(),
-        bridges: if given.bridges.is_empty() { vec!["vmbr0".into()] } else { given.bridges.clone() },
+        bridges: if given.bridges.is_empty() { files::bridges(recording) } else { given.bridges.clone() },
         storages: defined(recording, given),
         template,
         nodes,
@@ -241,6 +243,7 @@ async fn machines(sim: &Sim, recording: &Recording, given: &Given) {
     for vmid in given.machines.keys() {
         all.entry(*vmid).or_default();
     }
+    let bridge = given.bridges.first().cloned().unwrap_or_else(|| files::bridges(recording).remove(0));
     let mut running = Vec::new();
     for (vmid, known) in &all {
         let told = given.machines.get(vmid);
@@ -250,7 +253,7 @@ async fn machines(sim: &Sim, recording: &Recording, given: &Given) {
         }
         let told = told.cloned().unwrap_or_default();
         let node = known.node.clone().unwrap_or_else(|| nodes[0].0.clone());
-        insert(sim, &node, *vmid, &told, known);
+        insert(sim, &node, *vmid, &told, known, &bridge);
         if told.runs.or(known.runs).unwrap_or(false) {
             running.push((*vmid, node));
         }
@@ -281,7 +284,7 @@ pub(super) fn furnish(sim: &Sim) {
     }
 }
 
-fn insert(sim: &Sim, node: &str, vmid: u32, told: &GivenMachine, known: &PriorMachine) {
+fn insert(sim: &Sim, node: &str, vmid: u32, told: &GivenMachine, known: &PriorMachine, bridge: &str) {
     let mut world = sim.frame.world();
     let Some(cluster) = world.cluster_of(node) else { return };
     let is_template = told.is_template || known.is_template;
@@ -289,7 +292,7 @@ fn insert(sim: &Sim, node: &str, vmid: u32, told: &GivenMachine, known: &PriorMa
     let mut config = match (&known.config, made_up) {
         (Some(config), _) => config.clone(),
         (None, Some(config)) => config,
-        (None, None) => plain(vmid, told, known),
+        (None, None) => plain(vmid, told, known, bridge),
     };
     let maxdisk = known.hints.get("maxdisk").and_then(|bytes| bytes.parse::<u64>().ok());
     if known.config.is_none() {
@@ -344,14 +347,14 @@ fn volume(place: Place, name: &str, size: u64, vmid: u32) -> Volume {
 }
 
 /// A machine of which nothing was read: one disk, one network card.
-fn plain(vmid: u32, told: &GivenMachine, known: &PriorMachine) -> Options {
+fn plain(vmid: u32, told: &GivenMachine, known: &PriorMachine, bridge: &str) -> Options {
     let has_disk = known.hints.get("maxdisk").is_none_or(|bytes| bytes != "0");
     let storage = told.storage.as_deref().unwrap_or("local");
     let size = told.disk.unwrap_or(1);
     let disk = format!("{storage}:{vmid}/vm-{vmid}-disk-0.raw,size={size}G");
     let mut options = Options::from([
         ("memory".into(), "256".into()),
-        ("net0".into(), "virtio=BC:24:11:00:00:01,bridge=vmbr0".into()),
+        ("net0".into(), format!("virtio=BC:24:11:00:00:01,bridge={bridge}")),
     ]);
     if has_disk {
         options.insert("scsi0".into(), disk);

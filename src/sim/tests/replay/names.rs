@@ -1,0 +1,60 @@
+//! The names of nodes that the words of a recording only count, and the addresses that its lists of nodes tell.
+
+use std::collections::BTreeMap;
+
+use super::given::Given;
+use super::recording::Recording;
+
+/// Names the nodes as the exchanges do: first those that were asked, then those that lists of nodes show. Where they show
+/// fewer than there are, the others keep the names that were made up.
+pub(super) fn give(given: &mut Given, recording: &Recording) {
+    if !given.is_counted {
+        return;
+    }
+    let asked = recording.exchanges.iter().map(|one| one.request.to.clone());
+    let lists = recording.exchanges.iter().filter(|one| one.request.path() == "/nodes" && one.response.is_success());
+    let rows = lists.flat_map(|one| one.response.data().as_array().into_iter().flatten());
+    let listed = rows.filter_map(|row| row["node"].as_str().map(str::to_string));
+    let mut names: Vec<String> = Vec::new();
+    for name in asked.chain(listed) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let made_up = std::mem::take(&mut given.nodes);
+    let count = made_up.len();
+    let others = made_up.into_iter().filter(|(name, _)| !names.contains(name));
+    let named = names.iter().map(|name| (name.clone(), None));
+    given.nodes = named.chain(others).take(count).collect();
+}
+
+/// The addresses of nodes, where lists of a cluster's nodes show them.
+pub(super) fn addresses(recording: &Recording) -> BTreeMap<String, String> {
+    let lists = recording.exchanges.iter().filter(|one| one.request.path().starts_with("/cluster/config"));
+    let rows = lists.flat_map(|one| {
+        let data = one.response.data();
+        data.as_array().or(data["nodelist"].as_array()).into_iter().flatten()
+    });
+    let address = |row: &serde_json::Value| row["ring0_addr"].as_str().map(str::to_string);
+    rows.filter_map(|row| Some((row["name"].as_str()?.to_string(), address(row)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::given;
+    use super::*;
+
+    #[test]
+    fn nodes_that_are_only_counted_are_called_what_the_exchanges_call_them() {
+        let recording = json!({ "given": "cluster of two", "exchanges": [{
+            "n": 1, "as": "root ticket", "request": { "to": "b-1", "method": "GET", "path": "/version" },
+            "response": { "status": 200, "reason": "OK" },
+        }] });
+        let recording: Recording = serde_json::from_value(recording).unwrap();
+        let mut given = given::read(&recording.given);
+        give(&mut given, &recording);
+        assert_eq!(given.nodes, [("b-1".to_string(), None), ("pve-01".to_string(), None)]);
+    }
+}
