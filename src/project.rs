@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Class, Error, Result};
+use crate::suggest;
 
 /// A homelab project: a folder with `playbooks/` and `docs/`.
 #[derive(Debug, Clone)]
@@ -14,11 +15,7 @@ pub struct Project {
 impl Project {
     /// The project that a path lies in: the nearest folder above that has `playbooks/` or `.homelab/`.
     pub fn of(path: &Path) -> Result<Project> {
-        let start = path.canonicalize().map_err(|error| {
-            Error::new(Class::Usage, format!("{}: there is no such file or folder", path.display()))
-                .cause(error)
-                .help("`homelab status` lists the playbooks of the project you are in")
-        })?;
+        let start = located(path)?;
         let root =
             start.ancestors().find(|folder| folder.join("playbooks").is_dir() || folder.join(".homelab").is_dir());
         match root {
@@ -65,9 +62,7 @@ impl Project {
     pub fn playbooks(&self, named: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for path in named {
-            let path = path.canonicalize().map_err(|error| {
-                Error::new(Class::Usage, format!("{}: there is no such playbook", path.display())).cause(error)
-            })?;
+            let path = located(path)?;
             if path.is_dir() {
                 found.extend(in_folder(&path)?);
             } else {
@@ -82,6 +77,35 @@ impl Project {
         let folder = self.root.join("playbooks");
         if folder.is_dir() { in_folder(&folder) } else { Ok(Vec::new()) }
     }
+}
+
+/// The real path of a folder. A file keeps its name, so that a link to a playbook elsewhere belongs to the project that the
+/// link lies in.
+fn located(path: &Path) -> Result<PathBuf> {
+    let located = std::fs::metadata(path).and_then(|found| match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) if !found.is_dir() => {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            Ok(folder.canonicalize()?.join(name))
+        }
+        _ => path.canonicalize(),
+    });
+    located.map_err(|error| {
+        let missing = Error::new(Class::Usage, format!("{}: there is no such file or folder", path.display()));
+        missing.cause(error).help(match beside(path) {
+            Some(near) => format!("did you mean {}?", near.display()),
+            None => "`homelab status` lists the playbooks of the project you are in".to_owned(),
+        })
+    })
+}
+
+/// The file beside a path that was probably meant.
+fn beside(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names = std::fs::read_dir(folder).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| Some(name.as_ref()) != path.file_name()).collect();
+    names.sort();
+    let near = suggest::nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
+    Some(path.with_file_name(near))
 }
 
 /// The playbooks of a folder. `phase3_5` comes between `phase3` and `phase4`.
@@ -103,6 +127,29 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_to_a_playbook_belongs_to_the_project_that_it_lies_in() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (here, there) = (folder.path().join("here/playbooks"), folder.path().join("there/playbooks"));
+        for folder in [&here, &there] {
+            std::fs::create_dir_all(folder).expect("made");
+        }
+        std::fs::write(there.join("shared.rhai"), "").expect("written");
+        std::os::unix::fs::symlink(there.join("shared.rhai"), here.join("own.rhai")).expect("linked");
+        let project = Project::of(&here.join("own.rhai")).expect("found");
+        assert!(project.root.ends_with("here"), "{}", project.root.display());
+        let playbooks = project.playbooks(&[here.join("own.rhai")]).expect("found");
+        assert!(playbooks[0].ends_with("here/playbooks/own.rhai"), "{}", playbooks[0].display());
+    }
+
+    #[test]
+    fn a_misspelt_playbook_is_met_with_the_one_beside_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("phase3.rhai"), "").expect("written");
+        let error = Project::of(&folder.path().join("phsae3.rhai")).expect_err("there is none");
+        assert!(error.help_text().is_some_and(|help| help.ends_with("phase3.rhai?")), "{error:?}");
+    }
 
     #[test]
     fn playbooks_of_a_folder_come_in_the_plans_order() {

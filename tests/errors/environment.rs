@@ -63,6 +63,11 @@ fn a_public_key_that_is_but_its_path() {
 }
 
 #[test]
+fn a_private_key_of_the_machines_that_is_not_there() {
+    insta::assert_snapshot!(with("HOMELAB_SSH_KEY", "/nowhere/id_ed25519", 4, "playbooks/phase3.rhai:"));
+}
+
+#[test]
 fn a_private_key_that_is_not_there() {
     let project = homelab();
     set(&project, "HOMELAB_SSH_KEY", Some("/nowhere/id_ed25519"));

@@ -39,6 +39,11 @@ fn a_step_without_an_id() {
 }
 
 #[test]
+fn a_variable_that_is_a_word_of_the_language() {
+    insta::assert_snapshot!(script("let private = env(\"HOMELAB_SSH_KEY\", \"\");\n"));
+}
+
+#[test]
 fn a_typo_in_a_function() {
     insta::assert_snapshot!(script("step(\"1\", \"a step\", || { inof(\"hello\"); });\n"));
 }

@@ -107,6 +107,12 @@ fn a_machine_that_runs_on_another_node() {
     insta::assert_snapshot!(in_homelab(&project, &playbook, 1));
 }
 
+#[test]
+fn a_machine_of_the_tables_that_runs_on_another_node() {
+    let elsewhere = "pve.vm(#{ vmid: 112, name: \"k3s-cp-02\", node: \"pve-01\", clone: 9000, started: true });";
+    insta::assert_snapshot!(phase3(|project| by_hand(project, elsewhere), 4, "playbooks/phase3.rhai:16"));
+}
+
 /// A machine of ours that something holds.
 fn locked(lock: &str) -> impl FnOnce(&Project) {
     move |project| {

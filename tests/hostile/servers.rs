@@ -118,6 +118,20 @@ fn a_page_that_is_not_what_a_playbook_takes_it_for() {
 }
 
 #[test]
+fn a_large_page_is_read_whole_where_that_is_meant() {
+    let server = Server::over_tls(Answer::http("text/plain", &"x".repeat(10 << 20)));
+    let project = Project::with(&format!(
+        "let page = http::get(\"https://{}/\", #{{ max_size: \"16MiB\" }});\ninfo(`${{page.body.len}} letters`);\n",
+        server.address
+    ));
+    project.write("ca.pem", &server.pem);
+    let mut command = project.homelab(&["run", "playbooks/first.rhai"]);
+    let output = command.env("SSL_CERT_FILE", project.root().join("ca.pem")).output().expect("the program starts");
+    let told = project.told(&output);
+    assert!(output.status.success() && told.contains("10485760 letters"), "{told}");
+}
+
+#[test]
 fn a_page_of_somebody_whom_nobody_knows() {
     let (server, other) = (Server::over_tls(Answer::http("text/html", HTML)), Server::over_tls(Answer::HangUp));
     insta::assert_snapshot!(ask_page(&format!("https://{}/version", server.address), &other.pem));

@@ -159,6 +159,8 @@ pub fn parsing(kind: &ParseErrorType, scene: &Scene<'_>) -> Error {
         }
         Parse::LoopBreak => script("`break` and `continue` only work inside a loop".into())
             .help("a closure's body is no part of the loop around it; leave it with `return`"),
+        Parse::VariableExpected => script("here belongs the name of a variable".into())
+            .help("words of the language, such as `private` and `import`, are none: use another name"),
         Parse::ExprTooDeep => script("this is nested too deep".into())
             .help("give the inner parts names with `let`, or put them into functions"),
         other => script(format!("syntax: {}", lower_first(&other.to_string())))

@@ -43,6 +43,10 @@ pub struct RequireOptions {
     /// other may have the number or the name, and none may be locked by a task that is gone. Default: none.
     #[serde(default)]
     pub vms: BTreeMap<String, i64>,
+    /// The nodes that those virtual machines are to be on, as in `#{ "k3s-cp-01": "pve-01" }`. One that runs elsewhere could
+    /// not be moved there. Default: anywhere.
+    #[serde(default)]
+    pub homes: BTreeMap<String, String>,
     /// Bridges that those nodes must have. Default: none.
     #[serde(default)]
     pub bridges: Vec<String>,
@@ -352,8 +356,14 @@ fn check_guests(pve: &Proxmox, options: &RequireOptions, missing: &mut Vec<Miss>
         if is_being_cloned && scope::run()?.left_in_flight(&vm::resource::address(*vmid, name))?.is_some() {
             continue;
         }
+        let home = options.homes.get(name).filter(|home| **home != guest.node && guest.status == "running");
         if guest.name != *name {
             missing.push(Miss::new(format!("VM {vmid} is taken by `{}` on {}", guest.name, guest.node), CHOOSE));
+        } else if let Some(home) = home {
+            missing.push(Miss::new(
+                format!("VM {vmid} ({name}) runs on {}, and is to be on {home}", guest.node),
+                format!("shut it down, so that it can be moved, or write {} into the table", guest.node),
+            ));
         } else if let Some(lock) = &guest.lock
             && pve.active_task(&reader, &guest.node, *vmid)?.is_none()
         {
