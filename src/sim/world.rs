@@ -259,9 +259,20 @@ impl World {
 
     fn node_called(&self, host: &str) -> Option<&NodeSeed> {
         let short = host.split('.').next().unwrap_or(host);
-        self.nodes.iter().find(|node| {
-            node.ip == host || node.name == host || (node.name == short && host.ends_with(&self.search_domain))
-        })
+        let is_name =
+            |node: &&NodeSeed| node.name == host || (node.name == short && host.ends_with(&self.search_domain));
+        // A name stands for the address that the node was installed with, whoever has that now.
+        let address = self.nodes.iter().find(is_name).map_or(host, |node| &node.ip);
+        self.nodes.iter().find(|node| self.has_address(node, address))
+    }
+
+    /// Whether a node has an address. One without an inside has the one that it was installed with.
+    fn has_address(&self, node: &NodeSeed, address: &str) -> bool {
+        let known = self.clusters.iter().find_map(|cluster| cluster.nodes.get(&node.name));
+        match known.filter(|known| !known.links.is_empty()) {
+            Some(known) => known.addresses.contains(address),
+            None => node.ip == address,
+        }
     }
 
     /// Whether a user of a node's system has this password.

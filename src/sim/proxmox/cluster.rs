@@ -63,6 +63,9 @@ pub(crate) struct Node {
     pub(crate) cards: BTreeSet<String>,
     /// Its network interfaces that are up.
     pub(crate) links: BTreeSet<String>,
+    /// The addresses of those.
+    #[serde(default)]
+    pub(crate) addresses: BTreeSet<String>,
     /// The options of its own.
     #[serde(default)]
     pub(crate) config: node_config::Options,

@@ -150,7 +150,7 @@ fn domains(_: &mut Cluster, _: &Call) -> Outcome {
 }
 
 /// The handlers, by the path of the definition. What is missing here is not simulated.
-fn handler(method: &str, path: &str) -> Option<Handler> {
+pub(super) fn handler(method: &str, path: &str) -> Option<Handler> {
     let handler: Handler = match (method, path) {
         ("GET", "/") => root_index,
         ("GET", "/version") | ("GET", "/nodes/{node}/version") => nodes::version,

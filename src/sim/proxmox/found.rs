@@ -59,6 +59,7 @@ fn bare(seed: &Seed, names: &[&str], certificates: &Certificates, secrets: &Secr
                 cores: node.cores,
                 cards: [CARD.to_string()].into(),
                 links: BTreeSet::new(),
+                addresses: BTreeSet::new(),
                 config: None,
                 devices,
                 fingerprint: certificates.fingerprints.get(&node.name).cloned().unwrap_or_default(),

@@ -38,6 +38,8 @@ mod outside;
 mod permission;
 mod pools;
 mod property;
+#[cfg(test)]
+mod published;
 mod quorum;
 mod roles;
 mod scan;

@@ -61,6 +61,9 @@ impl Cluster {
         let Some(known) = self.nodes.get_mut(node) else { return Ok(()) };
         known.links = interfaces.links(&known.links);
         let up = known.links.clone();
+        let of_links = interfaces.all.iter().filter(|(name, _)| up.contains(*name));
+        let addresses = of_links.flat_map(|(_, one)| ["address", "address6"].map(|key| text(one, key)));
+        known.addresses = addresses.filter(|address| !address.is_empty()).collect();
         let link = |(name, one): (&String, &Interface)| {
             let addresses = ["cidr", "cidr6"].map(|key| text(one, key));
             let gateway = text(one, "gateway");

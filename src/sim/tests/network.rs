@@ -11,7 +11,7 @@ use super::lab::{Client, start, wait};
 use crate::sim::{Scenario, Sim, Wanted, attach, read_log};
 
 /// Dials through the gateway and gives all that comes back.
-async fn dial(sim: &Sim, target: &str) -> String {
+pub(super) async fn dial(sim: &Sim, target: &str) -> String {
     dial_through(sim.gateway(), target).await
 }
 

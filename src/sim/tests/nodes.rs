@@ -120,3 +120,17 @@ async fn a_node_tells_the_certificate_that_it_shows() {
     assert_eq!(own["san"][3], "10.20.11.12");
     sim.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_answers_at_the_address_that_its_network_gives_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = start_with_machines(dir.path()).await;
+    let root = Client::root(&sim, "10.20.11.12").await;
+    let bridge = [("type", "bridge"), ("cidr", "10.20.11.91/24"), ("bridge_ports", "eno1"), ("autostart", "1")];
+    root.put("/nodes/pve1/network/vmbr0", &bridge).await.data();
+    assert_eq!(root.ended(&root.put(NETWORK, &[]).await).await, "OK");
+    let dial = async |target: &str| super::network::dial(&sim, target).await;
+    assert!(dial("10.20.11.11:25").await.contains("no route to host"));
+    assert!(dial("10.20.11.91:25").await.contains("connection refused"));
+    sim.stop().await.unwrap();
+}
