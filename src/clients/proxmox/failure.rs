@@ -149,29 +149,29 @@ impl ApiError {
         std::iter::once(self.reason.as_str()).chain(rest.map(String::as_str))
     }
 
-    fn help(&self, class: Class) -> Option<String> {
+    fn help(&self, class: Class) -> String {
         let who = &self.who;
         match class {
             Class::Auth if self.says_csrf() => {
-                Some("the login and its CSRF token do not belong together: run again".into())
+                "the login and its CSRF token do not belong together: run again".to_owned()
             }
-            Class::Auth => Some(match who.split_once('!') {
+            Class::Auth => match who.split_once('!') {
                 Some((user, _)) => format!(
                     "compare HOMELAB_PVE_TOKEN_ID and HOMELAB_PVE_TOKEN_SECRET: on the node, `pveum user token list {user}` \
                      shows whether {who} exists and until when; a lost secret cannot be read again, only replaced"
                 ),
                 None => format!("on the node, `pveum user list` shows whether {who} is enabled and until when"),
-            }),
-            Class::Permission => Some(self.permission_help()),
-            Class::UnsupportedVersion => Some(
-                "is the path right? `pvesh ls /nodes` on the node lists what there is, and so on below it; if it is, the node's \
-                 version (`pveversion`) is too old for it"
-                    .into(),
-            ),
-            Class::Unreachable => Some(
-                "is every node of the cluster up? `pvecm status` on a node tells; if they are, run again".into(),
-            ),
-            _ => Some(self.texts().find_map(help_for_text).unwrap_or_else(|| self.last_help())),
+            },
+            Class::Permission => self.permission_help(),
+            Class::UnsupportedVersion => {
+                "is the path right? `pvesh ls /nodes` on the node lists what there is, and so on below it; if it is, the \
+                 node's version (`pveversion`) is too old for it"
+                    .to_owned()
+            }
+            Class::Unreachable => {
+                "is every node of the cluster up? `pvecm status` on a node tells; if they are, run again".to_owned()
+            }
+            _ => self.texts().find_map(help_for_text).unwrap_or_else(|| self.last_help()),
         }
     }
 
@@ -228,10 +228,7 @@ impl From<ApiError> for Error {
         for (parameter, text) in &refused.errors {
             error = error.cause(format!("{parameter}: {text}"));
         }
-        match refused.help(class) {
-            Some(help) => error.help(help),
-            None => error,
-        }
+        error.help(refused.help(class))
     }
 }
 

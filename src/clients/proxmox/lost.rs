@@ -66,30 +66,32 @@ impl Way<'_> {
             let error = error.cause(io).help("is the port right? The API's own is 8006 (HOMELAB_PVE_URL)");
             return Lost { error, sent: false, again: true };
         }
-        let timed_out = io.kind() == io::ErrorKind::TimedOut;
-        let said = match io.kind() {
-            io::ErrorKind::TimedOut => format!("{place}: no answer on port {port} after {:?}", self.connect_timeout),
-            io::ErrorKind::ConnectionRefused => format!("{place}: connection refused on port {port}"),
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => format!("{place}: no route to it"),
-            io::ErrorKind::NotFound => format!("{place}: its name does not resolve"),
-            _ => format!("{place}: no connection to port {port}"),
-        };
-        let help = match io.kind() {
-            io::ErrorKind::NotFound => {
-                "is the name right (HOMELAB_PVE_URL)? `getent hosts NAME` tells what this machine makes of it; an IP address \
-                 needs no name"
-            }
-            io::ErrorKind::ConnectionRefused => {
-                "is the port right (HOMELAB_PVE_URL; the API's own is 8006), and does `systemctl status pveproxy` on the node \
-                 say active?"
-            }
-            _ => {
-                "is the address right (HOMELAB_PVE_URL), is the node on, and does `systemctl status pveproxy` on it say \
-                 active?"
-            }
-        };
+        let (what, help) = self.no_connection(io.kind());
+        let error = Error::new(Class::Unreachable, format!("{place}: {what}")).cause(io).help(help);
         // A timeout has waited long enough already; the other troubles are over in an instant.
-        Lost { error: Error::new(Class::Unreachable, said).cause(io).help(help), sent: false, again: !timed_out }
+        Lost { error, sent: false, again: io.kind() != io::ErrorKind::TimedOut }
+    }
+
+    /// Why there is no connection, and what to look at.
+    fn no_connection(&self, kind: io::ErrorKind) -> (String, &'static str) {
+        const REACH: &str = "is the address right (HOMELAB_PVE_URL), is the node on, and does `systemctl status pveproxy` on \
+                             it say active?";
+        let (port, limit) = (self.to.port, self.connect_timeout);
+        match kind {
+            io::ErrorKind::TimedOut => (format!("no answer on port {port} after {limit:?}"), REACH),
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ("no route to it".to_owned(), REACH),
+            io::ErrorKind::ConnectionRefused => (
+                format!("connection refused on port {port}"),
+                "is the port right (HOMELAB_PVE_URL; the API's own is 8006), and does `systemctl status pveproxy` on the \
+                 node say active?",
+            ),
+            io::ErrorKind::NotFound => (
+                "its name does not resolve".to_owned(),
+                "is the name right (HOMELAB_PVE_URL)? `getent hosts NAME` tells what this machine makes of it; an IP \
+                 address needs no name",
+            ),
+            _ => (format!("no connection to port {port}"), REACH),
+        }
     }
 
     /// The error for a certificate that is not trusted; other trouble with TLS is a lost connection.
