@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::lab::{Client, KEY, start, wait};
 use crate::sim::Scenario;
+use crate::sim::chance::now;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_is_cloned_moved_configured_grown_and_started() {
@@ -13,11 +14,15 @@ async fn a_machine_is_cloned_moved_configured_grown_and_started() {
     let sim = start(dir.path(), Scenario::Plan, None).await;
     let api = Client::token(&sim);
 
+    // It lasts until it has been looked at.
+    sim.frame.world().clusters[0].pace = 1000.0;
     let clone = [("newid", "101"), ("name", "k3s-server-01"), ("full", "1"), ("storage", "local-zfs")];
     let task = api.post("/nodes/pve1/qemu/9000/clone", &clone).await;
     let during = api.get("/nodes/pve1/qemu/101/config").await;
     assert_eq!(during.data()["lock"], "clone");
     assert_eq!(api.put("/nodes/pve1/qemu/101/config", &[("cores", "4")]).await.reason, "VM is locked (clone)");
+    sim.frame.world().clusters[0].pace = 1.0;
+    sim.frame.world().clusters[0].end_newest(now());
     assert_eq!(api.ended(&task).await, "OK");
 
     let moved = api.post("/nodes/pve1/qemu/101/migrate", &[("target", "pve2"), ("targetstorage", "local-zfs")]).await;

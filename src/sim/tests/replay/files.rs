@@ -25,11 +25,13 @@ pub(super) fn prepare(sim: &Sim, recording: &Recording) {
             if let Some(data) = first("dns") {
                 write("/etc/resolv.conf", &resolver(data));
             }
-            if let Some(data) = first("network") {
-                write("/etc/network/interfaces", &interfaces(data));
-            }
             let config = first("config").cloned();
             let rows = first("network").cloned();
+            match rows.as_ref().map(interfaces) {
+                Some(Ok(text)) => write("/etc/network/interfaces", &text),
+                Some(Err(wrong)) => println!("   the network of {node} cannot be made: {wrong}"),
+                None => {}
+            }
             let Some(known) = cluster.nodes.get_mut(&node) else { continue };
             if let Some(rows) = rows {
                 let rows = || rows.as_array().into_iter().flatten();
@@ -69,14 +71,15 @@ pub(super) fn bridges(recording: &Recording) -> Vec<String> {
     vec![most.map_or_else(|| "vmbr0".into(), |(bridge, _)| bridge)]
 }
 
-/// What the first exchange says that reads all of a file, unless another one wrote it before.
+/// What exchanges say that read all of a file before another one wrote it: the one that tells most, for not everybody may
+/// see everything.
 fn first<'r>(recording: &'r Recording, path: &str) -> Option<&'r Value> {
     let is_about = |exchange: &&Exchange| exchange.request.path().starts_with(path);
     let writes = |exchange: &Exchange| exchange.request.method != "GET" && exchange.response.is_success();
     let before = recording.exchanges.iter().filter(is_about).take_while(|exchange| !writes(exchange));
-    let mut whole =
-        before.filter(|exchange| exchange.request.path() == path && pairs(&exchange.request.query).is_empty());
-    whole.find(|exchange| exchange.response.is_success()).map(|exchange| exchange.response.data())
+    let whole = before.filter(|exchange| exchange.request.path() == path && pairs(&exchange.request.query).is_empty());
+    let told = whole.filter(|exchange| exchange.response.is_success()).map(|exchange| exchange.response.data());
+    told.max_by_key(|data| data.as_array().map_or(0, Vec::len))
 }
 
 fn resolver(data: &Value) -> String {
@@ -86,14 +89,14 @@ fn resolver(data: &Value) -> String {
 }
 
 /// The recorders' nodes were made without an installer: their files have no head and name no other files.
-fn interfaces(rows: &Value) -> String {
+fn interfaces(rows: &Value) -> Result<String, String> {
     let mut read = Interfaces::read("auto lo\niface lo inet loopback\n", &[].into(), &[].into());
     for row in rows.as_array().into_iter().flatten() {
         if let (Some(name), Some(row)) = (row["iface"].as_str(), row.as_object()) {
             read.all.insert(name.into(), row.clone().into_iter().filter(|(key, _)| key != "iface").collect());
         }
     }
-    let text = read.write().unwrap_or_else(|wrong| panic!("{rows}: {wrong}"));
+    let text = read.write()?;
     let blocks = text.split_once("external files!\n\n").map_or(text.as_str(), |(_, blocks)| blocks);
-    format!("{}\n", blocks.trim_end())
+    Ok(format!("{}\n", blocks.trim_end()))
 }
