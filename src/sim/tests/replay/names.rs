@@ -1,4 +1,4 @@
-//! The names of nodes that the words of a recording only count, and the addresses that its lists of nodes tell.
+//! The names of nodes that the words of a recording only count, and the addresses that its exchanges tell.
 
 use std::collections::BTreeMap;
 
@@ -28,15 +28,24 @@ pub(super) fn give(given: &mut Given, recording: &Recording) {
     given.nodes = named.chain(others).take(count).collect();
 }
 
-/// The addresses of nodes, where lists of a cluster's nodes show them.
+/// The addresses of nodes, where their networks or lists of a cluster's nodes show them.
 pub(super) fn addresses(recording: &Recording) -> BTreeMap<String, String> {
+    let networks = recording.exchanges.iter().rev().filter_map(|one| {
+        let node = one.request.path().strip_prefix("/nodes/")?.strip_suffix("/network")?;
+        let rows = one.response.data().as_array().filter(|_| one.request.method == "GET")?;
+        // The address of a node is the one with which it reaches others.
+        let row = rows.iter().find(|row| row["gateway"].is_string() && row["active"] == 1)?;
+        Some((node.to_string(), row["address"].as_str()?.to_string()))
+    });
+    let mut addresses: BTreeMap<String, String> = networks.collect();
     let lists = recording.exchanges.iter().filter(|one| one.request.path().starts_with("/cluster/config"));
     let rows = lists.flat_map(|one| {
         let data = one.response.data();
         data.as_array().or(data["nodelist"].as_array()).into_iter().flatten()
     });
     let address = |row: &serde_json::Value| row["ring0_addr"].as_str().map(str::to_string);
-    rows.filter_map(|row| Some((row["name"].as_str()?.to_string(), address(row)?))).collect()
+    addresses.extend(rows.filter_map(|row| Some((row["name"].as_str()?.to_string(), address(row)?))));
+    addresses
 }
 
 #[cfg(test)]
