@@ -34,6 +34,14 @@ impl Answer {
         Answer::Bytes((head + body).into_bytes())
     }
 
+    /// How long it is waited for: as briefly as may be where no answer comes, and where one comes as long as it takes.
+    pub fn patience(&self) -> &'static str {
+        match self {
+            Answer::Silence | Answer::Slowly(_) => "1s",
+            Answer::Bytes(_) | Answer::HangUp => "2m",
+        }
+    }
+
     fn give(&self, mut stream: impl Read + Write) {
         // Whoever asked may be gone before the end of the answer; that is theirs to tell.
         let _gone = match self {

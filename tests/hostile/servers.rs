@@ -41,9 +41,10 @@ fn run(playbook: &str, variables: &[(&str, &str)]) -> String {
     Project::without_times(&port.replace_all(&told, "port <port>"))
 }
 
-fn ask_api(server: &Server, call: &str) -> String {
+fn ask_api(answer: Answer, call: &str) -> String {
+    let (patience, server) = (answer.patience(), Server::over_tls(answer));
     let playbook = format!(
-        "let pve = proxmox::connect(#{{ timeout: \"1s\", connect_timeout: \"20s\" }});\nstep(\"1\", \"asks\", || {call});\n"
+        "let pve = proxmox::connect(#{{ timeout: \"{patience}\", connect_timeout: \"20s\" }});\nstep(\"1\", \"asks\", || {call});\n"
     );
     let url = format!("https://{}", server.address);
     run(
@@ -61,29 +62,29 @@ fn ask_api(server: &Server, call: &str) -> String {
 fn a_server_that_is_no_proxmox_api() {
     let mut told = String::new();
     for (what, answer) in answers() {
-        let _ =
-            writeln!(told, "== It answers {what}\n\n{}", ask_api(&Server::over_tls(answer), "pve.get(\"/version\")"));
+        let _ = writeln!(told, "== It answers {what}\n\n{}", ask_api(answer, "pve.get(\"/version\")"));
     }
     insta::assert_snapshot!(told);
 }
 
 #[test]
 fn a_write_that_the_api_never_answers_may_have_been_made() {
-    let server = Server::over_tls(Answer::Silence);
-    insta::assert_snapshot!(ask_api(&server, "pve.post(\"/nodes/pve-01/qemu\", #{ vmid: 111 })"));
+    insta::assert_snapshot!(ask_api(Answer::Silence, "pve.post(\"/nodes/pve-01/qemu\", #{ vmid: 111 })"));
 }
 
 #[test]
 fn a_port_of_the_api_that_does_not_speak_tls() {
-    let playbook =
-        "let pve = proxmox::connect(#{ connect_timeout: \"1s\" });\nstep(\"1\", \"asks\", || pve.get(\"/version\"));\n";
     let mut told = String::new();
     let plain_http = Answer::http("text/html", HTML);
     for (what, answer) in [("plain HTTP", plain_http), ("nothing", Answer::Silence), ("by hanging up", Answer::HangUp)]
     {
+        let playbook = format!(
+            "let pve = proxmox::connect(#{{ connect_timeout: \"{}\" }});\nstep(\"1\", \"asks\", || pve.get(\"/version\"));\n",
+            answer.patience()
+        );
         let url = format!("https://{}", plain(answer));
         let said = run(
-            playbook,
+            &playbook,
             &[
                 ("HOMELAB_PVE_URL", &url),
                 ("HOMELAB_PVE_FINGERPRINT", &["AB"; 32].join(":")),
@@ -96,12 +97,12 @@ fn a_port_of_the_api_that_does_not_speak_tls() {
     insta::assert_snapshot!(told);
 }
 
-fn ask_page(url: &str, authority: &str) -> String {
+fn ask_page(url: &str, authority: &str, patience: &str) -> String {
     let project = tempfile::tempdir().expect("a folder");
     let file = project.path().join("ca.pem");
     std::fs::write(&file, authority).expect("written");
     let playbook = format!(
-        "step(\"1\", \"asks\", || {{\n    let page = http::get(\"{url}\", #{{ timeout: \"1s\" }});\n    info(page.json.version);\n}});\n"
+        "step(\"1\", \"asks\", || {{\n    let page = http::get(\"{url}\", #{{ timeout: \"{patience}\" }});\n    info(page.json.version);\n}});\n"
     );
     run(&playbook, &[("SSL_CERT_FILE", &file.display().to_string())])
 }
@@ -110,8 +111,8 @@ fn ask_page(url: &str, authority: &str) -> String {
 fn a_page_that_is_not_what_a_playbook_takes_it_for() {
     let mut told = String::new();
     for (what, answer) in answers() {
-        let server = Server::over_tls(answer);
-        let said = ask_page(&format!("https://{}/version", server.address), &server.pem);
+        let (patience, server) = (answer.patience(), Server::over_tls(answer));
+        let said = ask_page(&format!("https://{}/version", server.address), &server.pem, patience);
         let _ = writeln!(told, "== It answers {what}\n\n{said}");
     }
     insta::assert_snapshot!(told);
@@ -134,7 +135,7 @@ fn a_large_page_is_read_whole_where_that_is_meant() {
 #[test]
 fn a_page_of_somebody_whom_nobody_knows() {
     let (server, other) = (Server::over_tls(Answer::http("text/html", HTML)), Server::over_tls(Answer::HangUp));
-    insta::assert_snapshot!(ask_page(&format!("https://{}/version", server.address), &other.pem));
+    insta::assert_snapshot!(ask_page(&format!("https://{}/version", server.address), &other.pem, "2m"));
 }
 
 #[test]
@@ -149,9 +150,10 @@ fn a_port_that_does_not_speak_ssh() {
         ("nothing", Answer::Silence),
         ("very slowly", Answer::Slowly(vec![b'x'; 1000])),
     ] {
+        let patience = answer.patience();
         let address = plain(answer);
         let playbook = format!(
-            "let h = ssh::host(#{{ name: \"web\", address: \"127.0.0.1\", port: {}, user: \"root\", connect_timeout: \"1s\" }});\n\
+            "let h = ssh::host(#{{ name: \"web\", address: \"127.0.0.1\", port: {}, user: \"root\", connect_timeout: \"{patience}\" }});\n\
             step(\"1\", \"writes\", || h.file(#{{ path: \"/tmp/x\", content: \"a\" }}));\n",
             address.port()
         );
@@ -162,16 +164,14 @@ fn a_port_that_does_not_speak_ssh() {
 }
 
 #[test]
-fn a_name_and_a_port_of_nobody_in_the_real_world() {
+fn a_port_of_nobody() {
     let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let refused = format!("http://{closed}/version");
     let authority = Server::over_tls(Answer::HangUp).pem;
-    let told = [ask_page(&refused, &authority), ask_page("http://homelab.invalid/version", &authority)].concat();
-    assert!(told.contains("Connection refused"), "{told}");
-    assert!(told.contains("dns error") || told.contains("failed to lookup"), "{told}");
+    let told = ask_page(&format!("http://{closed}/version"), &authority, "2m");
+    assert!(told.contains("Connection refused") && told.contains("curl -v"), "{told}");
 }
 
 #[test]
 fn a_machine_without_certificate_authorities() {
-    insta::assert_snapshot!(ask_page("https://127.0.0.1:1/version", "no certificate"));
+    insta::assert_snapshot!(ask_page("https://127.0.0.1:1/version", "no certificate", "2m"));
 }
