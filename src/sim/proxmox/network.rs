@@ -179,27 +179,9 @@ fn write(cluster: &mut Cluster, call: &Call, interfaces: &Interfaces) -> Outcome
 
 /// The options that a call gives an interface, checked against the others.
 fn given(interfaces: &Interfaces, call: &Call) -> Result<Interface, Refusal> {
-    let name = call.params.text("iface");
     let mut given = call.params.without(&["node", "iface", "delete"]);
     refuse_kind(call.params.text("type"))?;
-    let others = || interfaces.all.iter().filter(|(other, _)| *other != name);
-    for (key, noun) in [("gateway", "Default gateway"), ("gateway6", "Default ipv6 gateway")] {
-        if given.contains_key(key)
-            && let Some((other, _)) = others().find(|(_, one)| is_set(one, key))
-        {
-            return Err(Refusal::parameter(key, format!("{noun} already exists on interface '{other}'.")));
-        }
-    }
-    let key = PORTS.into_iter().find(|key| given.get(*key).is_some_and(|ports| !ports.is_empty()));
-    for (port, key) in
-        PORTS.iter().filter_map(|key| given.get(*key)).flat_map(|ports| split(ports)).zip(key.iter().cycle())
-    {
-        if let Some((other, _)) =
-            others().find(|(_, one)| PORTS.iter().any(|key| items(one, key).iter().any(|p| p == port)))
-        {
-            return Err(Refusal::parameter(key, format!("{port} is already used on interface '{other}'.")));
-        }
-    }
+    refuse_what_others_have(interfaces, call.params.text("iface"), &given)?;
     for suffix in ["", "6"] {
         split_prefix(&mut given, suffix)?;
     }
@@ -217,6 +199,32 @@ fn given(interfaces: &Interfaces, call: &Call) -> Result<Interface, Refusal> {
     interface.extend(methods);
     interface.insert("families".into(), json!(families));
     Ok(interface)
+}
+
+/// A node has one default gateway of each family, and a port serves one interface.
+fn refuse_what_others_have(
+    interfaces: &Interfaces,
+    name: &str,
+    given: &BTreeMap<String, String>,
+) -> Result<(), Refusal> {
+    let other_with = |has: &dyn Fn(&Interface) -> bool| {
+        let mut others = interfaces.all.iter().filter(|(other, _)| *other != name);
+        others.find(|(_, one)| has(one)).map(|(other, _)| other)
+    };
+    for (key, noun) in [("gateway", "Default gateway"), ("gateway6", "Default ipv6 gateway")] {
+        if let (true, Some(other)) = (given.contains_key(key), other_with(&|one| is_set(one, key))) {
+            return Err(Refusal::parameter(key, format!("{noun} already exists on interface '{other}'.")));
+        }
+    }
+    for key in PORTS {
+        for port in given.get(key).into_iter().flat_map(|ports| split(ports)) {
+            let has_port = |one: &Interface| PORTS.iter().any(|key| items(one, key).iter().any(|own| own == port));
+            if let Some(other) = other_with(&has_port) {
+                return Err(Refusal::parameter(key, format!("{port} is already used on interface '{other}'.")));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Kinds of interfaces that no node here can have.

@@ -1,13 +1,16 @@
-//! The names of nodes that the words of a recording only count, and the addresses that its exchanges tell.
+//! The names of a cluster, and of nodes that the words of a recording only count, and the addresses that its exchanges tell.
 
 use std::collections::BTreeMap;
 
 use super::given::Given;
 use super::recording::Recording;
 
-/// Names the nodes as the exchanges do: first those that were asked, then those that lists of nodes show. Where they show
+/// Names the nodes as the exchanges do: first those that were asked, then those that lists show. Where they show
 /// fewer than there are, the others keep the names that were made up.
 pub(super) fn give(given: &mut Given, recording: &Recording) {
+    if given.is_cluster && given.cluster.is_none() {
+        given.cluster = cluster(recording);
+    }
     if !given.is_counted {
         return;
     }
@@ -16,7 +19,7 @@ pub(super) fn give(given: &mut Given, recording: &Recording) {
     let rows = lists.flat_map(|one| one.response.data().as_array().into_iter().flatten());
     let listed = rows.filter_map(|row| row["node"].as_str().map(str::to_string));
     let mut names: Vec<String> = Vec::new();
-    for name in asked.chain(listed) {
+    for name in asked.chain(listed).chain(addresses(recording).into_keys()) {
         if !names.contains(&name) {
             names.push(name);
         }
@@ -26,6 +29,16 @@ pub(super) fn give(given: &mut Given, recording: &Recording) {
     let others = made_up.into_iter().filter(|(name, _)| !names.contains(name));
     let named = names.iter().map(|name| (name.clone(), None));
     given.nodes = named.chain(others).take(count).collect();
+}
+
+/// The name of a cluster, where its status, its settings or a login shows it.
+fn cluster(recording: &Recording) -> Option<String> {
+    recording.exchanges.iter().find_map(|one| {
+        let data = one.response.data();
+        let row = data.as_array().into_iter().flatten().find(|row| row["type"] == "cluster");
+        let named = [row.map(|row| &row["name"]), Some(&data["totem"]["cluster_name"]), Some(&data["clustername"])];
+        named.into_iter().flatten().find_map(|name| name.as_str().map(str::to_string))
+    })
 }
 
 /// The addresses of nodes, where their networks or lists of a cluster's nodes show them.
