@@ -85,6 +85,22 @@ pub(crate) fn options(cluster: &mut Cluster, call: &Call) -> Outcome {
     Answer::of(row)
 }
 
+/// `GET /cluster/config`: the index of everything below it.
+pub(crate) fn config_index(_: &mut Cluster, _: &Call) -> Outcome {
+    let names = ["nodes", "totem", "join", "qdevice", "apiversion"];
+    Answer::of(names.map(|name| json!({ "name": name })).to_vec())
+}
+
+/// `POST /cluster/config`: only its parameters are looked at.
+pub(crate) fn form(_: &mut Cluster, _: &Call) -> Outcome {
+    Err(Refusal::not_simulated("forming a cluster"))
+}
+
+/// `POST /cluster/config/join`: only its parameters are looked at.
+pub(crate) fn join(_: &mut Cluster, _: &Call) -> Outcome {
+    Err(Refusal::not_simulated("joining a cluster"))
+}
+
 /// `GET /cluster/config/nodes`.
 pub(crate) fn config_nodes(cluster: &mut Cluster, _: &Call) -> Outcome {
     if cluster.name.is_none() {

@@ -166,7 +166,7 @@ fn placeholder(part: &str) -> Option<&str> {
 }
 
 /// How many of each numbered device there are.
-const NUMBERED: [(&str, usize); 15] = [
+const NUMBERED: [(&str, usize); 16] = [
     ("net", 32),
     ("scsi", 31),
     ("virtio", 16),
@@ -181,6 +181,7 @@ const NUMBERED: [(&str, usize); 15] = [
     ("numa", 8),
     ("virtiofs", 10),
     ("link", 8),
+    ("acmedomain", 6),
     ("dns", 4),
 ];
 
