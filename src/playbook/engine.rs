@@ -13,7 +13,7 @@ use super::report;
 use super::rewrite::rewrite;
 use super::sources::{Source, Sources};
 use super::{language, rewrite_nodes, rewrite_top, strict, strict_lift, strict_text};
-use crate::error::{Class, Error, Result};
+use crate::error::Result;
 use crate::read;
 use crate::run::deferral::Deferral;
 use crate::run::{report::defect, scope};
@@ -67,7 +67,7 @@ pub fn build(options: EngineOptions) -> Engine {
     let cancel = options.cancel;
     engine.on_progress(move |_| {
         let ends = cancel.load(Ordering::Relaxed) && scope::may_end_here();
-        ends.then(|| Dynamic::from(interrupted()))
+        ends.then(|| Dynamic::from(scope::run().map_or_else(|error| error, |run| run.interrupted())))
     });
     let on_print = options.on_print;
     let on_debug = on_print.clone();
@@ -84,10 +84,6 @@ pub fn build(options: EngineOptions) -> Engine {
     // Last: it must know all functions.
     strict_lift::register(&mut engine);
     engine
-}
-
-fn interrupted() -> Error {
-    Error::new(Class::Interrupted, "the playbook was interrupted").help("go on with `homelab run --resume`")
 }
 
 /// Compiles a script. `name` is what positions and reports call it.

@@ -197,7 +197,8 @@ fn perform(run: &Arc<Run>, prepared: &Prepared) -> (Option<Failure>, Vec<Error>)
         }
     }
     let selection = run.step_book().check_selection(&run.settings);
-    if let Err(error) = selection {
+    // What a script caught is still undone.
+    if let Err(error) = run.check_ends_early().and(selection) {
         return (Some(failure(run, error)), Vec::new());
     }
     match replay::fights(run) {

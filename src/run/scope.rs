@@ -10,7 +10,7 @@ use super::event::{Change, Level, Mode, What};
 use super::interrupt::Urgency;
 use super::overlay::Overlay;
 use super::resource::Cell;
-use super::session::{Done, Run, interrupted};
+use super::session::{Done, Run};
 use super::unknown::Unknown;
 use super::value::State;
 use crate::error::{Class, Error, Result};
@@ -339,7 +339,7 @@ pub fn wait<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
     run.runtime.block_on(async {
         tokio::select! {
             biased;
-            () = run.interrupt.reached(least) => Err(interrupted()),
+            () = run.interrupt.reached(least) => Err(run.interrupted()),
             answer = answer => answer,
         }
     })

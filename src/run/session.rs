@@ -1,7 +1,7 @@
 //! One run: how it works, what it has seen and done so far, and whom it tells.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -62,6 +62,7 @@ pub struct Run {
     change_ids: AtomicU64,
     record: Mutex<Record>,
     busy_cells: (Mutex<HashSet<Cell>>, Condvar),
+    ends_early: AtomicBool,
 }
 
 pub use super::fidelity::Done;
@@ -114,6 +115,7 @@ impl Run {
             change_ids: AtomicU64::new(0),
             record: Mutex::default(),
             busy_cells: Default::default(),
+            ends_early: AtomicBool::default(),
         })
     }
 
@@ -187,14 +189,20 @@ impl Run {
     pub fn check_interrupt(&self) -> Result<()> {
         match self.interrupt.urgency() {
             super::interrupt::Urgency::None => Ok(()),
-            _ => Err(interrupted()),
+            _ => Err(self.interrupted()),
         }
     }
-}
 
-/// The error of a run that was asked to end.
-pub fn interrupted() -> Error {
-    Error::new(Class::Interrupted, "interrupted").help("continue with the same command and --resume")
+    /// The error of a run that was asked to end. Whoever has it leaves something undone, even if the script catches it.
+    pub fn interrupted(&self) -> Error {
+        self.ends_early.store(true, Ordering::Relaxed);
+        Error::new(Class::Interrupted, "interrupted").help("continue with the same command and --resume")
+    }
+
+    /// The same where something was left undone, whatever became of the error since.
+    pub fn check_ends_early(&self) -> Result<()> {
+        if self.ends_early.load(Ordering::Relaxed) { Err(self.interrupted()) } else { Ok(()) }
+    }
 }
 
 /// A cell that is held.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::deferral::{self, Deferral};
 use super::event::{ErrorReport, Mode, Status, What};
 use super::overlay::Spread;
+use super::report;
 use super::scope::{self, Frame, Phase};
 use super::session::{Run, Settings};
 use super::unknown::Unknown;
@@ -228,6 +229,11 @@ pub fn finish(entered: Entered, end: End, captured: &Spread) -> Result<Option<Va
     };
     let id = entered.spec.id.clone();
     let mut instead = None;
+    let end = match (end, run.check_ends_early()) {
+        // The script caught the interruption: the step is not done, and runs again.
+        (End::Done(_), Err(error)) => End::Failed(Box::new(report::plain(&error))),
+        (end, _) => end,
+    };
     let (status, reason, value, error) = match (deferral, end) {
         (Some(deferral), _) => {
             let value = defer(&run, &id, &frame, &deferral, captured)?;

@@ -1,8 +1,10 @@
 //! Runs that end early: Ctrl-C, a panic, the power.
 
 use homelab::run::event::{Status, What};
+use homelab::run::interrupt::Interrupt;
 
 use crate::common::Lab;
+use crate::common::world::Fault;
 
 #[test]
 fn ctrl_c_ends_an_endless_loop_in_order_and_the_journal_resumes() {
@@ -159,4 +161,47 @@ fn after_a_panic_that_was_caught_the_gate_is_in_order() {
     );
     done.ended_well();
     assert_eq!(done.statuses()["2"], Status::Changed);
+}
+
+#[test]
+fn a_step_that_catches_its_interruption_is_not_done() {
+    let mut lab = Lab::new();
+    let playbook = r#"
+        let web = world::host("web");
+        step("1", "careless", || {
+            try {
+                web.file(#{ path: "/a", content: "a" });
+                web.file(#{ path: "/b", content: "b" });
+            } catch { }
+        });
+        step("2", "after it", || web.file(#{ path: "/c", content: "c" }));
+    "#;
+    lab.world.state().fault = Some((0, Fault::Interrupted(lab.interrupt.clone())));
+    let told = lab.run(playbook);
+    told.failed_with("interrupted");
+    assert_eq!(told.statuses()["1"], Status::Failed);
+    lab.world.state().fault = None;
+    lab.interrupt = Interrupt::default();
+    lab.resume = true;
+    let told = lab.run(playbook);
+    told.ended_well();
+    assert_eq!(told.done(), ["create web:file:/b", "create web:file:/c"]);
+}
+
+#[test]
+fn a_playbook_that_catches_its_interruption_has_not_ended_well() {
+    let mut lab = Lab::new();
+    let playbook = r#"
+        let web = world::host("web");
+        let a = web.file(#{ path: "/a", content: "a" });
+        try { on_change([a], || web.run("restart app")); } catch { }
+    "#;
+    lab.world.state().fault = Some((0, Fault::Interrupted(lab.interrupt.clone())));
+    lab.run(playbook).failed_with("interrupted");
+    lab.world.state().fault = None;
+    lab.interrupt = Interrupt::default();
+    lab.resume = true;
+    let told = lab.run(playbook);
+    told.ended_well();
+    assert_eq!(told.done(), ["run web:run:restart app"]);
 }

@@ -1,7 +1,7 @@
 //! No secret leaves the program: random ones are put wherever a user could put them, in the simulator, and every byte that
 //! comes out is searched.
 //!
-//! Searched are: standard output and standard error of every command, the JUnit file, the remote list of processes, and every
+//! Searched are: standard output and standard error of every command, what a terminal gets, the JUnit file, the remote list of processes, and every
 //! file under `.homelab` (the journal with its log, the request log, the lock) but the simulated world itself, whose
 //! machines and guests hold on purpose what they were given: their memory stands for the other systems, not for what
 //! homelab tells of them. What reads the past (`show`, `history`, `status`, `sim log`) runs without the secrets in its
@@ -10,9 +10,11 @@
 mod generate;
 mod search;
 
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
@@ -25,15 +27,46 @@ const COUNT: &str = "HOMELAB_TEST_SECRETS";
 /// How many are tried where it is not set, and how many at most in one world.
 const FEW: usize = 12;
 const AT_ONCE: usize = 50;
+/// What a watching run says before it waits.
+const WAITS: &str = "; Ctrl-C ends";
 
 fn run(project: &Project, line: &str, round: &str, secrets: &[String]) -> Output {
     let arguments: Vec<&str> = line.split_whitespace().collect();
     let mut command = project.homelab(&arguments);
-    command.env("HOMELAB_ROUND", round).env("HOMELAB_COUNT", secrets.len().to_string());
-    for (index, secret) in secrets.iter().enumerate() {
-        command.env(format!("HOMELAB_S{index}"), secret);
+    give(&mut command, round, secrets).output().expect("it starts")
+}
+
+fn give<'a>(command: &'a mut Command, round: &str, secrets: &[String]) -> &'a mut Command {
+    let numbered = secrets.iter().enumerate().map(|(index, secret)| (format!("HOMELAB_S{index}"), secret));
+    command.env("HOMELAB_ROUND", round).env("HOMELAB_COUNT", secrets.len().to_string()).envs(numbered)
+}
+
+/// What a person sees at a terminal, with everything that is drawn there and drawn over.
+fn on_a_terminal(project: &Project, line: &str, secrets: &[String]) -> Output {
+    let homelab = project.homelab(&[]);
+    let shell = format!("'{}' {line}", homelab.get_program().to_string_lossy());
+    let mut command = Command::new("script");
+    command.args(["-qec", &shell, "/dev/null"]).current_dir(project.root()).stdin(Stdio::null()).env_clear();
+    command.envs(homelab.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm-256color");
+    give(&mut command, "2", secrets).output().expect("`script` is there")
+}
+
+/// What a run says that watches, until it waits.
+fn watched(project: &Project, line: &str, secrets: &[String]) -> Output {
+    let arguments: Vec<&str> = line.split_whitespace().collect();
+    let (out, err) = (project.root().join("out"), project.root().join("err"));
+    let file = |path| File::create(path).expect("a file");
+    let mut command = project.homelab(&arguments);
+    let mut child = give(&mut command, "2", secrets).stdout(file(&out)).stderr(file(&err)).spawn().expect("it starts");
+    let read = |path| std::fs::read(path).expect("a file");
+    let waits = || [read(&out), read(&err)].concat().windows(WAITS.len()).any(|window| window == WAITS.as_bytes());
+    while !waits() {
+        assert!(child.try_wait().expect("it is ours").is_none(), "it ended: {}", String::from_utf8_lossy(&read(&err)));
+        std::thread::sleep(Duration::from_millis(20));
     }
-    command.output().expect("it starts")
+    let told = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
+    assert!(told.success());
+    Output { status: child.wait().expect("it ends"), stdout: read(&out), stderr: read(&err) }
 }
 
 /// A world in which these secrets went everywhere, and all that came out of it.
@@ -57,6 +90,12 @@ impl Outcome {
         ] {
             outcome.note(line, run(&outcome.project, line, round, secrets), secrets.len());
         }
+        let line = "run --sim --sim-answer-manual playbooks/first.rhai";
+        let told = on_a_terminal(&outcome.project, line, secrets);
+        outcome.note(&format!("{line}, on a terminal"), told, secrets.len());
+        let line = "run --sim --watch playbooks/first.rhai";
+        let told = watched(&outcome.project, line, secrets);
+        outcome.note(line, told, secrets.len());
         for line in [
             "show",
             "show --output json",
