@@ -16,6 +16,7 @@ use super::{language, rewrite_nodes, rewrite_top, strict, strict_lift, strict_te
 use crate::error::Result;
 use crate::read;
 use crate::run::deferral::Deferral;
+use crate::run::session::interrupted;
 use crate::run::{report::defect, scope};
 use crate::script::failure::fail;
 use crate::script::places::Places;
@@ -67,7 +68,7 @@ pub fn build(options: EngineOptions) -> Engine {
     let cancel = options.cancel;
     engine.on_progress(move |_| {
         let ends = cancel.load(Ordering::Relaxed) && scope::may_end_here();
-        ends.then(|| Dynamic::from(scope::run().map_or_else(|error| error, |run| run.interrupted())))
+        ends.then(|| Dynamic::from(scope::run().map_or_else(|_| interrupted(), |run| run.interrupted())))
     });
     let on_print = options.on_print;
     let on_debug = on_print.clone();

@@ -196,13 +196,18 @@ impl Run {
     /// The error of a run that was asked to end. Whoever has it leaves something undone, even if the script catches it.
     pub fn interrupted(&self) -> Error {
         self.ends_early.store(true, Ordering::Relaxed);
-        Error::new(Class::Interrupted, "interrupted").help("continue with the same command and --resume")
+        interrupted()
     }
 
     /// The same where something was left undone, whatever became of the error since.
     pub fn check_ends_early(&self) -> Result<()> {
         if self.ends_early.load(Ordering::Relaxed) { Err(self.interrupted()) } else { Ok(()) }
     }
+}
+
+/// The error of a script that was asked to end.
+pub fn interrupted() -> Error {
+    Error::new(Class::Interrupted, "interrupted").help("continue with the same command and --resume")
 }
 
 /// A cell that is held.

@@ -14,7 +14,9 @@ mod given;
 mod names;
 mod prior;
 mod recording;
+mod rules;
 mod session;
+mod shown;
 mod storages;
 mod tags;
 mod tally;
@@ -89,7 +91,7 @@ async fn replay(name: &str, recording: &Recording, report: &mut Report) {
     names::give(&mut given, recording);
     let dir = tempfile::tempdir().expect("a folder for the world");
     let sim = world::prepare(dir.path(), recording, &given).await;
-    let tokens = prior::tokens(recording).into_iter().chain(given.tokens.iter().cloned());
+    let tokens = shown::tokens(recording).into_iter().chain(given.tokens.iter().cloned());
     let tokens = tokens.map(|(user, token)| format!("{user}!{token}"));
     let mut replay = Replay::new(&sim, recording, Sessions::new(&sim, world::addresses(recording, &given), tokens));
     for clause in &given.rest {

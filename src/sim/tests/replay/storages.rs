@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::beside::log_of;
 use super::given::Given;
-use super::prior;
 use super::recording::{Exchange, Recording};
+use super::{prior, shown};
 use crate::sim::Sim;
 use crate::sim::proxmox::{
     Address, Cluster, Export, Server, Share, Storage, Sums, Volume, WebFile, WebServer, blocks, storage_kind,
@@ -68,7 +68,7 @@ const SETTINGS: [&str; 17] = [
 
 /// What the first reads show of definitions: their settings, and storages that the words leave out.
 fn define_as_read(cluster: &mut Cluster, recording: &Recording) {
-    for (id, row) in prior::storages(recording) {
+    for (id, row) in shown::storages(recording) {
         let text = |key: &str| row[key].as_str().map(str::to_string);
         if let Some(storage) = cluster.storages.get_mut(&id) {
             for name in SETTINGS {
@@ -376,7 +376,7 @@ fn refused_scripts(recording: &Recording) -> Vec<(String, Option<u64>)> {
 
 /// Files that lay on the storages.
 fn files(cluster: &mut Cluster, recording: &Recording) {
-    let told = prior::volumes(recording).into_iter().map(|(id, length, _)| (id, length));
+    let told = shown::volumes(recording).into_iter().map(|(id, length, _)| (id, length));
     for (id, listed) in told.chain(refused_scripts(recording)) {
         let Some((storage, name)) = id.split_once(':').filter(|(storage, _)| cluster.storage(storage).is_ok()) else {
             continue;

@@ -11,6 +11,7 @@ use super::given::{Given, GivenMachine, GivenStorage};
 use super::names;
 use super::prior::{self, Options, PriorMachine};
 use super::recording::Recording;
+use super::shown;
 use super::{storages, tags};
 use crate::sim::chance::now;
 use crate::sim::proxmox::{HOMELAB, PciDevice, Place, Vm, Volume, fresh_use, parse_size, size_text};
@@ -56,7 +57,7 @@ pub(super) async fn prepare(dir: &Path, recording: &Recording, given: &Given) ->
 }
 
 pub(super) fn addresses(recording: &Recording, given: &Given) -> Vec<(String, String)> {
-    let mut known = prior::addresses(recording);
+    let mut known = shown::addresses(recording);
     known.extend(names::addresses(recording));
     let named = |(index, (name, told)): (usize, &(String, Option<String>))| {
         let address = told.clone().or_else(|| known.get(name).cloned());
@@ -107,7 +108,7 @@ fn is_made_here(recording: &Recording, vmid: u32) -> bool {
 
 /// The storages of the words, and those that only the exchanges show.
 fn defined(recording: &Recording, given: &Given) -> Vec<StorageSeed> {
-    let seen = prior::storages(recording);
+    let seen = shown::storages(recording);
     let mut all = given.storages.clone();
     // Where the words list storages, a list that an exchange shows can only tell more about them.
     if given.storages.is_empty() && given.is_cluster {
@@ -164,7 +165,7 @@ fn hardware(sim: &Sim, recording: &Recording) {
     };
     for cluster in &mut sim.frame.world().clusters {
         for (name, node) in &mut cluster.nodes {
-            let rows = prior::devices(recording, name);
+            let rows = shown::devices(recording, name);
             if !rows.is_empty() {
                 node.devices = rows.iter().map(device).collect();
             }
@@ -175,7 +176,7 @@ fn hardware(sim: &Sim, recording: &Recording) {
 /// Users, tokens, roles and rows.
 async fn rights(sim: &Sim, recording: &Recording, given: &Given) {
     let secret = sim.credentials()["HOMELAB_PVE_TOKEN_SECRET"].clone();
-    let mut tokens = prior::tokens(recording);
+    let mut tokens = shown::tokens(recording);
     tokens.extend(given.tokens.iter().cloned());
     let mut world = sim.frame.world();
     let Some(access) = world.clusters.first_mut().map(|cluster| &mut cluster.access) else { return };
@@ -186,7 +187,7 @@ async fn rights(sim: &Sim, recording: &Recording, given: &Given) {
     }
     let privileges = |role: &str| HOMELAB.into_iter().find(|(_, name, _, _)| *name == role).map(|(_, _, _, list)| list);
     for role in given.roles.iter().chain(given.rows.iter().map(|(_, role, _)| role)) {
-        let seen = prior::rows(recording, "/access/roles", "roleid").into_iter().find(|row| row["roleid"] == *role);
+        let seen = shown::rows(recording, "/access/roles", "roleid").into_iter().find(|row| row["roleid"] == *role);
         let seen = seen.and_then(|row| row["privs"].as_str()).map(str::to_string);
         let list = seen.or_else(|| privileges(role).map(str::to_string)).unwrap_or_default();
         access
@@ -217,7 +218,7 @@ async fn objects(sim: &Sim, recording: &Recording, given: &Given) {
     ];
     for (path, key) in kinds {
         let known = root.get(path).await;
-        for row in prior::rows(recording, path, key).into_iter().filter(|row| row["special"] != 1) {
+        for row in shown::rows(recording, path, key).into_iter().filter(|row| row["special"] != 1) {
             if known.body["data"].as_array().into_iter().flatten().any(|one| one[key] == row[key]) {
                 continue;
             }
