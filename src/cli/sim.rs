@@ -149,11 +149,14 @@ fn line(entry: &Entry, zone: &TimeZone) -> String {
     let at = at.map(|at| at.to_zoned(zone.clone()).strftime("%F %T").to_string()).unwrap_or_default();
     let mark = if entry.mutating { "*" } else { " " };
     let Entry { kind, target, method, path, status, .. } = entry;
-    let mut line = format!("{at} {mark} {kind:<7}  {target}  {method} {path}");
+    let mut line = format!("{at} {mark} {kind:<7}  {target}  {method} {path}").trim_end().to_owned();
     for (name, value) in &entry.params {
         let _ = write!(line, " {name}={value}");
     }
-    let _ = write!(line, "  {status}");
+    // What only went wrong was answered with nothing.
+    if kind != "fault" {
+        let _ = write!(line, "  {status}");
+    }
     visible(&line)
 }
 

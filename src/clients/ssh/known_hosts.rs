@@ -99,8 +99,10 @@ impl KnownHosts {
         first
     }
 
+    /// The keys that will do: where the caller vouches for some, no others.
     fn keys(&self) -> impl Iterator<Item = &PublicKey> {
-        self.trusted.iter().chain(self.of_kind(Kind::Trusted).map(|entry| &entry.key))
+        let listed = self.of_kind(Kind::Trusted).filter(|_| self.trusted.is_empty());
+        self.trusted.iter().chain(listed.map(|entry| &entry.key))
     }
 
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
@@ -115,11 +117,11 @@ impl KnownHosts {
         if self.keys().any(same) {
             return Verdict::Trusted;
         }
+        if !self.trusted.is_empty() {
+            return Verdict::Changed("`host_key`, which was learnt from the host itself".to_string());
+        }
         if let Some(entry) = self.of_kind(Kind::Trusted).next() {
             return Verdict::Changed(entry.place.clone());
-        }
-        if !self.trusted.is_empty() {
-            return Verdict::Changed("the key learnt from the host itself".to_string());
         }
         match self.of_kind(Kind::Authority).next() {
             Some(entry) => Verdict::OnlyAuthority(entry.place.clone()),

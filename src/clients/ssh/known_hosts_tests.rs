@@ -106,10 +106,11 @@ fn keys_the_caller_vouches_for_count_as_known() {
 }
 
 #[test]
-fn a_vouched_key_outweighs_a_stale_line_in_a_file() {
+fn a_vouched_key_outweighs_a_line_in_a_file() {
     let mut known = known(&format!("vm {SECOND}\n"), "vm", 22);
     known.trusted.push(key(FIRST));
     assert_eq!(known.judge(&key(FIRST)), Verdict::Trusted);
+    assert!(matches!(known.judge(&key(SECOND)), Verdict::Changed(place) if place.contains("host_key")));
 }
 
 #[test]
