@@ -118,7 +118,7 @@ impl KnownHosts {
             return Verdict::Trusted;
         }
         if !self.trusted.is_empty() {
-            return Verdict::Changed("`host_key`, which was learnt from the host itself".to_string());
+            return Verdict::Changed("`host_key`".to_string());
         }
         if let Some(entry) = self.of_kind(Kind::Trusted).next() {
             return Verdict::Changed(entry.place.clone());
@@ -144,8 +144,11 @@ impl KnownHosts {
             Verdict::Changed(place) => Err(refusal(format!("the host key has changed, it is not that of {place}"))
                 .cause(showing)
                 .help(format!(
-                    "if the host was installed anew, remove the old key and run: {trust}; if not, someone may be \
-                     sitting in between"
+                    "if the host was installed anew, {}; if not, someone may be sitting in between",
+                    match self.trusted.is_empty() {
+                        true => format!("remove the old key and run: {trust}"),
+                        false => "give its new key as `host_key`".to_string(),
+                    }
                 ))),
             Verdict::Revoked(place) => Err(refusal(format!("the host key is marked @revoked in {place}"))
                 .cause(showing)
