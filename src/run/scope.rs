@@ -68,7 +68,8 @@ pub struct Frame {
 pub struct Branch {
     /// The run it belongs to.
     pub run: Arc<Run>,
-    /// The items of `parallel` that it works on, outermost first. Unlike their order, these are the same in each run.
+    /// The items of `parallel` that it works on, and the notifications that it carries out, outermost first. Unlike their
+    /// order, these are the same in each run.
     pub items: Vec<String>,
     /// What a dry run believes in this branch.
     pub overlay: Overlay,

@@ -148,3 +148,23 @@ fn what_one_branch_of_parallel_still_owes_is_told_there_whatever_comes_first() {
     assert_eq!(told.done(), ["run web:run:restart a"]);
     assert_eq!(lab.run(playbook).done(), [""; 0]);
 }
+
+#[test]
+fn what_is_told_inside_of_something_told_is_counted_there() {
+    let lab = Lab::new();
+    let playbook = r#"
+        let web = world::host("web");
+        let conf = web.file(#{ path: "/conf", content: "new" });
+        on_change([conf], || {
+            on_change([conf], || web.run("restart inner", #{ }));
+            web.run("restart outer", #{ });
+        });
+        on_change([conf], || web.run("restart last", #{ }));
+    "#;
+    lab.world.state().fault = Some((3, Fault::Refused));
+    lab.run(playbook).failed_with("restart last");
+    lab.world.state().fault = None;
+    let told = lab.run(playbook);
+    told.ended_well();
+    assert_eq!(told.done(), ["run web:run:restart last"]);
+}
