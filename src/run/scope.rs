@@ -316,6 +316,14 @@ pub fn in_doubt<T>(cause: &Unknown, work: impl FnOnce() -> T) -> Result<T> {
     Ok(value)
 }
 
+/// Works on something inside of which notifications are counted by themselves.
+pub fn within<T>(item: &str, work: impl FnOnce() -> T) -> Result<T> {
+    with(|branch| branch.items.push(item.to_owned()))?;
+    let value = work();
+    with(|branch| branch.items.pop())?;
+    Ok(value)
+}
+
 /// Refuses what does not belong into the current phase, by name.
 pub fn require(allowed: &[Phase], doing: &str) -> Result<()> {
     let phase = with(|branch| branch.phase)?;

@@ -24,39 +24,41 @@ fn a_name_that_a_stranger_has() {
     insta::assert_snapshot!(phase3(|project| by_hand(project, &stranger), 4, "VM 500"));
 }
 
+/// Wants something of a machine that somebody has made by hand.
+fn made_by_hand(made: &str, options: &str) -> String {
+    let project = homelab();
+    by_hand(&project, made);
+    in_homelab(&project, &vm(options), 1)
+}
+
 #[test]
 fn a_strangers_machine_that_is_to_go() {
-    let project = homelab();
-    by_hand(&project, STRANGER);
-    let gone = vm("vmid: 112, name: \"k3s-cp-02\", node: \"pve-01\", absent: true, allow_destroy: true");
-    insta::assert_snapshot!(in_homelab(&project, &gone, 1));
+    let gone = "vmid: 112, name: \"k3s-cp-02\", node: \"pve-01\", absent: true, allow_destroy: true";
+    insta::assert_snapshot!(made_by_hand(STRANGER, gone));
 }
 
 #[test]
 fn a_machine_that_would_go_for_good() {
-    let project = homelab();
-    by_hand(&project, OURS);
-    let gone = vm("vmid: 111, name: \"k3s-cp-01\", node: \"pve-01\", absent: true");
-    insta::assert_snapshot!(in_homelab(&project, &gone, 1));
+    let gone = "vmid: 111, name: \"k3s-cp-01\", node: \"pve-01\", absent: true";
+    insta::assert_snapshot!(made_by_hand(OURS, gone));
 }
 
 #[test]
 fn a_machine_that_may_go_but_that_the_run_does_not_name() {
-    let project = homelab();
-    by_hand(&project, OURS);
-    let gone = vm("vmid: 111, name: \"k3s-cp-01\", node: \"pve-01\", absent: true, allow_destroy: true");
-    insta::assert_snapshot!(in_homelab(&project, &gone, 1));
+    let gone = "vmid: 111, name: \"k3s-cp-01\", node: \"pve-01\", absent: true, allow_destroy: true";
+    insta::assert_snapshot!(made_by_hand(OURS, gone));
+}
+
+/// Has the tables name another template than the one that is there.
+fn name_template(project: &Project, vmid: u32) {
+    let row = |vmid: u32| format!("| template_vmid             | {vmid} ");
+    replace(project, "docs/SOFTWARE.md", &row(9000), &row(vmid));
 }
 
 #[test]
 fn a_template_that_is_not_there() {
     let other = |project: &Project| {
-        replace(
-            project,
-            "docs/SOFTWARE.md",
-            "| template_vmid             | 9000 ",
-            "| template_vmid             | 9001 ",
-        );
+        name_template(project, 9001);
     };
     insta::assert_snapshot!(phase3(other, 4, "playbooks/phase3.rhai:16"));
 }
@@ -65,12 +67,7 @@ fn a_template_that_is_not_there() {
 fn a_template_that_is_none() {
     let other = |project: &Project| {
         by_hand(project, &STRANGER.replace("112", "9001").replace("stranger", "half-made"));
-        replace(
-            project,
-            "docs/SOFTWARE.md",
-            "| template_vmid             | 9000 ",
-            "| template_vmid             | 9001 ",
-        );
+        name_template(project, 9001);
     };
     insta::assert_snapshot!(phase3(other, 4, "playbooks/phase3.rhai:16"));
 }

@@ -42,10 +42,8 @@ pub(super) fn on_change(call: &NativeCallContext<'_>, outcomes: Dynamic, closure
     let key = key(&run, &addresses);
     if changed || run.owed(&key, &addresses).map_err(fail)? {
         // What is told inside is counted there: a later run may not come to it.
-        scope::with(|branch| branch.items.push(key.clone())).map_err(fail)?;
-        let answer = closure.call_within_context::<Dynamic>(call, ());
-        scope::with(|branch| branch.items.pop()).map_err(fail)?;
-        let answer = answer?;
+        let told = scope::within(&key, || closure.call_within_context::<Dynamic>(call, ()));
+        let answer = told.map_err(fail)??;
         if run.mode == Mode::Run {
             run.paid(&key).map_err(fail)?;
         }

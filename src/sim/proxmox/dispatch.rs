@@ -40,9 +40,8 @@ const NO_ROUTE_AFTER: u64 = 3000;
 /// What a handler is.
 type Handler = fn(&mut Cluster, &Call) -> Outcome;
 
-/// Answers a request.
+/// Answers a request, in a world that has settled by its time.
 pub(crate) fn answer(world: &mut World, request: &Request) -> Outcome {
-    world.settle(request.now);
     let known: Vec<String> = world.nodes.iter().map(|node| node.name.clone()).collect();
     let Some(cluster) = world.cluster_of(&request.node).filter(|cluster| cluster.is_on(&request.node)) else {
         return Err(Refusal::silent(595, "No route to host"));

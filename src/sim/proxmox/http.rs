@@ -23,8 +23,9 @@ use super::multipart::{self, boundary};
 use super::transfer::Upload;
 use crate::sim::chance::now;
 use crate::sim::faults::{Asked, Fault, SILENCE, SLOW, SLOW_TASK};
-use crate::sim::frame::{Frame, Visit};
+use crate::sim::frame::Visit;
 use crate::sim::log::{Entry, masked};
+use crate::sim::world::World;
 
 /// The longest body that is no file.
 const FORM_LIMIT: usize = 512 << 10;
@@ -93,9 +94,10 @@ async fn respond(
         Err(refusal) => Err(refusal),
     };
     let shown = form.as_ref().map(|(form, _)| form.clone()).unwrap_or_default();
-    let fault = draw(visit, &node, &head.method, &path, &shown);
+    let asked = Asked { method: head.method.as_str(), path: &path, newid: newid(&shown), node: &node };
+    let fault = visit.faults.as_ref().and_then(|faults| faults.next(&asked));
     if let Some(fault) = fault {
-        meet(visit, &node, &head.method, &path, fault).await?;
+        meet(visit, &asked, fault).await?;
     }
     let outcome = match form {
         Ok((form, upload)) => {
@@ -109,9 +111,12 @@ async fn respond(
                 upload,
                 now: now(),
             };
-            // A read may be the first to see what has come due meanwhile.
-            let came_due = frame.world().settle(request.now);
-            let outcome = answer(frame, &request, fault);
+            let (outcome, came_due) = {
+                let mut world = frame.world();
+                // A read may be the first to see what has come due meanwhile.
+                let came_due = world.settle(request.now);
+                (answer(&mut world, &request, fault), came_due)
+            };
             // Nobody hears of a change before it would outlast this process.
             let change = if came_due || request.method != "GET" { frame.touch() } else { frame.newest() };
             match frame.saved(change).await {
@@ -131,25 +136,23 @@ async fn respond(
     Ok(shape(formatter, &outcome))
 }
 
-/// What is to go wrong with a request.
-fn draw(visit: &Visit, node: &str, method: &Method, path: &str, form: &Form) -> Option<Fault> {
-    let newid = match form.get("newid") {
-        Some(Given::One(newid)) => Some(newid.as_str()),
+/// The number of the machine that a request makes.
+fn newid(form: &Form) -> Option<&str> {
+    match form.get("newid") {
+        Some(Given::One(newid)) => Some(newid),
         _ => None,
-    };
-    visit.faults.as_ref()?.next(&Asked { method: method.as_str(), path, newid, node })
+    }
 }
 
 /// Lets happen what goes wrong before a request is looked at.
-async fn meet(visit: &Visit, node: &str, method: &Method, path: &str, fault: Fault) -> Result<(), Dropped> {
+async fn meet(visit: &Visit, asked: &Asked<'_>, fault: Fault) -> Result<(), Dropped> {
     visit.record(Entry {
         kind: "fault".into(),
-        target: node.into(),
-        method: format!("{} {method}", fault.name()),
-        path: path.into(),
+        target: asked.node.into(),
+        method: format!("{} {}", fault.name(), asked.method),
+        path: asked.path.into(),
         ..Entry::default()
     });
-    let about = path.strip_prefix("/nodes/").and_then(|rest| rest.split('/').next());
     match fault {
         Fault::Slow => tokio::time::sleep(SLOW).await,
         Fault::Silent => tokio::time::sleep(SILENCE).await,
@@ -157,7 +160,7 @@ async fn meet(visit: &Visit, node: &str, method: &Method, path: &str, fault: Fau
     }
     match fault {
         // The node that was asked is there, and finds no way to the other one.
-        Fault::NodeAway if about.is_some_and(|about| about != node) => Ok(()),
+        Fault::NodeAway if asked.about() != asked.node => Ok(()),
         Fault::DroppedBefore | Fault::Silent | Fault::NodeAway => Err(Dropped),
         _ => Ok(()),
     }
@@ -232,7 +235,7 @@ fn parameters(method: &Method, headers: &HeaderMap, query: &str, body: &[u8]) ->
     Ok((form, upload))
 }
 
-fn answer(frame: &Frame, request: &Request, fault: Option<Fault>) -> Outcome {
+fn answer(world: &mut World, request: &Request, fault: Option<Fault>) -> Outcome {
     let on_vm = request.path.split('/').skip_while(|part| *part != "qemu").nth(1).map(str::to_string);
     match (fault, on_vm) {
         (Some(Fault::LockTimeout), Some(vmid)) if request.method != "GET" => {
@@ -242,8 +245,7 @@ fn answer(frame: &Frame, request: &Request, fault: Option<Fault>) -> Outcome {
         (Some(Fault::Refused | Fault::LockTimeout), _) => return Err(Refusal::silent(596, "Connection timed out")),
         _ => {}
     }
-    let mut world = frame.world();
-    let outcome = dispatch::answer(&mut world, request);
+    let outcome = dispatch::answer(world, request);
     let begun = task_of(&outcome).map(str::to_owned);
     if let Some((upid, cluster)) = begun.zip(world.cluster_of(&request.node)) {
         let longer = cluster.span(SLOW_TASK);

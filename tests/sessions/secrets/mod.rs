@@ -1,10 +1,10 @@
 //! No secret leaves the program: random ones are put wherever a user could put them, in the simulator, and every byte that
 //! comes out is searched.
 //!
-//! Searched are: standard output and standard error of every command, what a terminal gets, the JUnit file, the remote list of processes, and every
-//! file under `.homelab` (the journal with its log, the request log, the lock) but the simulated world itself, whose
-//! machines and guests hold on purpose what they were given: their memory stands for the other systems, not for what
-//! homelab tells of them. What reads the past (`show`, `history`, `status`, `sim log`) runs without the secrets in its
+//! Searched are: standard output and standard error of every command, what a terminal gets, the JUnit file, the remote
+//! list of processes, and every file under `.homelab` (the journal with its log, the request log, the lock) but the
+//! simulated world itself, whose machines and guests hold on purpose what they were given: their memory stands for the
+//! other systems, not for what homelab tells of them. What reads the past (`show`, `history`, `status`, `sim log`) runs without the secrets in its
 //! environment, so that it could not hide what was kept.
 
 mod generate;
@@ -14,7 +14,7 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
@@ -29,6 +29,8 @@ const FEW: usize = 12;
 const AT_ONCE: usize = 50;
 /// What a watching run says before it waits.
 const WAITS: &str = "; Ctrl-C ends";
+/// How long it may take until then, with many secrets on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn run(project: &Project, line: &str, round: &str, secrets: &[String]) -> Output {
     let arguments: Vec<&str> = line.split_whitespace().collect();
@@ -60,7 +62,9 @@ fn watched(project: &Project, line: &str, secrets: &[String]) -> Output {
     let mut child = give(&mut command, "2", secrets).stdout(file(&out)).stderr(file(&err)).spawn().expect("it starts");
     let read = |path| std::fs::read(path).expect("a file");
     let waits = || [read(&out), read(&err)].concat().windows(WAITS.len()).any(|window| window == WAITS.as_bytes());
+    let began = Instant::now();
     while !waits() {
+        assert!(began.elapsed() < PATIENCE, "it never waited: {}", String::from_utf8_lossy(&read(&err)));
         assert!(child.try_wait().expect("it is ours").is_none(), "it ended: {}", String::from_utf8_lossy(&read(&err)));
         std::thread::sleep(Duration::from_millis(20));
     }
