@@ -158,6 +158,13 @@ impl Error {
         self
     }
 
+    /// The same error with its place in front, for what does not know where it is.
+    #[must_use]
+    pub fn on(mut self, place: &str) -> Self {
+        self.inner.message = format!("{place}: {}", self.inner.message);
+        self
+    }
+
     /// What kind of trouble it is.
     pub fn class(&self) -> Class {
         self.inner.class

@@ -43,6 +43,7 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
         ("ssh::host", schema_for!(host::HostOptions)),
         ("file", schema_for!(host::FileOptions)),
         ("directory", schema_for!(host::DirectoryOptions)),
+        ("packages", schema_for!(host::PackagesOptions)),
         ("run", schema_for!(host::RunOptions)),
         ("wait_for", schema_for!(host::WaitForOptions)),
     ]);

@@ -229,7 +229,13 @@ impl Host {
     /// What a command that must succeed complained of, as an error. `what` goes on from the host's name.
     pub fn refusal(&self, what: &str, output: &Output) -> Error {
         let complaint = output.stderr_text();
-        let denied = ["Permission denied", "Operation not permitted", "Read-only file system"];
+        let denied = [
+            "Permission denied",
+            "Operation not permitted",
+            "Read-only file system",
+            "are you root",
+            "Interactive authentication required",
+        ];
         let refused = denied.iter().any(|words| complaint.contains(words));
         let class = if refused { Class::Permission } else { Class::Failed };
         let error = Error::new(class, format!("{}: {what}", self.name()));

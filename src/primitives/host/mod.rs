@@ -1,5 +1,6 @@
 //! Hosts that are reached over SSH.
 
+mod apt;
 mod cloud_init;
 mod command;
 pub mod connect;
@@ -13,6 +14,8 @@ mod invocation;
 mod live;
 mod look;
 mod ownership;
+pub mod packages;
+mod part;
 pub mod probe;
 mod replace;
 pub mod run;
@@ -25,6 +28,8 @@ mod command_tests;
 #[cfg(all(test, unix))]
 mod file_tests;
 #[cfg(all(test, unix))]
+mod packages_tests;
+#[cfg(all(test, unix))]
 mod plan_tests;
 #[cfg(test)]
 mod sim_tests;
@@ -33,6 +38,7 @@ pub use connect::{BecomeOption, HostOptions};
 pub use directory::DirectoryOptions;
 pub use file::FileOptions;
 pub use handle::{Host, Ssh, realm_of};
+pub use packages::PackagesOptions;
 pub use run::RunOptions;
 pub use wait::WaitForOptions;
 
@@ -114,6 +120,18 @@ mod methods {
     #[rhai_fn(return_raw, pure)]
     pub fn directory(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
         super::directory::directory(&context, host, options)
+    }
+
+    /// Installs or removes packages, all of them together. What they bring along or take with them is part of the plan.
+    /// Only apt is supported so far; another package manager is named and refused.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.packages(#{ names: ["curl", "nfs-common"] });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn packages(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::packages::packages(&context, host, options)
     }
 
     /// Runs a command: a text for the shell, or a list of words that no shell touches. Without a guard it runs every

@@ -2,7 +2,7 @@
 
 use super::clock;
 use crate::sim::host::exec;
-use crate::sim::host::fs::{Inode, Kind};
+use crate::sim::host::fs::{Inode, Kind, now};
 use crate::sim::host::process::{Exit, Process, Stop, fail, not_simulated};
 use crate::sim::host::shell::{matches, unquoted};
 
@@ -32,6 +32,8 @@ enum Test {
     Empty,
     User(u32),
     Newer(i64),
+    /// Last changed within so many seconds.
+    Within(i64),
     Perm(u32),
     Not(Box<Test>),
 }
@@ -114,6 +116,10 @@ pub fn find(p: &Process) -> Exit {
                 let time = p.fs(|fs, cred| fs.stat(cred, &p.path(&path), true).map(|inode| inode.mtime));
                 Test::Newer(time.map_err(|errno| Stop::Fail(1, format!("'{path}': {errno}")))?)
             }
+            "-mmin" => match value()?.strip_prefix('-').and_then(|minutes| minutes.parse::<i64>().ok()) {
+                Some(minutes) => Test::Within(minutes * 60),
+                None => return not_simulated("find -mmin other than -N"),
+            },
             other => return not_simulated(format!("find {other}")),
         };
         tests.push(if negated { Test::Not(Box::new(test)) } else { test });
@@ -176,6 +182,7 @@ fn holds(test: &Test, path: &str, inode: &Inode) -> bool {
         },
         Test::User(uid) => inode.uid == *uid,
         Test::Newer(time) => inode.mtime > *time,
+        Test::Within(seconds) => now() - inode.mtime < *seconds,
         Test::Perm(mode) => inode.mode == *mode,
         Test::Not(inner) => !holds(inner, path, inode),
     }

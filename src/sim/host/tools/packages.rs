@@ -8,6 +8,9 @@ use crate::sim::host::process::{Exit, Process, Stop, fail, not_simulated};
 
 const STATUS: &str = "/var/lib/dpkg/status";
 
+/// What an update leaves. Without it apt knows no package that is not installed.
+const LISTS: &str = "/var/lib/apt/lists/archive.ubuntu.com_ubuntu_dists_noble_main_binary-amd64_Packages";
+
 /// What can be installed: name, version, and the unit it brings.
 pub const CATALOGUE: &[(&str, &str, &str)] = &[
     ("apparmor", "4.0.1really4.0.1-0ubuntu0.24.04.4", ""),
@@ -91,8 +94,10 @@ impl Machine {
     }
 }
 
-fn is_installed(machine: &Machine, name: &str) -> bool {
-    machine.package(name).is_some_and(|package| package.status == "install ok installed")
+impl Package {
+    fn is_installed(&self) -> bool {
+        self.status == "install ok installed"
+    }
 }
 
 /// Installs and removes packages of the catalogue.
@@ -120,7 +125,8 @@ pub fn apt_get(p: &Process) -> Exit {
         "update" => {
             p.line("Hit:1 http://archive.ubuntu.com/ubuntu noble InRelease\nReading package lists...")?;
             p.session.with(|machine| {
-                machine.fs.write(&Cred::root(), "/var/lib/apt/periodic/update-success-stamp", b"", 0o644)
+                machine.fs.write(&Cred::root(), "/var/lib/apt/periodic/update-success-stamp", b"", 0o644)?;
+                machine.fs.write(&Cred::root(), LISTS, b"# What the archive offers is in the simulator.\n", 0o644)
             })?;
             Ok(0)
         }
@@ -144,17 +150,22 @@ fn install(p: &Process, names: &[String], simulate: bool) -> Exit {
     for word in names {
         let (name, wanted) =
             word.split_once('=').map_or((word.as_str(), None), |(name, version)| (name, Some(version)));
-        let installed =
-            p.session.with(|machine| machine.package(name)).filter(|package| package.status == "install ok installed");
-        if let Some(package) = installed.filter(|package| wanted.is_none_or(|version| version == package.version)) {
+        let installed = p.session.with(|machine| machine.package(name)).filter(Package::is_installed);
+        if let Some(package) =
+            installed.filter(|package| wanted.is_none_or(|wanted| is_version(wanted, &package.version)))
+        {
             p.line(format!("{name} is already the newest version ({}).", package.version))?;
             continue;
+        }
+        if !p.session.with(|machine| machine.fs.exists(LISTS)) {
+            p.err(format!("E: Unable to locate package {name}\n"));
+            return Ok(100);
         }
         let Some((_, version, unit)) = CATALOGUE.iter().find(|(known, ..)| *known == name) else {
             p.err(format!("E: Unable to locate package {name}\nhomelab sim: only the packages of its own catalogue can be installed\n"));
             return Ok(100);
         };
-        if let Some(wanted) = wanted.filter(|wanted| wanted != version) {
+        if let Some(wanted) = wanted.filter(|wanted| !is_version(wanted, version)) {
             p.err(format!("E: Version '{wanted}' for '{name}' was not found\n"));
             return Ok(100);
         }
@@ -183,6 +194,11 @@ fn install(p: &Process, names: &[String], simulate: bool) -> Exit {
     Ok(0)
 }
 
+/// Whether a version is the one asked for, which may be a pattern.
+fn is_version(wanted: &str, version: &str) -> bool {
+    wanted == version || glob::Pattern::new(wanted).is_ok_and(|pattern| pattern.matches(version))
+}
+
 /// The unit a package brings, enabled and running as Debian does.
 pub fn add_unit(machine: &mut Machine, name: &str) {
     let root = Cred::root();
@@ -201,7 +217,9 @@ fn remove(p: &Process, names: &[String], simulate: bool, purge: bool) -> Exit {
     p.line("Reading package lists...\nBuilding dependency tree...\nReading state information...")?;
     let mut gone = Vec::new();
     for name in names {
-        if p.session.with(|machine| is_installed(machine, name)) {
+        let there =
+            p.session.with(|machine| machine.package(name).is_some_and(|package| purge || package.is_installed()));
+        if there {
             gone.push(name);
         } else {
             p.line(format!("Package '{name}' is not installed, so not removed"))?;
@@ -210,7 +228,7 @@ fn remove(p: &Process, names: &[String], simulate: bool, purge: bool) -> Exit {
     p.line(format!("0 upgraded, 0 newly installed, {} to remove and 0 not upgraded.", gone.len()))?;
     for name in gone {
         if simulate {
-            p.line(format!("Remv {name}"))?;
+            p.line(format!("{} {name}", if purge { "Purg" } else { "Remv" }))?;
             continue;
         }
         p.session.with(|machine| {
@@ -236,9 +254,13 @@ pub fn apt_cache(p: &Process) -> Exit {
         return not_simulated(format!("apt-cache {verb}"));
     }
     for name in names {
-        let installed =
-            p.session.with(|machine| machine.package(name)).filter(|package| package.status == "install ok installed");
-        let candidate = CATALOGUE.iter().find(|(known, ..)| known == name).map(|(_, version, _)| (*version).to_owned());
+        let installed = p.session.with(|machine| machine.package(name)).filter(Package::is_installed);
+        let listed = p.session.with(|machine| machine.fs.exists(LISTS));
+        let candidate = CATALOGUE
+            .iter()
+            .filter(|_| listed)
+            .find(|(known, ..)| known == name)
+            .map(|(_, version, _)| (*version).to_owned());
         let candidate = candidate.or_else(|| installed.as_ref().map(|package| package.version.clone()));
         let Some(candidate) = candidate else { continue };
         let installed = installed.map_or("(none)".to_owned(), |package| package.version);
@@ -294,6 +316,7 @@ pub fn dpkg_query(p: &Process) -> Exit {
             ("${db:Status-Status}", state),
             ("${db:Status-Abbrev}", &format!("{letters} ")),
             ("${Architecture}", "amd64"),
+            ("${Provides}", ""),
         ] {
             text = text.replace(field, value);
         }
