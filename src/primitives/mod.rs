@@ -47,6 +47,7 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
         ("run", schema_for!(host::RunOptions)),
         ("wait_for", schema_for!(host::WaitForOptions)),
     ]);
+    all.extend(host::content_schemas());
     all.extend(inputs::schemas());
     all
 }

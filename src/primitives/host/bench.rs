@@ -1,7 +1,6 @@
-//! Runs small playbooks against a real OpenSSH server on this machine, or against a simulated machine, and keeps what was
-//! told about them.
+//! Runs small playbooks against a real OpenSSH server on this machine, with its own tools or BusyBox's, or against a
+//! simulated machine, and keeps what was told about them.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -9,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, Engine, EvalAltResult, Map};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use super::Ssh;
+use super::ground::Ground;
 use crate::clients::dial::Dialler;
-use crate::clients::ssh::sshd::{Home, Sshd};
-use crate::clients::ssh::{Pool, PublicKey, append_known_host};
+use crate::clients::ssh::Pool;
+use crate::clients::ssh::sshd::Home;
 use crate::error::{Class, Error, Result};
 use crate::playbook::engine::{self as playbook, EngineOptions};
 use crate::run::event::{Action, Event, Mark, Mode, Subscriber, What};
@@ -29,11 +28,10 @@ use crate::run::unknown::Unknown;
 use crate::run::{replay, scope};
 use crate::script::context::{Context, Services};
 use crate::script::failure::as_error;
-use crate::sim::host::{CloudInit, Hardware, Machine as Simulated, Observer, SharedMachine, run_shared, serve_ssh};
 
 /// A server, a way to it, and a folder to work in.
 pub(super) struct Bench {
-    server: Server,
+    ground: Ground,
     _home: Home,
     folder: TempDir,
     runtime: Runtime,
@@ -43,21 +41,6 @@ pub(super) struct Bench {
     /// The addresses that may be destroyed.
     pub allow_destroy: Vec<String>,
     notes: Notes,
-}
-
-/// What is reached.
-enum Server {
-    /// OpenSSH, as the user who runs the tests.
-    Real(Sshd),
-    /// A simulated machine, as a user who may become root.
-    Simulated(u16, SharedMachine),
-}
-
-/// Nobody asks what a simulated machine was told.
-struct Unheard;
-
-impl Observer for Unheard {
-    fn command(&self, _: &str, _: &str, _: &str, _: i32, _: bool) {}
 }
 
 /// How a playbook ended, and what was told on the way.
@@ -91,43 +74,27 @@ impl Notes {
 }
 
 impl Bench {
-    /// `None` where there is no sshd.
+    /// A real server with this machine's tools. `None` where there is no sshd.
     pub fn new() -> Option<Self> {
-        let home = Home::new();
-        let key = home.key("key", "ed25519", "");
-        let server = Sshd::start(&[&key])?;
-        home.trust(&server);
-        Some(Self::reaching(Server::Real(server), home, key))
+        Bench::on(|home, _| Ground::real(home))
     }
 
-    /// A fresh Ubuntu guest in the simulator.
+    /// A fresh Ubuntu guest in the simulator, as a user who becomes root.
     pub fn simulated() -> Self {
-        let home = Home::new();
-        let key = home.key("key", "ed25519", "");
-        let config = CloudInit {
-            hostname: "vm".to_owned(),
-            user: "ops".to_owned(),
-            ssh_keys: vec![fs::read_to_string(key.with_extension("pub")).expect("it is made")],
-            address: Some("192.0.2.31/24".to_owned()),
-            ..CloudInit::default()
-        };
-        let machine: SharedMachine = Arc::new(Mutex::new(Simulated::guest(config, &Hardware::default())));
-        let runtime = Runtime::new().expect("a runtime");
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("the loopback has a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        let text = machine.lock().expect("no other").fs.text("/etc/ssh/ssh_host_ed25519_key.pub");
-        let host_key = PublicKey::from_openssh(text.trim()).expect("it is sound");
-        append_known_host(&home.path("known_hosts"), "127.0.0.1", port, &host_key).expect("written");
-        let served = Arc::clone(&machine);
-        runtime.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve_ssh(stream, Arc::clone(&served), Arc::new(Unheard)));
-            }
-        });
-        Bench { runtime, ..Self::reaching(Server::Simulated(port, machine), home, key) }
+        Bench::on(|home, runtime| Some(Ground::simulated(home, runtime))).expect("it is always there")
     }
 
-    fn reaching(server: Server, home: Home, key: PathBuf) -> Self {
+    /// Does the same on everything there is: a real server with this machine's tools, one with BusyBox's, and a
+    /// simulated machine.
+    pub fn everywhere(test: impl Fn(&Bench)) {
+        let real = [Bench::new(), Bench::on(|home, _| Ground::busybox(home))];
+        real.into_iter().flatten().chain([Bench::simulated()]).for_each(|bench| test(&bench));
+    }
+
+    fn on(ground: impl FnOnce(&Home, &Runtime) -> Option<Ground>) -> Option<Self> {
+        let home = Home::new();
+        let runtime = Runtime::new().expect("a runtime");
+        let ground = ground(&home, &runtime)?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ssh = Ssh {
             pool: Pool::new(Dialler::Direct),
@@ -136,13 +103,13 @@ impl Bench {
             root: folder.path().to_path_buf(),
             project_known_hosts: home.path("project_known_hosts"),
             default_user: None,
-            keys: vec![key],
+            keys: vec![home.path("key")],
             passphrase: None,
         };
-        let runtime = Runtime::new().expect("a runtime");
         let ssh = Arc::new(ssh);
-        Bench {
-            server,
+        ground.make_folder(folder.path());
+        Some(Bench {
+            ground,
             _home: home,
             folder,
             runtime,
@@ -150,45 +117,42 @@ impl Bench {
             planned: None,
             allow_destroy: Vec::new(),
             notes: Notes::default(),
-        }
+        })
     }
 
-    /// What root sees on the simulated machine, past everything that is tested: standard output, without the line break
-    /// at its end.
-    pub fn shell(&self, script: &str) -> String {
-        let Server::Simulated(_, machine) = &self.server else { panic!("only a simulated machine is ours") };
-        let command = ["sh", "-c", script].map(str::to_owned);
-        let output = run_shared(machine, "root", &command, b"");
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!errors.contains("not simulated"), "{errors}");
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned() + errors.as_str()
-    }
-
-    /// How much was changed on the machine so far, where it is a simulated one.
-    fn simulated_mutations(&self) -> Option<u64> {
-        match &self.server {
-            Server::Simulated(_, machine) => Some(machine.lock().expect("no other").mutations()),
-            Server::Real(_) => None,
-        }
-    }
-
-    /// A path in the folder.
+    /// The project's folder on this machine; on a real server that is also the folder that tests work in.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A file in the folder; empty where there is none.
+    /// A path as the host sees it: in the folder, or where it starts with `/` anywhere.
+    fn there(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// A file of the host; empty where there is none.
     pub fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap_or_default()
+        self.ground.read(&self.there(name))
     }
 
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        fs::write(self.path(name), content).expect("written");
+        self.ground.write(&self.there(name), content.as_ref());
     }
 
     pub fn mode(&self, name: &str) -> u32 {
-        use std::os::unix::fs::PermissionsExt;
-        fs::metadata(self.path(name)).expect("it is there").permissions().mode() & 0o7777
+        let said = self.sh(&format!("stat -c %a {}", self.there(name)));
+        u32::from_str_radix(said.trim(), 8).expect("octal digits")
+    }
+
+    /// What root sees on the simulated machine, past everything that is tested: standard output, without the line break
+    /// at its end, and the complaints.
+    pub fn shell(&self, script: &str) -> String {
+        self.ground.shell(script)
+    }
+
+    /// What a command prints that is run on the host without going through the program, in the folder. It must succeed.
+    pub fn sh(&self, script: &str) -> String {
+        self.ground.run(&format!("cd {} && {script}", self.there("")))
     }
 
     /// What the current run tells.
@@ -207,19 +171,19 @@ impl Bench {
     /// Plans, runs, runs again: the plan must change nothing, the run do what the plan said, and the second run nothing.
     /// Gives back the changes.
     pub fn converge(&self, script: &str) -> Vec<String> {
-        let before = self.simulated_mutations();
+        let before = self.ground.mutations();
         let plan = self.plan(script);
         plan.well();
-        assert_eq!(self.simulated_mutations(), before, "a plan changes nothing");
+        assert_eq!(self.ground.mutations(), before, "a plan changes nothing");
         let run = self.run(script);
         run.well();
         assert_eq!(plan.planned(), run.changed(), "the run does what the plan said");
         assert!(plan.fights.is_empty() && run.fights.is_empty(), "{:?}", plan.fights);
-        let before = self.simulated_mutations();
+        let before = self.ground.mutations();
         let again = self.run(script);
         again.well();
         assert_eq!(again.changed(), Vec::<String>::new(), "the second run changes nothing");
-        assert_eq!(self.simulated_mutations(), before, "the second run changes nothing");
+        assert_eq!(self.ground.mutations(), before, "the second run changes nothing");
         run.changed()
     }
 
@@ -235,12 +199,10 @@ impl Bench {
         if let (Mode::DryRun, Some(machine)) = (mode, &self.planned) {
             scope::with(|branch| branch.overlay.bring(machine.clone(), "proxmox:vm:111 (vm)")).expect("in a run");
         }
-        let (port, user) = match &self.server {
-            Server::Real(server) => (server.port, ""),
-            Server::Simulated(port, _) => (*port, ", user: \"ops\", become: true"),
-        };
         let text = format!(
-            "let h = ssh::host(#{{ name: \"vm\", address: \"127.0.0.1\", port: {port}{user} }}); let d = {:?};\n{script}",
+            "let h = ssh::host(#{{ name: \"vm\", address: \"127.0.0.1\", port: {}{} }}); let d = {:?};\n{script}",
+            self.ground.port(),
+            self.ground.login(),
             self.folder.path().display().to_string(),
         );
         let engine = self.engine();

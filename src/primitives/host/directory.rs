@@ -200,15 +200,8 @@ impl Resource for Directory {
     }
 
     fn change(&self, difference: &Difference, writer: &Writer) -> Result<Map> {
-        let host = &self.entry.host;
-        let command = Command::script(self.script(difference))
-            .become_(self.entry.become_.clone())
-            .called(format!("directory {}", self.entry.path()));
-        let output = host.exec(command, None, writer)?;
-        if output.success() {
-            return Ok(Map::new());
-        }
-        Err(host.refusal(&format!("{} was not changed", self.entry.path()), &output))
+        let command = Command::script(self.script(difference)).called(format!("directory {}", self.entry.path()));
+        self.entry.carry_out(command, writer)
     }
 
     fn fills(&self) -> Vec<String> {

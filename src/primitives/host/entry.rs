@@ -1,8 +1,9 @@
 //! What stands at a path, as a fact: files, folders and links share the cell of their path, so that all who look at it
 //! agree.
 
-use crate::clients::ssh::Become;
+use crate::clients::ssh::{Become, Command};
 use crate::error::{Class, Error, Result};
+use crate::run::capability::Writer;
 use crate::run::resource::{Cell, Fact, Reader};
 use crate::run::scope;
 use crate::run::value::{Map, State, Value};
@@ -41,6 +42,15 @@ impl Entry {
     /// The path.
     pub fn path(&self) -> &str {
         &self.look.path
+    }
+
+    /// Runs a command that changes what stands there, and that must succeed.
+    pub fn carry_out(&self, command: Command, writer: &Writer) -> Result<Map> {
+        let output = self.host.exec(command.become_(self.become_.clone()), None, writer)?;
+        if output.success() {
+            return Ok(Map::new());
+        }
+        Err(self.host.refusal(&format!("{} was not changed", self.path()), &output))
     }
 
     fn state(&self, found: Found) -> Result<State> {

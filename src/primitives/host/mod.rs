@@ -4,6 +4,7 @@ mod apt;
 mod cloud_init;
 mod command;
 pub mod connect;
+mod content;
 pub mod directory;
 pub mod entry;
 mod facts;
@@ -11,6 +12,7 @@ pub mod file;
 pub mod handle;
 mod image;
 mod invocation;
+pub mod link;
 mod live;
 mod look;
 mod ownership;
@@ -28,6 +30,10 @@ mod command_tests;
 #[cfg(all(test, unix))]
 mod file_tests;
 #[cfg(all(test, unix))]
+mod ground;
+#[cfg(all(test, unix))]
+mod link_tests;
+#[cfg(all(test, unix))]
 mod packages_tests;
 #[cfg(all(test, unix))]
 mod plan_tests;
@@ -35,6 +41,7 @@ mod plan_tests;
 mod sim_tests;
 
 pub use connect::{BecomeOption, HostOptions};
+pub use content::schemas as content_schemas;
 pub use directory::DirectoryOptions;
 pub use file::FileOptions;
 pub use handle::{Host, Ssh, realm_of};
@@ -50,6 +57,7 @@ pub fn register(engine: &mut Engine) {
     engine.register_type_with_name::<Host>("Host");
     engine.register_static_module("ssh", rhai::exported_module!(ssh).into());
     engine.register_global_module(rhai::exported_module!(methods).into());
+    content::register(engine);
 }
 
 #[export_module]

@@ -1,0 +1,152 @@
+//! What the tests of this folder stand on: a real server, or a simulated machine that is served on loopback.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::clients::ssh::append_known_host;
+use crate::clients::ssh::sshd::{Home, Sshd, public_key};
+use crate::sim::host::{CloudInit, Hardware, Machine, Observer, SharedMachine, run_shared, serve_ssh};
+
+/// A host.
+pub(super) enum Ground {
+    /// An OpenSSH server on this machine; with BusyBox's tools where there is a folder of them.
+    Real { server: Sshd, _tools: Option<TempDir> },
+    /// A simulated machine, and the port that it is served on.
+    Simulated(SharedMachine, u16),
+}
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn command(&self, _: &str, _: &str, _: &str, _: i32, _: bool) {}
+}
+
+impl Ground {
+    /// With this machine's tools. `None` where there is no sshd.
+    pub fn real(home: &Home) -> Option<Self> {
+        let server = Sshd::start(&[&home.key("key", "ed25519", "")])?;
+        home.trust(&server);
+        Some(Ground::Real { server, _tools: None })
+    }
+
+    /// With BusyBox's tools and no others. `None`, with a word about it, where there is no BusyBox; under CI that is a
+    /// failure.
+    pub fn busybox(home: &Home) -> Option<Self> {
+        let tools = tempfile::tempdir().expect("a temporary folder");
+        let made = Command::new("busybox").args(["--install", "-s"]).arg(tools.path()).status();
+        if !made.is_ok_and(|status| status.success()) {
+            assert!(std::env::var_os("CI").is_none(), "no busybox: apt-get install busybox-static");
+            eprintln!("skipped: no busybox");
+            return None;
+        }
+        let path = format!("SetEnv PATH={}\n", tools.path().display());
+        let server = Sshd::start_with(&[&home.key("key", "ed25519", "")], &path)?;
+        home.trust(&server);
+        Some(Ground::Real { server, _tools: Some(tools) })
+    }
+
+    /// A simulated machine.
+    pub fn simulated(home: &Home, runtime: &Runtime) -> Self {
+        let key = home.key("key", "ed25519", "");
+        let config = CloudInit {
+            hostname: "vm".to_owned(),
+            user: "ops".to_owned(),
+            ssh_keys: vec![public_key(&key).to_openssh().expect("it has a text")],
+            address: Some("192.0.2.31/24".to_owned()),
+            ..CloudInit::default()
+        };
+        let machine: SharedMachine = Arc::new(Mutex::new(Machine::guest(config, &Hardware::default())));
+        let host_key = machine.lock().expect("nobody panics").fs.text("/etc/ssh/ssh_host_ed25519_key.pub");
+        let host_key = crate::clients::ssh::PublicKey::from_openssh(host_key.trim()).expect("a sound key");
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("the loopback has a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        append_known_host(&home.path("known_hosts"), "127.0.0.1", port, &host_key).expect("written");
+        let served = Arc::clone(&machine);
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve_ssh(stream, Arc::clone(&served), Arc::new(Nobody)));
+            }
+        });
+        Ground::Simulated(machine, port)
+    }
+
+    pub fn port(&self) -> u16 {
+        match self {
+            Ground::Real { server, .. } => server.port,
+            Ground::Simulated(_, port) => *port,
+        }
+    }
+
+    /// What a playbook says about logging in: to a real server as whoever runs the tests.
+    pub fn login(&self) -> &'static str {
+        match self {
+            Ground::Real { .. } => "",
+            Ground::Simulated(..) => ", user: \"ops\", become: true",
+        }
+    }
+
+    /// How much was changed on the machine so far, where it is a simulated one.
+    pub fn mutations(&self) -> Option<u64> {
+        match self {
+            Ground::Simulated(machine, _) => Some(machine.lock().expect("nobody panics").mutations()),
+            Ground::Real { .. } => None,
+        }
+    }
+
+    /// What root sees on a simulated machine: standard output without the line break at its end, then the complaints.
+    pub fn shell(&self, script: &str) -> String {
+        let Ground::Simulated(machine, _) = self else { panic!("only a simulated machine is ours") };
+        let output = run_shared(machine, "root", &["sh", "-c", script].map(str::to_owned), b"");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!errors.contains("not simulated"), "{errors}");
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned() + errors.as_str()
+    }
+
+    /// Makes the folder that the tests work in; a real server shares this machine's.
+    pub fn make_folder(&self, path: &Path) {
+        if let Ground::Simulated(machine, _) = self {
+            machine.lock().expect("nobody panics").make_directory(&path.display().to_string());
+        }
+    }
+
+    /// A file; empty where there is none.
+    pub fn read(&self, path: &str) -> String {
+        match self {
+            Ground::Real { .. } => fs::read_to_string(path).unwrap_or_default(),
+            Ground::Simulated(machine, _) => machine.lock().expect("nobody panics").fs.text(path),
+        }
+    }
+
+    pub fn write(&self, path: &str, content: &[u8]) {
+        match self {
+            Ground::Real { .. } => fs::write(path, content).expect("written"),
+            Ground::Simulated(machine, _) => {
+                let text = std::str::from_utf8(content).expect("tests of simulated machines write texts");
+                machine.lock().expect("nobody panics").write_file(path, text);
+            }
+        }
+    }
+
+    /// What a command prints. It must succeed.
+    pub fn run(&self, script: &str) -> String {
+        let (good, stdout, stderr) = match self {
+            Ground::Real { .. } => {
+                let output = Command::new("sh").args(["-c", script]).output().expect("there is a shell");
+                (output.status.success(), output.stdout, output.stderr)
+            }
+            Ground::Simulated(machine, _) => {
+                let args = ["sh", "-c", script].map(str::to_owned);
+                let output = run_shared(machine, "root", &args, b"");
+                (output.exit == 0, output.stdout, output.stderr)
+            }
+        };
+        assert!(good, "{script}: {}", String::from_utf8_lossy(&stderr));
+        String::from_utf8(stdout).expect("a text")
+    }
+}
