@@ -43,11 +43,11 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
         ("ssh::host", schema_for!(host::HostOptions)),
         ("file", schema_for!(host::FileOptions)),
         ("directory", schema_for!(host::DirectoryOptions)),
-        ("packages", schema_for!(host::PackagesOptions)),
         ("run", schema_for!(host::RunOptions)),
         ("wait_for", schema_for!(host::WaitForOptions)),
     ]);
     all.extend(host::content_schemas());
+    all.extend(host::system_schemas());
     all.extend(inputs::schemas());
     all
 }

@@ -1,7 +1,7 @@
 //! Phases, steps, waiting, and resources written in Rhai.
 
 mod manual;
-mod notify;
+pub(crate) mod notify;
 pub mod outcome;
 mod parallel;
 mod say;

@@ -16,9 +16,36 @@ use crate::script::failure::fail;
 /// Calls a closure where one of the outcomes changed something. What changed in an earlier run that died before it came
 /// here counts too.
 pub(super) fn on_change(call: &NativeCallContext<'_>, outcomes: Dynamic, closure: &FnPtr) -> RhaiResult<Dynamic> {
+    match told(outcomes, "on_change", || closure.call_within_context::<Dynamic>(call, ()))? {
+        Told::Called(answer) => Ok(answer),
+        Told::Not => Ok(Dynamic::UNIT),
+        // Whether it is called is not known, so neither is what it gives back, nor what it assigns.
+        Told::Maybe(cause) => {
+            let unknown = cause.maybe_absent();
+            if let Some(context) = Context::of(call) {
+                context.forget(&Dynamic::from(closure.clone()), &unknown);
+            }
+            Ok(to_dynamic(&Value::Unknown(unknown)))
+        }
+    }
+}
+
+/// What became of a notification.
+pub(crate) enum Told<T> {
+    /// Something changed, and this is what came of telling.
+    Called(T),
+    /// Whether something changes only the run will know. A dry run went through it in doubt.
+    Maybe(Unknown),
+    /// Nothing changed.
+    Not,
+}
+
+/// Acts where one of the outcomes changed something: `who` wants to be told. What changed in an earlier run that died
+/// before it came here counts too.
+pub(crate) fn told<T>(outcomes: Dynamic, who: &str, act: impl FnOnce() -> RhaiResult<T>) -> RhaiResult<Told<T>> {
     let outcomes = if outcomes.is_array() { outcomes.cast::<Array>() } else { vec![outcomes] };
     let run = scope::run().map_err(fail)?;
-    scope::require(&[Phase::Script], "on_change").map_err(fail)?;
+    scope::require(&[Phase::Script], who).map_err(fail)?;
     let mut addresses = Vec::with_capacity(outcomes.len());
     let (mut changed, mut maybe) = (false, Vec::new());
     for outcome in outcomes {
@@ -29,10 +56,12 @@ pub(super) fn on_change(call: &NativeCallContext<'_>, outcomes: Dynamic, closure
             }
             continue;
         }
-        let map = outcome.try_cast::<Map>().ok_or_else(not_an_outcome)?;
-        let address =
-            map.get("address").and_then(|address| address.clone().into_string().ok()).ok_or_else(not_an_outcome)?;
-        let field = map.get("changed").ok_or_else(not_an_outcome)?;
+        let map = outcome.try_cast::<Map>().ok_or_else(|| not_an_outcome(who))?;
+        let address = map
+            .get("address")
+            .and_then(|address| address.clone().into_string().ok())
+            .ok_or_else(|| not_an_outcome(who))?;
+        let field = map.get("changed").ok_or_else(|| not_an_outcome(who))?;
         maybe.extend(field.read_lock::<Unknown>().map(|unknown| unknown.clone()).filter(|it| !it.is_left_out()));
         // An outcome that a step recorded in an earlier run tells of that run: whether its notification is still owed
         // is in the journal.
@@ -42,24 +71,18 @@ pub(super) fn on_change(call: &NativeCallContext<'_>, outcomes: Dynamic, closure
     let key = key(&run, &addresses);
     if changed || run.owed(&key, &addresses).map_err(fail)? {
         // What is told inside is counted there: a later run may not come to it.
-        let told = scope::within(&key, || closure.call_within_context::<Dynamic>(call, ()));
-        let answer = told.map_err(fail)??;
+        let answer = scope::within(&key, act).map_err(fail)??;
         if run.mode == Mode::Run {
             run.paid(&key).map_err(fail)?;
         }
-        return Ok(answer);
+        return Ok(Told::Called(answer));
     }
     if maybe.is_empty() {
-        return Ok(Dynamic::UNIT);
+        return Ok(Told::Not);
     }
     let cause = Unknown::join(&maybe);
-    let _answer = scope::in_doubt(&cause, || closure.call_within_context::<Dynamic>(call, ())).map_err(fail)??;
-    // Whether it is called is not known, so neither is what it gives back, nor what it assigns.
-    let unknown = cause.maybe_absent();
-    if let Some(context) = Context::of(call) {
-        context.forget(&Dynamic::from(closure.clone()), &unknown);
-    }
-    Ok(to_dynamic(&Value::Unknown(unknown)))
+    let _answer = scope::in_doubt(&cause, act).map_err(fail)??;
+    Ok(Told::Maybe(cause))
 }
 
 fn is_of_this_run(run: &Run, address: &str) -> bool {
@@ -79,9 +102,9 @@ fn key(run: &Run, addresses: &[String]) -> String {
     format!("{place} #{count}")
 }
 
-fn not_an_outcome() -> Box<rhai::EvalAltResult> {
+fn not_an_outcome(who: &str) -> Box<rhai::EvalAltResult> {
     fail(
-        Error::new(Class::Script, "`on_change`: wants outcomes, as `h.file(…)` gives them back")
+        Error::new(Class::Script, format!("`{who}`: wants outcomes, as `h.file(…)` gives them back"))
             .help("`let conf = h.file(#{…}); on_change([conf], || h.run(…));`"),
     )
 }

@@ -1,5 +1,6 @@
 //! Hosts that are reached over SSH.
 
+mod accounts;
 mod apt;
 mod cloud_init;
 mod command;
@@ -9,6 +10,7 @@ pub mod directory;
 pub mod entry;
 mod facts;
 pub mod file;
+pub mod group;
 pub mod handle;
 mod image;
 mod invocation;
@@ -21,6 +23,10 @@ mod part;
 pub mod probe;
 mod replace;
 pub mod run;
+pub mod service;
+mod system;
+mod systemd;
+pub mod user;
 pub mod wait;
 
 #[cfg(all(test, unix))]
@@ -37,16 +43,20 @@ mod link_tests;
 mod packages_tests;
 #[cfg(all(test, unix))]
 mod plan_tests;
+#[cfg(all(test, unix))]
+mod service_tests;
 #[cfg(test)]
 mod sim_tests;
+#[cfg(all(test, unix))]
+mod user_tests;
 
 pub use connect::{BecomeOption, HostOptions};
 pub use content::schemas as content_schemas;
 pub use directory::DirectoryOptions;
 pub use file::FileOptions;
 pub use handle::{Host, Ssh, realm_of};
-pub use packages::PackagesOptions;
 pub use run::RunOptions;
+pub use system::schemas as system_schemas;
 pub use wait::WaitForOptions;
 
 use rhai::plugin::*;
@@ -58,6 +68,7 @@ pub fn register(engine: &mut Engine) {
     engine.register_static_module("ssh", rhai::exported_module!(ssh).into());
     engine.register_global_module(rhai::exported_module!(methods).into());
     content::register(engine);
+    system::register(engine);
 }
 
 #[export_module]
@@ -128,18 +139,6 @@ mod methods {
     #[rhai_fn(return_raw, pure)]
     pub fn directory(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
         super::directory::directory(&context, host, options)
-    }
-
-    /// Installs or removes packages, all of them together. What they bring along or take with them is part of the plan.
-    /// Only apt is supported so far; another package manager is named and refused.
-    ///
-    /// ```rhai
-    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
-    /// host.packages(#{ names: ["curl", "nfs-common"] });
-    /// ```
-    #[rhai_fn(return_raw, pure)]
-    pub fn packages(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
-        super::packages::packages(&context, host, options)
     }
 
     /// Runs a command: a text for the shell, or a list of words that no shell touches. Without a guard it runs every

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::run::capability::Writer;
 use crate::run::difference::Difference;
 use crate::run::event::Action;
-use crate::run::resource::{Cell, Fact, Reader, Resource};
+use crate::run::resource::{Cell, Fact, Reach, Reader, Resource};
 use crate::run::scope;
 use crate::run::unknown::Unknown;
 use crate::run::value::{Map, State};
@@ -27,7 +27,7 @@ pub trait Part: Send + Sync + 'static {
         format!("{}:{}", Self::KIND, self.name())
     }
 
-    /// The script that asks what is there. It only reads.
+    /// The script that asks what is there. It only reads. Where it is empty nothing is asked.
     fn question(&self) -> String;
 
     /// What the answer means.
@@ -63,6 +63,11 @@ pub trait Part: Send + Sync + 'static {
     /// What the change is called, where the difference does not tell.
     fn action(&self, difference: &Difference) -> Action {
         difference.action
+    }
+
+    /// Whether it can be read back. What only happens, such as a restart, cannot.
+    fn is_lasting(&self) -> bool {
+        true
     }
 
     /// Why a difference destroys something.
@@ -123,7 +128,11 @@ impl<P: Part> Fact for Placed<P> {
         {
             return Ok(State::Unknown(unknown.part(&self.part.cell())));
         }
-        let output = self.host.probe(reader, &self.part.question(), self.become_.as_ref())?;
+        let question = self.part.question();
+        if question.is_empty() {
+            return Ok(State::Absent);
+        }
+        let output = self.host.probe(reader, &question, self.become_.as_ref())?;
         let what = || format!("{} {} cannot be read", P::KIND, self.part.name());
         if !output.success() {
             let explained = self.part.refusal(&self.host, &output);
@@ -170,6 +179,14 @@ impl<P: Part> Resource for Placed<P> {
 
     fn action(&self, difference: &Difference) -> Action {
         self.part.action(difference)
+    }
+
+    fn reach(&self) -> Reach {
+        if self.part.is_lasting() { Reach::Cell } else { Reach::Cells(Vec::new()) }
+    }
+
+    fn owns_cell(&self) -> bool {
+        self.part.is_lasting()
     }
 
     fn destroys(&self, difference: &Difference) -> Option<String> {

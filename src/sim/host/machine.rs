@@ -47,6 +47,16 @@ pub struct UnitRun {
     pub since: i64,
     /// The main process, 0 without one.
     pub pid: u32,
+    /// Its files as they were read.
+    #[serde(default)]
+    pub definition: String,
+}
+
+impl UnitRun {
+    /// One that does not run since now.
+    pub fn ended(active: &str, sub: &str) -> Self {
+        UnitRun { active: active.to_owned(), sub: sub.to_owned(), since: now(), pid: 0, definition: String::new() }
+    }
 }
 
 /// A device on the PCI bus, as `lspci` shows it.

@@ -1,7 +1,7 @@
-//! id, whoami, getent, hostname, uname, pwd, hostnamectl, useradd, groupadd.
+//! id, whoami, getent, hostname, uname, pwd, hostnamectl.
 
 use super::Options;
-use crate::sim::host::fs::{Cred, Errno};
+use crate::sim::host::fs::Cred;
 use crate::sim::host::machine::Machine;
 use crate::sim::host::process::{Exit, Process, Stop, fail, not_simulated};
 
@@ -192,115 +192,4 @@ pub fn uname(p: &Process) -> Exit {
 pub fn pwd(p: &Process) -> Exit {
     p.line(&p.cwd)?;
     Ok(0)
-}
-
-/// Adds a user, with a group of the same name.
-pub fn useradd(p: &Process) -> Exit {
-    let long = [
-        ("system", 'r'),
-        ("create-home", 'm'),
-        ("shell", 's'),
-        ("home-dir", 'd'),
-        ("uid", 'u'),
-        ("groups", 'G'),
-        ("gid", 'g'),
-        ("no-create-home", 'M'),
-        ("user-group", 'U'),
-        ("comment", 'c'),
-    ];
-    let options = Options::parse(p, "rms:d:u:G:g:MUc:", &long)?;
-    let [name] = options.required()? else { return Err(Stop::Fail(2, "one name is needed".to_owned())) };
-    need_root(p)?;
-    p.session.with(|machine| {
-        if machine.user(name).is_some() {
-            return Err(Stop::Fail(9, format!("user '{name}' already exists")));
-        }
-        let uid = match options.value('u') {
-            Some(text) => text.parse().map_err(|_| Stop::Fail(3, format!("invalid user ID '{text}'")))?,
-            None => free_id(machine, options.has('r')),
-        };
-        let gid = match options.value('g') {
-            Some(group) => {
-                machine.gid_of(group).ok_or_else(|| Stop::Fail(6, format!("group '{group}' does not exist")))?
-            }
-            None => {
-                machine.append("/etc/group", &format!("{name}:x:{uid}:\n"))?;
-                uid
-            }
-        };
-        let home = options.value('d').map_or_else(|| format!("/home/{name}"), str::to_owned);
-        let shell = options.value('s').unwrap_or("/bin/sh");
-        machine.append(
-            "/etc/passwd",
-            &format!("{name}:x:{uid}:{gid}:{}:{home}:{shell}\n", options.value('c').unwrap_or("")),
-        )?;
-        machine.append("/etc/shadow", &format!("{name}:!:20000:0:99999:7:::\n"))?;
-        for group in options.value('G').unwrap_or("").split(',').filter(|group| !group.is_empty()) {
-            join_group(machine, name, group)?;
-        }
-        if options.has('m') {
-            let root = Cred::root();
-            machine.fs.make_dir(&root, &home, 0o750)?;
-            let ino = machine.fs.find(&root, &home, true)?;
-            machine.fs.set_owner(&root, ino, Some(uid), Some(gid))?;
-        }
-        Ok(0)
-    })
-}
-
-/// Adds a group.
-pub fn groupadd(p: &Process) -> Exit {
-    let options = Options::parse(p, "rg:f", &[("system", 'r'), ("gid", 'g'), ("force", 'f')])?;
-    let [name] = options.required()? else { return Err(Stop::Fail(2, "one name is needed".to_owned())) };
-    need_root(p)?;
-    p.session.with(|machine| {
-        if machine.groups().iter().any(|group| group.name == *name) {
-            return if options.has('f') { Ok(0) } else { Err(Stop::Fail(9, format!("group '{name}' already exists"))) };
-        }
-        let gid = match options.value('g') {
-            Some(text) => text.parse().map_err(|_| Stop::Fail(3, format!("invalid group ID '{text}'")))?,
-            None => free_id(machine, options.has('r')),
-        };
-        machine.append("/etc/group", &format!("{name}:x:{gid}:\n"))?;
-        Ok(0)
-    })
-}
-
-fn need_root(p: &Process) -> Result<(), Stop> {
-    if p.cred.is_root() {
-        Ok(())
-    } else {
-        fail(format!("{}\n{}: cannot lock /etc/passwd; try again later.", Errno::Access, p.name()))
-    }
-}
-
-fn free_id(machine: &Machine, system: bool) -> u32 {
-    let taken = |id: u32| {
-        machine.users().iter().any(|user| user.uid == id) || machine.groups().iter().any(|group| group.gid == id)
-    };
-    let mut ids: Box<dyn Iterator<Item = u32>> =
-        if system { Box::new((100..1000).rev()) } else { Box::new(1000..60000) };
-    ids.find(|id| !taken(*id)).unwrap_or(60000)
-}
-
-fn join_group(machine: &mut Machine, user: &str, group: &str) -> Result<(), Stop> {
-    if !machine.groups().iter().any(|known| known.name == group) {
-        return Err(Stop::Fail(6, format!("group '{group}' does not exist")));
-    }
-    let text = machine.fs.text("/etc/group");
-    let joined = |line: &str| match line.split(':').next() == Some(group) {
-        true if line.ends_with(':') => format!("{line}{user}\n"),
-        true => format!("{line},{user}\n"),
-        false => format!("{line}\n"),
-    };
-    let text: String = text.lines().map(joined).collect();
-    Ok(machine.fs.write(&Cred::root(), "/etc/group", text.as_bytes(), 0o644)?)
-}
-
-impl Machine {
-    /// Adds a line to a file of the system.
-    fn append(&mut self, path: &str, line: &str) -> Result<(), Errno> {
-        let text = self.fs.text(path) + line;
-        self.fs.write(&Cred::root(), path, text.as_bytes(), 0o644)
-    }
 }

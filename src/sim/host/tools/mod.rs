@@ -1,6 +1,7 @@
 //! The programs of a simulated machine, with GNU's behaviour and texts as far as they go. An option that is not
 //! known here is refused as not simulated rather than ignored.
 
+mod accounts;
 mod awk;
 pub mod clock;
 mod copy;
@@ -139,8 +140,13 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("swapoff", SBIN, disks::swapoff),
     ("swapon", SBIN, disks::swapon),
     ("sysctl", SBIN, kernel::sysctl),
-    ("useradd", SBIN, identity::useradd),
-    ("groupadd", SBIN, identity::groupadd),
+    ("chpasswd", SBIN, accounts::chpasswd),
+    ("groupadd", SBIN, accounts::groupadd),
+    ("groupdel", SBIN, accounts::groupdel),
+    ("groupmod", SBIN, accounts::groupmod),
+    ("useradd", SBIN, accounts::useradd),
+    ("userdel", SBIN, accounts::userdel),
+    ("usermod", SBIN, accounts::usermod),
 ];
 
 const BIN: &str = "/usr/bin";
@@ -155,7 +161,6 @@ const ELSEWHERE: &[&str] = &[
     "bridge",
     "busybox",
     "certbot",
-    "chpasswd",
     "chronyc",
     "chroot",
     "comm",
@@ -275,9 +280,6 @@ const ELSEWHERE: &[&str] = &[
     "unzip",
     "update-grub",
     "update-initramfs",
-    "usermod",
-    "userdel",
-    "groupdel",
     "uuidgen",
     "vgs",
     "vi",

@@ -208,7 +208,7 @@ pub fn add_unit(machine: &mut Machine, name: &str) {
         "[Unit]\nDescription={program}\n\n[Service]\nExecStart=/usr/sbin/{program}\n\n[Install]\nWantedBy=multi-user.target\n"
     );
     let _written = machine.fs.write(&root, &path, text.as_bytes(), 0o644);
-    let unit = Unit { name: name.to_owned(), path, text };
+    let unit = Unit { name: name.to_owned(), path, text, drop_ins: String::new() };
     machine.enable(&unit);
     machine.set_running(&unit);
 }

@@ -3,7 +3,7 @@
 use super::Options;
 use super::units::Unit;
 use crate::sim::host::exec;
-use crate::sim::host::fs::{Cred, now};
+use crate::sim::host::fs::Cred;
 use crate::sim::host::machine::UnitRun;
 use crate::sim::host::process::{Exit, Process, Stop, fail, not_simulated};
 
@@ -112,7 +112,10 @@ fn find(p: &Process, name: &str) -> Result<Unit, Stop> {
 
 fn change(p: &Process, options: &Options, verb: &str, names: &[String]) -> Exit {
     match verb {
-        "daemon-reload" | "daemon-reexec" => return Ok(0),
+        "daemon-reload" | "daemon-reexec" => {
+            p.session.with(crate::sim::host::machine::Machine::daemon_reload);
+            return Ok(0);
+        }
         "reboot" => return super::power::reboot(p),
         "poweroff" => return super::power::poweroff(p),
         "reset-failed" => {
@@ -148,13 +151,9 @@ fn change(p: &Process, options: &Options, verb: &str, names: &[String]) -> Exit 
         match verb {
             "start" => start(p, &unit)?,
             "stop" => stop(p, &unit.name),
-            "restart" | "reload-or-restart" => {
-                stop(p, &unit.name);
-                start(p, &unit)?;
-            }
+            "restart" | "reload-or-restart" => restart(p, &unit)?,
             "try-restart" if p.session.with(|machine| machine.run_state(&unit.name).active == "active") => {
-                stop(p, &unit.name);
-                start(p, &unit)?;
+                restart(p, &unit)?;
             }
             "reload" if p.session.with(|machine| machine.run_state(&unit.name).active != "active") => {
                 return fail(format!("{name} is not active, cannot reload."));
@@ -207,12 +206,19 @@ fn mask(p: &Process, name: &str, on: bool) -> Result<(), Stop> {
 fn stop(p: &Process, name: &str) {
     p.session.with(|machine| {
         if machine.run_state(name).active != "inactive" {
-            let run = UnitRun { active: "inactive".to_owned(), sub: "dead".to_owned(), since: now(), pid: 0 };
+            let run = UnitRun::ended("inactive", "dead");
             machine.units.insert(name.to_owned(), run);
             machine.log(format!("systemd[1]: Stopped {name}."));
             machine.note_change();
         }
     });
+}
+
+/// Restarts a unit as systemd has read it.
+fn restart(p: &Process, unit: &Unit) -> Result<(), Stop> {
+    let read = p.session.with(|machine| machine.loaded_unit(&unit.name)).unwrap_or_default();
+    stop(p, &unit.name);
+    start(p, &read)
 }
 
 /// Starts a unit. What came with the system runs; a unit of somebody's own runs when it is a script that ends, or
@@ -247,7 +253,7 @@ fn start(p: &Process, unit: &Unit) -> Result<(), Stop> {
             child.cwd = "/".to_owned();
             let status = exec::run(child);
             if status != 0 && !command.starts_with('-') {
-                let run = UnitRun { active: "failed".to_owned(), sub: "failed".to_owned(), since: now(), pid: 0 };
+                let run = UnitRun::ended("failed", "failed");
                 p.session.with(|machine| machine.units.insert(unit.name.clone(), run));
                 p.err(format!(
                     "Job for {0} failed because the control process exited with error code.\nSee \"systemctl status {0}\" and \"journalctl -xeu {0}\" for details.\n",
@@ -268,7 +274,8 @@ fn show(p: &Process, options: &Options, names: &[String]) -> Exit {
     let wanted: Vec<&str> = options.values('p').into_iter().flat_map(|list| list.split(',')).collect();
     for (index, name) in names.iter().enumerate() {
         let all = p.session.with(|machine| {
-            let unit = machine.unit(name);
+            let unit = machine.loaded_unit(name);
+            let stale = machine.needs_daemon_reload(name);
             let masked = machine.is_masked(name);
             let run = machine.run_state(&real_name(machine, name));
             let load = match (&unit, masked) {
@@ -289,7 +296,8 @@ fn show(p: &Process, options: &Options, names: &[String]) -> Exit {
                 ("ExecMainStatus", i32::from(run.sub == "failed").to_string()),
                 ("Result", if run.sub == "failed" { "exit-code" } else { "success" }.to_owned()),
                 ("NRestarts", "0".to_owned()),
-                ("NeedDaemonReload", "no".to_owned()),
+                ("NeedDaemonReload", if stale { "yes" } else { "no" }.to_owned()),
+                ("RemainAfterExit", if unit.value("RemainAfterExit") == "yes" { "yes" } else { "no" }.to_owned()),
                 ("Type", unit.value("Type").to_owned()),
                 ("User", unit.value("User").to_owned()),
                 (

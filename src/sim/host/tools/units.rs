@@ -15,18 +15,27 @@ pub struct Unit {
     pub path: String,
     /// Its text.
     pub text: String,
+    /// What the files beside it add.
+    pub drop_ins: String,
 }
 
 impl Unit {
-    /// The values of a key, in order.
+    /// The values of a key, in order. An empty one takes back those before it.
     pub fn values(&self, key: &str) -> Vec<&str> {
-        let value = |line: &'_ str| {
-            line.trim().split_once('=').filter(|(name, _)| name.trim() == key).map(|(_, value)| value.len())
-        };
-        self.text
-            .lines()
-            .filter_map(|line| value(line).map(|length| line.trim()[line.trim().len() - length..].trim()))
-            .collect()
+        let mut values = Vec::new();
+        for line in self.text.lines().chain(self.drop_ins.lines()) {
+            match line.trim().split_once('=') {
+                Some((name, value)) if name.trim() == key && value.trim().is_empty() => values.clear(),
+                Some((name, value)) if name.trim() == key => values.push(value.trim()),
+                _ => {}
+            }
+        }
+        values
+    }
+
+    /// All that is said of it.
+    pub fn definition(&self) -> String {
+        format!("{}{}", self.text, self.drop_ins)
     }
 
     /// The value of a key; the last one counts.
@@ -58,9 +67,45 @@ impl Machine {
             }
             let real = self.fs.real_path(&spot);
             let name = real.rsplit('/').next().unwrap_or(name).to_owned();
-            return Some(Unit { name, text: self.fs.text(&real), path: real });
+            return Some(Unit { text: self.fs.text(&real), path: real, drop_ins: self.drop_ins(&name), name });
         }
         None
+    }
+
+    /// What the files beside a unit add, by their names.
+    fn drop_ins(&self, name: &str) -> String {
+        let mut files: Vec<String> =
+            DIRS.iter().flat_map(|dir| self.files_in(&format!("{dir}/{name}.d"), ".conf")).collect();
+        files.sort_by_key(|path| path.rsplit('/').next().unwrap_or_default().to_owned());
+        files.iter().map(|path| self.fs.text(path)).collect()
+    }
+
+    /// A unit as systemd has read it: one that runs goes on with what was read when it was started or when all were
+    /// read again.
+    pub fn loaded_unit(&self, name: &str) -> Option<Unit> {
+        let unit = self.unit(name)?;
+        Some(match self.units.get(&unit.name) {
+            Some(run) if run.active == "active" && !run.definition.is_empty() => {
+                Unit { text: run.definition.clone(), drop_ins: String::new(), ..unit }
+            }
+            _ => unit,
+        })
+    }
+
+    /// Whether a unit's files are others than those that were read.
+    pub fn needs_daemon_reload(&self, name: &str) -> bool {
+        let both = self.unit(name).zip(self.loaded_unit(name));
+        both.is_some_and(|(files, read)| files.definition() != read.definition())
+    }
+
+    /// Reads all units' files again.
+    pub fn daemon_reload(&mut self) {
+        for name in self.units.keys().cloned().collect::<Vec<_>>() {
+            let Some(unit) = self.unit(&name) else { continue };
+            if let Some(run) = self.units.get_mut(&name) {
+                run.definition = unit.definition();
+            }
+        }
     }
 
     /// Whether it is linked to nothing, so that it cannot be started.
@@ -122,7 +167,13 @@ impl Machine {
 
     /// The state of a unit, `inactive` when it never ran.
     pub fn run_state(&self, name: &str) -> UnitRun {
-        let idle = UnitRun { active: "inactive".to_owned(), sub: "dead".to_owned(), since: 0, pid: 0 };
+        let idle = UnitRun {
+            active: "inactive".to_owned(),
+            sub: "dead".to_owned(),
+            since: 0,
+            pid: 0,
+            definition: String::new(),
+        };
         self.units.get(name).cloned().unwrap_or(idle)
     }
 
@@ -140,7 +191,13 @@ impl Machine {
         };
         let pid = if sub == "running" { 400 + self.units.len() as u32 * 7 } else { 0 };
         let active = if stays { "active" } else { "inactive" };
-        let run = UnitRun { active: active.to_owned(), sub: sub.to_owned(), since: now(), pid };
+        let run = UnitRun {
+            active: active.to_owned(),
+            sub: sub.to_owned(),
+            since: now(),
+            pid,
+            definition: unit.definition(),
+        };
         self.log(format!("systemd[1]: Started {} - {}.", unit.name, unit.value("Description")));
         self.units.insert(unit.name.clone(), run);
     }
@@ -160,7 +217,7 @@ pub fn start_enabled(machine: &mut Machine) {
             if unit.is_stock() || unit.value("ExecStart").contains("/sleep ") {
                 machine.set_running(&unit);
             } else {
-                let run = UnitRun { active: "failed".to_owned(), sub: "failed".to_owned(), since: now(), pid: 0 };
+                let run = UnitRun::ended("failed", "failed");
                 machine.log(format!("systemd[1]: {name}: homelab sim: not simulated: {}", unit.value("ExecStart")));
                 machine.units.insert(name, run);
             }
