@@ -296,7 +296,7 @@ mod tests {
         let user = user(serde_json::json!({ "name": "ops", "shell": "/bin/sh", "groups": ["adm"] })).expect("sound");
         let have = have(&["adm"]);
         let difference = Difference::between(&have, &user.want(&have).expect("sound")).expect("the shell differs");
-        assert_eq!(user.changes(&difference), ["--shell=/bin/sh"]);
+        assert_eq!(user.changes(&difference), ["'--shell=/bin/sh'"]);
     }
 
     #[test]
