@@ -4,7 +4,7 @@ use rhai::Engine;
 use rhai::plugin::*;
 use schemars::{Schema, schema_for};
 
-use super::link;
+use super::{block, line, link};
 
 /// Teaches the engine these methods.
 pub(super) fn register(engine: &mut Engine) {
@@ -12,8 +12,12 @@ pub(super) fn register(engine: &mut Engine) {
 }
 
 /// The options of each of them.
-pub fn schemas() -> [(&'static str, Schema); 1] {
-    [("link", schema_for!(link::LinkOptions))]
+pub fn schemas() -> [(&'static str, Schema); 3] {
+    [
+        ("link", schema_for!(link::LinkOptions)),
+        ("line", schema_for!(line::LineOptions)),
+        ("block", schema_for!(block::BlockOptions)),
+    ]
 }
 
 #[export_module]
@@ -34,5 +38,28 @@ mod methods {
     #[rhai_fn(return_raw, pure)]
     pub fn link(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
         super::link::link(&context, host, options)
+    }
+
+    /// Sees to it that a line is in a text file, in place of another one where a pattern is given, or that it is not.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.line(#{ path: "/etc/ssh/sshd_config", regexp: "^#?PasswordAuthentication", line: "PasswordAuthentication no",
+    ///     validate: "sshd -t -f %s" });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn line(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::line::line(&context, host, options)
+    }
+
+    /// Sees to it that a block of lines is in a text file, between two lines that mark it by its name, or that it is not.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.block(#{ path: "/etc/hosts", name: "lab", content: "192.0.2.10 nas\n192.0.2.11 printer\n" });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn block(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::block::block(&context, host, options)
     }
 }

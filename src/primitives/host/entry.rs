@@ -115,6 +115,19 @@ impl Entry {
     }
 }
 
+/// Refuses what must not be taken for a file. `address` is whose state it is.
+pub fn check_file(address: &str, state: &Map) -> Result<()> {
+    let Some(kind) = state.get("kind").and_then(Value::as_text) else { return Ok(()) };
+    let error = |what: &str| Error::new(Class::Conflict, format!("{address}: is {what}"));
+    let target = || state.get("target").and_then(Value::as_text).unwrap_or("?");
+    match kind {
+        "link" => Err(error(&format!("a symbolic link to {}", target()))
+            .help("say `follow: true` to mean what it leads to, or remove the link")),
+        "directory" => Err(error("a folder").help("remove it with `directory` and `absent: true` if that is meant")),
+        _ => Err(error("no file but a device, a pipe or a socket").help("choose another path")),
+    }
+}
+
 /// Adds what stands for a content that is large or no text.
 pub fn add_hash(map: &mut Map, hash: &str, size: usize) {
     map.insert("sha256".to_owned(), Value::from(hash));

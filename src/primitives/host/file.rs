@@ -10,8 +10,8 @@ use super::entry::{self, Entry};
 use super::handle::Host;
 use super::ownership::Ownership;
 use super::probe::{self, Amount, Look};
-use super::replace::Replace;
-use crate::clients::ssh::{Command, Output};
+use super::replace::{self, Replace};
+use crate::clients::ssh::Command;
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::capability::Writer;
@@ -112,10 +112,7 @@ impl File {
         if options.content.is_some() && options.source.is_some() {
             return Err(refuse("`content` and `source` both say what is in it").help("leave out one of them"));
         }
-        if options.validate.as_ref().is_some_and(|command| !command.contains("%s")) {
-            return Err(refuse("`validate` has no `%s` for the path of the new file")
-                .help("as in `validate: \"visudo -cf %s\"`"));
-        }
+        replace::check_validate("file", options.validate.as_deref())?;
         let content = match (options.content, options.source) {
             (Some(Maybe::Unknown(unknown)), _) => Some(Content::Unknown(unknown)),
             (Some(Maybe::Known(TextOrSecret::Secret(secret))), _) => Some(Content::Secret(secret)),
@@ -142,18 +139,8 @@ impl File {
 
     /// Refuses what must not be taken for a file.
     fn check_kind(&self, have: &Map) -> Result<()> {
-        let Some(kind) = have.get("kind").and_then(Value::as_text) else { return Ok(()) };
-        let error = |what: &str| Error::new(Class::Conflict, format!("{}: is {what}", self.address()));
-        let target = || have.get("target").and_then(Value::as_text).unwrap_or("?");
-        match kind {
-            "link" if self.absent => Ok(()),
-            "link" => Err(error(&format!("a symbolic link to {}", target()))
-                .help("say `follow: true` to mean what it leads to, or remove the link")),
-            "directory" => {
-                Err(error("a folder").help("remove it with `directory` and `absent: true` if that is meant"))
-            }
-            _ => Err(error("no file but a device, a pipe or a socket").help("choose another path")),
-        }
+        let is_link = have.get("kind").and_then(Value::as_text) == Some("link");
+        if self.absent && is_link { Ok(()) } else { entry::check_file(&self.address(), have) }
     }
 
     fn wanted(&self, have: &State) -> Map {
@@ -170,16 +157,9 @@ impl File {
         want
     }
 
-    fn edit(&self, difference: &Difference) -> Result<Command> {
+    fn command(&self, difference: &Difference, replace: &Replace<'_>) -> Result<Command> {
         let path = self.entry.path();
         let rewrite = ["content", "sha256", "size", "kind"].iter().any(|key| difference.touches(key));
-        let replace = Replace {
-            path,
-            follow: self.entry.look.follow,
-            ownership: &self.effective(difference),
-            validate: self.validate.as_deref(),
-            backup: self.backup,
-        };
         Ok(match (&difference.want, self.bytes()?.filter(|_| rewrite)) {
             (State::Absent, _) => Command::script(replace.removal()).called(format!("remove {path}")),
             (_, Some(bytes)) => {
@@ -195,15 +175,6 @@ impl File {
     fn effective(&self, difference: &Difference) -> Ownership {
         let mode = difference.wanted("mode").and_then(Value::as_text).filter(|_| difference.action == Action::Create);
         Ownership { mode: mode.map(str::to_owned).or_else(|| self.ownership.mode.clone()), ..self.ownership.clone() }
-    }
-
-    fn invalid(&self, validate: &str, output: &Output) -> Error {
-        let error = Error::new(Class::Failed, format!("{}: `{validate}` refuses the new content", self.address()));
-        let error = match &self.content {
-            Some(Content::Secret(_)) => error.cause("what it said is not shown, it may quote the secret"),
-            _ => error.cause(output.stderr_text().trim()),
-        };
-        error.help("nothing was changed; correct the content")
     }
 
     fn bytes(&self) -> Result<Option<Vec<u8>>> {
@@ -312,16 +283,18 @@ impl Resource for File {
     }
 
     fn change(&self, difference: &Difference, writer: &Writer) -> Result<Map> {
-        let command = self.edit(difference)?.become_(self.entry.become_.clone());
-        let host = &self.entry.host;
-        let output = host.exec(command, None, writer)?;
-        if output.success() {
-            return Ok(Map::new());
-        }
-        match &self.validate {
-            Some(validate) if output.exit == super::replace::REFUSED => Err(self.invalid(validate, &output)),
-            _ => Err(host.refusal(&format!("{} was not changed", self.entry.path()), &output)),
-        }
+        let ownership = self.effective(difference);
+        let replace = Replace {
+            path: self.entry.path(),
+            follow: self.entry.look.follow,
+            ownership: &ownership,
+            validate: self.validate.as_deref(),
+            backup: self.backup,
+            found: None,
+        };
+        let command = self.command(difference, &replace)?;
+        let secret = matches!(self.content, Some(Content::Secret(_)));
+        replace::carry_out(&self.entry, command, &replace, secret, &self.address(), writer)
     }
 
     fn fills(&self) -> Vec<String> {

@@ -2,11 +2,13 @@
 
 mod accounts;
 mod apt;
+pub mod block;
 mod cloud_init;
 mod command;
 pub mod connect;
 mod content;
 pub mod directory;
+pub mod edited;
 pub mod entry;
 mod facts;
 pub mod file;
@@ -14,6 +16,7 @@ pub mod group;
 pub mod handle;
 mod image;
 mod invocation;
+pub mod line;
 pub mod link;
 mod live;
 mod look;
@@ -26,6 +29,7 @@ pub mod run;
 pub mod service;
 mod system;
 mod systemd;
+mod text;
 pub mod user;
 pub mod wait;
 
@@ -33,6 +37,8 @@ pub mod wait;
 mod bench;
 #[cfg(all(test, unix))]
 mod command_tests;
+#[cfg(all(test, unix))]
+mod edited_tests;
 #[cfg(all(test, unix))]
 mod file_tests;
 #[cfg(all(test, unix))]

@@ -1,11 +1,15 @@
 //! The shell commands that put a file in place, whole or not at all.
 
+use super::entry::Entry;
 use super::ownership::Ownership;
-use crate::clients::ssh::{Exit, quote};
+use crate::clients::ssh::{Command, Exit, Output, quote};
+use crate::error::{Class, Error, Result};
+use crate::run::capability::Writer;
 use crate::run::difference::Difference;
+use crate::run::value::Map;
 
 /// How the command ends where the check of the new content refused it.
-pub const REFUSED: Exit = Exit::Code(90);
+const REFUSED: Exit = Exit::Code(90);
 
 /// A file that is to be put in place.
 pub struct Replace<'a> {
@@ -19,6 +23,44 @@ pub struct Replace<'a> {
     pub validate: Option<&'a str>,
     /// Whether what was there is kept beside it.
     pub backup: bool,
+    /// The hash of the content that the new one was made of: another one must not be lost.
+    pub found: Option<String>,
+}
+
+/// Refuses a check that does not say what it checks.
+pub fn check_validate(function: &str, command: Option<&str>) -> Result<()> {
+    if command.is_none_or(|command| command.contains("%s")) {
+        return Ok(());
+    }
+    Err(Error::new(Class::Script, format!("`{function}`: `validate` has no `%s` for the path of the new file"))
+        .help("as in `validate: \"visudo -cf %s\"`"))
+}
+
+/// Runs one of the commands below and says what went wrong. What a check says of a content that must not show is not
+/// shown either.
+pub fn carry_out(
+    entry: &Entry,
+    command: Command,
+    replace: &Replace<'_>,
+    secret: bool,
+    address: &str,
+    writer: &Writer,
+) -> Result<Map> {
+    let output = entry.host.exec(command.become_(entry.become_.clone()), None, writer)?;
+    match replace.validate {
+        _ if output.success() => Ok(Map::new()),
+        Some(validate) if output.exit == REFUSED => Err(invalid(address, validate, &output, secret)),
+        _ => Err(entry.host.refusal(&format!("{} was not changed", entry.path()), &output)),
+    }
+}
+
+fn invalid(address: &str, validate: &str, output: &Output, secret: bool) -> Error {
+    let error = Error::new(Class::Failed, format!("{address}: `{validate}` refuses the new content"));
+    let error = match secret {
+        true => error.cause("what it said is not shown, it may quote the secret"),
+        false => error.cause(output.stderr_text().trim()),
+    };
+    error.help("nothing was changed; correct the content")
 }
 
 impl Replace<'_> {
@@ -38,10 +80,11 @@ if [ -e "$path" ]; then cp -p -- "$path" "$new" || exit 1; fi
 cat > "$new" || exit 1
 size=$(wc -c < "$new") || exit 1
 if [ "$((size))" -ne {length} ]; then echo "only $size of {length} bytes arrived" >&2; exit 1; fi
-{ownership}{validate}{backup}mv -f -- "$new" "$path" || exit 1
+{ownership}{validate}{found}{backup}mv -f -- "$new" "$path" || exit 1
 "#,
             find = self.find(),
             ownership = self.ownership.script(difference, "new"),
+            found = self.still(),
             backup = self.keep(),
         )
     }
@@ -53,7 +96,17 @@ if [ "$((size))" -ne {length} ]; then echo "only $size of {length} bytes arrived
 
     /// Removes it.
     pub fn removal(&self) -> String {
-        format!("path={}\n{}rm -f -- \"$path\" || exit 1\n", quote(self.path), self.keep())
+        format!("path={}\n{}{}rm -f -- \"$path\" || exit 1\n", quote(self.path), self.still(), self.keep())
+    }
+
+    /// Fails where the content is not the one that was read.
+    fn still(&self) -> String {
+        self.found.as_ref().map_or_else(String::new, |hash| {
+            format!(
+                "now=$(sha256sum < \"$path\") || exit 1\n\
+                 if [ \"${{now%% *}}\" != {hash} ]; then echo \"$path: was changed meanwhile by somebody else\" >&2; exit 1; fi\n"
+            )
+        })
     }
 
     /// Sets the variable `path`. The file was no link when it was read, and must not have become one since.

@@ -85,6 +85,7 @@ fn a_file_is_put_in_place_on_a_simulated_machine() {
         ownership: &ownership,
         validate: Some("grep -q new %s"),
         backup: true,
+        found: None,
     };
     let output = machine.run("root", &replace.script(&difference, 4), b"new\n");
     assert_eq!((output.exit, String::from_utf8_lossy(&output.stderr).as_ref()), (0, ""));
