@@ -38,6 +38,8 @@ pub(crate) struct Lab {
     pub services: Services,
     pub register: Vec<fn(&mut Engine)>,
     pub realms: Vec<RealmHook>,
+    /// What runs may destroy.
+    pub allow_destroy: Vec<String>,
 }
 
 /// What came of a script.
@@ -69,6 +71,7 @@ impl Lab {
             services: Services::default(),
             register: Vec::new(),
             realms: Vec::new(),
+            allow_destroy: Vec::new(),
         }
     }
 
@@ -103,7 +106,7 @@ impl Lab {
         let redactor = Redactor::default();
         let run = Run::new(
             mode,
-            Settings::default(),
+            Settings { allow_destroy: self.allow_destroy.clone(), ..Settings::default() },
             self.runtime.handle().clone(),
             Interrupt::default(),
             redactor,

@@ -26,6 +26,8 @@ pub const TASK_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 pub struct Guest {
     /// Its number.
     pub vmid: i64,
+    /// `qemu` or `lxc`, as paths name it.
+    pub kind: String,
     /// Its name.
     pub name: String,
     /// The node it is on.
@@ -223,6 +225,7 @@ fn parse_guests(answer: &Answer) -> Vec<Guest> {
         .filter_map(|row| {
             Some(Guest {
                 vmid: integer(row.get("vmid")?)?,
+                kind: text(row, "type"),
                 name: text(row, "name"),
                 node: text(row, "node"),
                 status: text(row, "status"),

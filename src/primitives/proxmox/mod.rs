@@ -1,17 +1,23 @@
 //! Proxmox VE.
 
+mod access;
 mod connect;
 pub mod handle;
+mod object;
+mod objects;
 mod raw;
 mod reads;
 mod require;
+mod storage;
 #[cfg(test)]
 mod tests;
 pub mod vm;
 
+pub use access::{GroupOptions, RoleOptions, UserOptions};
 pub use connect::{Api, ConnectOptions, Connections, Variables};
 pub use handle::Proxmox;
 pub use require::RequireOptions;
+pub use storage::StorageOptions;
 
 use rhai::plugin::*;
 
@@ -21,6 +27,7 @@ pub fn register(engine: &mut Engine) {
     engine.register_type_with_name::<Proxmox>("Proxmox");
     engine.register_static_module("proxmox", rhai::exported_module!(module).into());
     engine.register_global_module(rhai::exported_module!(methods).into());
+    objects::register(engine);
 }
 
 /// What a handle reaches.

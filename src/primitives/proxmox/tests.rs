@@ -10,10 +10,14 @@ use crate::error::Class;
 use crate::primitives::network::Network;
 use crate::primitives::proxmox::{Api, Connections, Variables};
 use crate::primitives::testing::Lab;
+use crate::run::event::Change;
 use crate::script::context::Services;
 use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed, Wanted, read_log};
 
-/// A cluster of two nodes with a template and a graphics card.
+mod access;
+mod storage;
+
+/// A cluster of two nodes with a template, a graphics card and an NFS share.
 struct Cluster {
     lab: Lab,
     _sim: Sim,
@@ -36,7 +40,10 @@ fn seed() -> Seed {
         gateway: "10.20.11.1".into(),
         search_domain: "home.arpa".into(),
         bridges: vec!["vmbr0".into()],
-        storages: vec![storage("local-zfs", "zfspool", "images,rootdir")],
+        storages: vec![
+            storage("local-zfs", "zfspool", "images,rootdir"),
+            StorageSeed { source: "10.20.10.20:/VMStorage/.data".into(), ..storage("share", "nfs", "iso,backup") },
+        ],
         template: Some(TemplateSeed {
             vmid: 9000,
             name: "ubuntu-2404-k3s".into(),
@@ -100,12 +107,42 @@ const VM: &str = r#"pve.vm(#{
     started: true,
 });"#;
 
+/// As root, who alone may change who may do what.
+const ROOT: &str =
+    r#"let pve = proxmox::connect(#{ username: "root@pam", password: secret("HOMELAB_PVE_ROOT_PASSWORD") });"#;
+
 impl Cluster {
+    /// Plans a script, runs it, and runs it again: the run does what was planned, and the second one nothing.
+    #[track_caller]
+    fn converges(&self, script: &str) -> Vec<String> {
+        let before = self.writes().len();
+        let planned: Vec<String> = self.lab.plan(script).changes().into_iter().map(described).collect();
+        assert_eq!(self.writes().len(), before, "the plan wrote something");
+        let told = self.lab.run(script);
+        told.json();
+        let done: Vec<String> = told.changes().into_iter().map(described).collect();
+        assert_eq!(done, planned);
+        let after = self.writes().len();
+        let again = self.lab.run(script);
+        again.json();
+        assert_eq!(again.addresses(), [""; 0], "the second run changed something");
+        assert_eq!(self.writes().len(), after, "the second run wrote something");
+        done
+    }
+
     /// The calls that changed something.
     fn writes(&self) -> Vec<String> {
         let log = read_log(&self.lab.root().join("sim"), false, Wanted::Mutating).unwrap();
         log.into_iter().map(|entry| format!("{} {}", entry.method, entry.path)).collect()
     }
+}
+
+/// A change in one line.
+fn described(change: &Change) -> String {
+    let show = |side: &Option<serde_json::Value>| side.as_ref().map_or_else(|| "–".into(), ToString::to_string);
+    let diff =
+        change.diff.iter().map(|field| format!("{}: {} → {}", field.path, show(&field.before), show(&field.after)));
+    format!("{:?} {}: {}", change.action, change.address, diff.collect::<Vec<_>>().join(", ")).to_lowercase()
 }
 
 #[test]
@@ -119,7 +156,7 @@ fn a_cluster_tells_of_itself_and_nothing_is_written() {
             pve.get("/nodes/pve-01/network", #{{ type: "bridge" }}).len, pve.node("pve-01").contains("uptime"),
         ]"#
     ));
-    let expected = json!([true, 2, true, ["ubuntu-2404-k3s"], null, 100, 2, true, [], 1, false]);
+    let expected = json!([true, 2, true, ["ubuntu-2404-k3s"], null, 100, 3, true, [], 1, false]);
     assert_eq!(told.json(), expected);
     assert_eq!(cluster.writes(), [""; 0]);
 }
