@@ -48,7 +48,7 @@ pub(super) fn text(sim: &Sim, project: &Project) -> String {
     }
     let _ = writeln!(text, "  everything, by its own address: HTTP CONNECT through {}", sim.gateway());
     let _ = writeln!(text, "  credentials: {}", project.simulator().join("envrc").display());
-    let _ = writeln!(text, "  certificate authority: {}", sim.authority().display());
+    let _ = writeln!(text, "  certificate authority: {}", sim.authorities().display());
     let _ = writeln!(text, "  every machine over SSH: ssh -F {} NAME", sim.ssh_config().display());
     text
 }
@@ -61,7 +61,7 @@ pub(super) fn json(sim: &Sim, project: &Project) -> Value {
             "address": node.ip,
             "api": format!("https://{}", node.api),
             "ssh": node.ssh.to_string(),
-            "fingerprint": sim.fingerprints().get(&node.name),
+            "fingerprint": sim.fingerprint(&node.name),
             "host_keys": sim.node_keys(&node.name),
         })
     });
@@ -70,7 +70,7 @@ pub(super) fn json(sim: &Sim, project: &Project) -> Value {
         "nodes": nodes.collect::<Vec<_>>(),
         "gateway": sim.gateway().to_string(),
         "credentials": project.simulator().join("envrc"),
-        "ca_file": sim.authority(),
+        "ca_file": sim.authorities(),
         "ssh_config": sim.ssh_config(),
         "known_hosts": sim.known_hosts(),
     })

@@ -11,6 +11,7 @@ use russh::keys::{PrivateKey, PublicKey};
 
 use super::chance::secret_bytes;
 use super::proxmox::{TOKEN, USER};
+use super::seed::NodeSeed;
 use super::tls::Certificates;
 use super::world::{World, write_private};
 use crate::error::{Class, Error, Result};
@@ -59,21 +60,21 @@ fn make(dir: &Path, world: &World, certificates: &Certificates) -> Result<Creden
     let (key, public) = ssh_key(dir)?;
     let first = world.nodes.first();
     let ip = first.map(|node| node.ip.clone()).unwrap_or_default();
-    let fingerprint = first.and_then(|node| certificates.fingerprints.get(&node.name)).cloned().unwrap_or_default();
+    let fingerprint = |node: &str| certificates.of(node).pop().map(|own| own.fingerprint).unwrap_or_default();
     let values = [
         ("HOMELAB_PVE_URL", format!("https://{ip}:8006")),
         ("HOMELAB_PVE_TOKEN_ID", format!("{USER}!{TOKEN}")),
         ("HOMELAB_PVE_TOKEN_SECRET", world.secrets.token.clone()),
-        ("HOMELAB_PVE_FINGERPRINT", fingerprint),
-        ("HOMELAB_PVE_CA_FILE", certificates.authority.display().to_string()),
+        ("HOMELAB_PVE_FINGERPRINT", first.map(|node| fingerprint(&node.name)).unwrap_or_default()),
+        ("HOMELAB_PVE_CA_FILE", certificates.authorities.display().to_string()),
         ("HOMELAB_PVE_ROOT_PASSWORD", world.secrets.root_password.clone()),
         ("HOMELAB_SSH_KEY", key.display().to_string()),
         ("HOMELAB_SSH_PUBKEY", public),
     ];
     let mut credentials: Credentials = values.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-    for (node, fingerprint) in &certificates.fingerprints {
+    for NodeSeed { name: node, .. } in &world.nodes {
         let name = node.to_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        credentials.insert(format!("HOMELAB_PVE_FINGERPRINT_{name}"), fingerprint.clone());
+        credentials.insert(format!("HOMELAB_PVE_FINGERPRINT_{name}"), fingerprint(node));
     }
     Ok(credentials)
 }

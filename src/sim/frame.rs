@@ -24,12 +24,12 @@ pub(crate) struct Frame {
     log: RequestLog,
     /// What is being answered. It goes on when its client is gone, as the workers of the real API do.
     pub(crate) requests: TaskTracker,
-    pub(crate) certificates: Certificates,
+    pub(crate) certificates: Arc<Certificates>,
 }
 
 impl Frame {
     /// Puts the parts together.
-    pub(crate) fn new(dir: &Path, world: World, log: RequestLog, certificates: Certificates) -> Arc<Self> {
+    pub(crate) fn new(dir: &Path, world: World, log: RequestLog, certificates: Arc<Certificates>) -> Arc<Self> {
         Arc::new(Frame {
             dir: dir.into(),
             world: Mutex::new(world),

@@ -184,7 +184,7 @@ fn find(visit: &Visit, host: &str, port: u16) -> (Target, Option<LineFault>) {
         // What else goes wrong there comes with its requests.
         Target::Api(..) => faults.misses(&node).then_some(LineFault::NodeAway),
         Target::Ssh { .. } => faults.next_line(host, &node),
-        Target::Closed | Target::Nobody => None,
+        Target::Restarting | Target::Closed | Target::Nobody => None,
     };
     if let Some(fault) = fault {
         let method = format!("{} connection", fault.name());
@@ -252,7 +252,7 @@ async fn serve(stream: Box<dyn Connection>, host: &str, target: Target, fault: O
             let surroundings = Surroundings { commands, ..surroundings(host, node, visit) };
             machine.serve_ssh(stream, surroundings).await;
         }
-        Target::Closed | Target::Nobody => {}
+        Target::Restarting | Target::Closed | Target::Nobody => {}
     }
 }
 
@@ -284,7 +284,7 @@ fn connect_inside(host: String, port: u16, visit: &Arc<Visit>) -> Forward {
     let refusal = match target {
         Target::Nobody => Some(ErrorKind::HostUnreachable),
         Target::Closed => Some(ErrorKind::ConnectionRefused),
-        Target::Api(..) | Target::Ssh { .. } => None,
+        Target::Api(..) | Target::Restarting | Target::Ssh { .. } => None,
     };
     let visit = Arc::clone(visit);
     Box::pin(async move {

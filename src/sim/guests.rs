@@ -294,6 +294,13 @@ impl Machines {
         self.nodes.get(name)?.live.clone()
     }
 
+    /// Takes over a node's inside.
+    pub(crate) fn take_node(&mut self, name: &str, from: &mut Machines) {
+        if let Some(slot) = from.nodes.remove(name) {
+            self.nodes.insert(name.into(), slot);
+        }
+    }
+
     /// The guests that have an address.
     pub(crate) fn guests_at(&self, address: Ipv4Addr) -> impl Iterator<Item = u32> {
         let is_there = move |guest: &Guest| {

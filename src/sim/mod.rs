@@ -11,6 +11,7 @@ mod gateway;
 mod guests;
 pub mod host;
 mod insides;
+mod joining;
 mod log;
 mod proxmox;
 mod saving;
@@ -125,9 +126,9 @@ impl Sim {
         // Paths in the credentials must hold wherever they are used from.
         let dir = fs::canonicalize(&dir).unwrap_or(dir);
         let loaded = World::load(&dir)?;
-        let nodes = loaded.as_ref().map_or(&seed.nodes, |world| &world.nodes);
+        let families = loaded.as_ref().map_or_else(|| seed.families(), World::families);
         let domain = loaded.as_ref().map_or(&seed.search_domain, |world| &world.search_domain);
-        let certificates = Certificates::open(&dir, nodes, domain)?;
+        let certificates = Arc::new(Certificates::open(&dir, &families, domain)?);
         let mut world = match loaded {
             Some(world) => world,
             None => World::found(&seed, &certificates, new_secrets()?)?,
@@ -136,7 +137,7 @@ impl Sim {
             cluster.pace = pace;
         }
         let (_, public_key) = credentials::ssh_key(&dir)?;
-        world.attach(&dir, Some(workshop), &[public_key])?;
+        world.attach(&dir, &certificates, Some(workshop), &[public_key])?;
         let credentials = credentials::open(&dir, &world, &certificates)?;
         credentials::write_known_hosts(&dir, &world)?;
         let log = RequestLog::open(&dir, &[&world.secrets.root_password, &world.secrets.token])?;
@@ -208,14 +209,14 @@ impl Sim {
         contacts::known_hosts(self.frame.dir())
     }
 
-    /// The certificate of the authority that signed the nodes' certificates.
-    pub fn authority(&self) -> &Path {
-        &self.frame.certificates.authority
+    /// The certificates of the authorities that signed the nodes' certificates.
+    pub fn authorities(&self) -> &Path {
+        &self.frame.certificates.authorities
     }
 
-    /// The SHA-256 of each node's certificate, upper case with colons.
-    pub fn fingerprints(&self) -> &BTreeMap<String, String> {
-        &self.frame.certificates.fingerprints
+    /// The SHA-256 of a node's certificate, upper case with colons.
+    pub fn fingerprint(&self, node: &str) -> Option<String> {
+        self.frame.certificates.of(node).pop().map(|own| own.fingerprint)
     }
 
     /// Stops the servers and saves the world.

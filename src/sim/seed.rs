@@ -164,6 +164,14 @@ impl FromStr for Scenario {
 }
 
 impl Seed {
+    /// The nodes that begin together, in a cluster or each alone.
+    pub(crate) fn families(&self) -> Vec<Vec<NodeSeed>> {
+        match self.scenario {
+            Scenario::Plan => vec![self.nodes.clone()],
+            Scenario::Bare => self.nodes.iter().map(|node| vec![node.clone()]).collect(),
+        }
+    }
+
     /// Refuses a seed that no world can be made of.
     pub(crate) fn check(&self) -> Result<()> {
         let wrong = |text: String| Err(Error::new(Class::InputMissing, format!("simulator: {text}")));

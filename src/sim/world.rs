@@ -18,7 +18,7 @@ use super::tls::Certificates;
 use crate::error::{Class, Error, Result};
 
 /// The form of the file. A world of another form cannot be read.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The file's name in the simulator's folder.
 const FILE: &str = "world.json";
@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<HostSeed>,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) secrets: Secrets,
+    #[serde(skip)]
+    pub(super) certificates: Option<Arc<Certificates>>,
     /// Counts the moments at which something may have gone that connections lead to.
     #[serde(skip)]
     moments: watch::Sender<u64>,
@@ -76,6 +78,8 @@ pub(crate) enum Target {
         /// Since when it is up.
         since: u64,
     },
+    /// The API of a node, which is being started again: it takes connections and ends them at once.
+    Restarting,
     /// A machine that has this port closed, or is not up yet.
     Closed,
     /// Nobody.
@@ -87,7 +91,7 @@ impl Target {
     pub(crate) fn since(&self) -> Option<u64> {
         match self {
             Target::Api(_, since) | Target::Ssh { since, .. } => Some(*since),
-            Target::Closed | Target::Nobody => None,
+            Target::Restarting | Target::Closed | Target::Nobody => None,
         }
     }
 }
@@ -104,6 +108,7 @@ impl World {
             hosts: seed.network_hosts.clone(),
             clusters: super::proxmox::found(seed, certificates, &secrets)?,
             secrets,
+            certificates: None,
             moments: watch::Sender::default(),
         })
     }
@@ -138,13 +143,25 @@ impl World {
             .map_err(|error| Error::new(Class::Bug, "simulator: the world cannot be written").cause(error))
     }
 
+    /// The nodes of each cluster.
+    pub(crate) fn families(&self) -> Vec<Vec<NodeSeed>> {
+        let mut families = Vec::new();
+        for cluster in &self.clusters {
+            let own = self.nodes.iter().filter(|node| cluster.nodes.contains_key(&node.name));
+            families.push(own.cloned().collect());
+        }
+        families
+    }
+
     /// Brings all machines to life, those that have been saved from their files in the folder.
     pub(crate) fn attach(
         &mut self,
         dir: &Path,
+        certificates: &Arc<Certificates>,
         workshop: Option<Arc<dyn Workshop>>,
         authorized_keys: &[String],
     ) -> Result<()> {
+        self.certificates = Some(Arc::clone(certificates));
         let saved = |file: &str| {
             let path = machine_file(dir, file);
             fs::read_to_string(&path).map_err(|error| unusable(&path, error))
@@ -155,6 +172,7 @@ impl World {
                 specs.iter().filter(|spec| cluster.nodes.contains_key(&spec.name)).cloned().collect();
             cluster.machines.attach(workshop.clone(), &own, &saved)?;
             cluster.bring_up_networks();
+            cluster.write_members();
             cluster.look_at_disks();
         }
         Ok(())
@@ -183,6 +201,8 @@ impl World {
             let was_on = self.clusters.iter().any(|cluster| cluster.is_on(&node));
             any |= self.power(&node, !was_on, at);
         }
+        any |= self.settle_joins(now);
+        any |= self.restart_apis(now);
         for cluster in &mut self.clusters {
             any |= cluster.settle(now);
             any |= cluster.look_at_disks();
@@ -191,6 +211,21 @@ impl World {
             self.moments.send_modify(|count| *count += 1);
         }
         any
+    }
+
+    /// Stops and starts the APIs that are being started again, which then show what certificate they have. Tells whether
+    /// anything changed.
+    fn restart_apis(&mut self, now: u64) -> bool {
+        let changed: Vec<(String, bool)> =
+            self.clusters.iter_mut().flat_map(|cluster| cluster.restart_apis(now)).collect();
+        for (name, _) in changed.iter().filter(|(_, is_there)| *is_there) {
+            let seed = self.nodes.iter().find(|node| node.name == *name);
+            if let Some((certificates, seed)) = self.certificates.as_ref().zip(seed) {
+                // One that cannot be read leaves the node with the old one, which no client of its cluster takes.
+                let _loaded = certificates.load(seed);
+            }
+        }
+        !changed.is_empty()
     }
 
     /// Switches a node off, as if somebody pulled its plug, or on again. Tells whether it was not so before, which is
@@ -288,7 +323,8 @@ impl World {
         };
         let Some(node) = cluster.nodes.get(name).filter(|_| cluster.is_on(name)) else { return Target::Nobody };
         match (port, cluster.machines.node(name)) {
-            (8006, _) => Target::Api(name.to_string(), node.booted),
+            (8006, _) if !node.has_api() => Target::Restarting,
+            (8006, _) => Target::Api(name.to_string(), node.booted.max(node.api_since)),
             (22, Some(machine)) => Target::Ssh { machine, node: Some(name.to_string()), since: node.booted },
             _ => Target::Closed,
         }
@@ -352,6 +388,6 @@ mod tests {
         let error = World::load(dir.path()).unwrap_err();
         assert!(error.to_string().contains("cannot be read"), "{error}");
         assert_eq!(error.help_text(), Some("start over with `homelab sim reset`"));
-        assert!(format!("{error:?}").contains("its form is 2, not 4"), "{error:?}");
+        assert!(format!("{error:?}").contains("its form is 2, not 5"), "{error:?}");
     }
 }

@@ -119,6 +119,11 @@ impl Refusal {
         Refusal { errors, ..Refusal::new(400, "Parameter verification failed.") }
     }
 
+    /// The same refusal with what is wrong in particular.
+    pub(crate) fn because(self, errors: BTreeMap<String, String>) -> Self {
+        Refusal { errors, ..self }
+    }
+
     /// A missing privilege, or a condition of that kind.
     pub(crate) fn forbidden(what: &str) -> Self {
         let text = if what.is_empty() { String::new() } else { format!(" ({what})") };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::Access;
 use super::answer::Refusal;
+use super::corosync::Corosync;
 use super::mapping::Mapping;
 use super::members::Life;
 use super::node_config;
@@ -24,8 +25,8 @@ use crate::sim::tls::Certificate;
 /// A cluster, or a node alone.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Cluster {
-    /// Its name; `None` for a node alone.
-    pub(crate) name: Option<String>,
+    /// What makes it one; `None` for a node alone.
+    pub(crate) corosync: Option<Corosync>,
     /// How much slower (or, below one, faster) than usual things take.
     pub(crate) pace: f64,
     pub(crate) search_domain: String,
@@ -51,7 +52,7 @@ pub(crate) struct Cluster {
 }
 
 /// One node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Node {
     /// Its number in the cluster, from 1.
     pub(crate) number: u32,
@@ -70,9 +71,7 @@ pub(crate) struct Node {
     #[serde(default)]
     pub(crate) config: node_config::Options,
     pub(crate) devices: Vec<PciDevice>,
-    /// The SHA-256 of its certificate, upper case with colons.
-    pub(crate) fingerprint: String,
-    /// The certificates of its authority and of its own.
+    /// The certificates of its authority and of its own, in this order.
     pub(crate) certificates: Vec<Certificate>,
     /// When it was switched on, in milliseconds.
     pub(crate) booted: u64,
@@ -90,6 +89,15 @@ pub(crate) struct Node {
     /// Its votes in the cluster.
     #[serde(default = "one")]
     pub(crate) votes: u32,
+    /// Its addresses in the networks of the cluster, by their number.
+    #[serde(default)]
+    pub(crate) rings: BTreeMap<u32, String>,
+    /// When its API was last started on its own, in milliseconds.
+    #[serde(default)]
+    pub(crate) api_since: u64,
+    /// Its API as it is being started again.
+    #[serde(default)]
+    pub(crate) restart: Option<Restart>,
     /// When the others hear its statistics for the first time, in milliseconds.
     #[serde(default)]
     pub(crate) heard_from: u64,
@@ -108,6 +116,17 @@ pub(crate) struct Node {
     /// Its LVM thin pools, `pve/data`, with their sizes in bytes.
     #[serde(default)]
     pub(crate) thin_pools: BTreeMap<String, u64>,
+}
+
+/// The API of a node as it is being started again: until it stops it goes on with what it knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Restart {
+    /// When it stops, in milliseconds.
+    pub(crate) stops: u64,
+    /// When it is there again, in milliseconds.
+    pub(crate) starts: u64,
+    /// Whether it has stopped.
+    pub(crate) has_stopped: bool,
 }
 
 fn one() -> u32 {
@@ -130,6 +149,18 @@ pub(crate) struct PciDevice {
     pub(crate) id: String,
     pub(crate) subsystem_id: String,
     pub(crate) iommu_group: u32,
+}
+
+impl Node {
+    /// The SHA-256 of its certificate, upper case with colons.
+    pub(crate) fn fingerprint(&self) -> &str {
+        self.certificates.last().map(|own| own.fingerprint.as_str()).unwrap_or_default()
+    }
+
+    /// Whether its API takes connections, while it is on.
+    pub(crate) fn has_api(&self) -> bool {
+        self.restart.is_none_or(|restart| !restart.has_stopped)
+    }
 }
 
 impl Cluster {

@@ -13,15 +13,15 @@ use super::{nodes, storage_state, vm_read};
 /// `GET /cluster/status`.
 pub(crate) fn status(cluster: &mut Cluster, call: &Call) -> Outcome {
     let mut rows = Vec::new();
-    if let Some(name) = &cluster.name {
-        let count = cluster.nodes.len();
+    let corosync = cluster.shown(call.now);
+    if let Some(corosync) = corosync {
         rows.push(json!({
-            "type": "cluster", "id": "cluster", "name": name, "nodes": count, "version": count,
-            "quorate": u8::from(cluster.is_quorate(&call.asked)),
+            "type": "cluster", "id": "cluster", "name": corosync.name, "nodes": cluster.nodes.len(),
+            "version": corosync.version, "quorate": u8::from(cluster.is_quorate(&call.asked)),
         }));
     }
     for (name, node) in &cluster.nodes {
-        let number = if cluster.name.is_some() { node.number } else { 0 };
+        let number = if corosync.is_some() { node.number } else { 0 };
         rows.push(json!({
             "type": "node", "id": format!("node/{name}"), "name": name, "ip": node.ip, "nodeid": number,
             "local": u8::from(*name == call.asked), "online": u8::from(cluster.hears(&call.asked, name)), "level": "",
@@ -83,71 +83,6 @@ pub(crate) fn options(cluster: &mut Cluster, call: &Call) -> Outcome {
         row["description"] = json!("");
     }
     Answer::of(row)
-}
-
-/// `GET /cluster/config`: the index of everything below it.
-pub(crate) fn config_index(_: &mut Cluster, _: &Call) -> Outcome {
-    let names = ["nodes", "totem", "join", "qdevice", "apiversion"];
-    Answer::of(names.map(|name| json!({ "name": name })).to_vec())
-}
-
-/// `POST /cluster/config`: only its parameters are looked at.
-pub(crate) fn form(_: &mut Cluster, _: &Call) -> Outcome {
-    Err(Refusal::not_simulated("forming a cluster"))
-}
-
-/// `POST /cluster/config/join`: only its parameters are looked at.
-pub(crate) fn join(_: &mut Cluster, _: &Call) -> Outcome {
-    Err(Refusal::not_simulated("joining a cluster"))
-}
-
-/// `GET /cluster/config/nodes`.
-pub(crate) fn config_nodes(cluster: &mut Cluster, _: &Call) -> Outcome {
-    if cluster.name.is_none() {
-        return Answer::of(json!([]));
-    }
-    let rows = cluster.nodes.iter().map(|(name, node)| {
-        let number = node.number.to_string();
-        json!({ "name": name, "node": name, "nodeid": number, "quorum_votes": "1", "ring0_addr": node.ip })
-    });
-    Answer::of(rows.collect::<Vec<_>>())
-}
-
-/// `GET /cluster/config/join`.
-pub(crate) fn join_info(cluster: &mut Cluster, call: &Call) -> Outcome {
-    let Some(name) = cluster.name.clone() else { return Err(Refusal::not_clustered()) };
-    let preferred = call.params.get("node").unwrap_or(&call.asked);
-    if !cluster.nodes.contains_key(preferred) {
-        return Err(format!("unknown node '{preferred}'").into());
-    }
-    let rows = cluster.nodes.iter().map(|(name, node)| {
-        json!({
-            "name": name, "nodeid": node.number.to_string(), "quorum_votes": "1", "ring0_addr": node.ip,
-            "pve_addr": node.ip, "pve_fp": node.fingerprint,
-        })
-    });
-    let nodes: Vec<Value> = rows.collect();
-    Answer::of(json!({
-        "preferred_node": preferred, "nodelist": nodes, "totem": totem_of(&name, cluster.nodes.len()),
-        "config_digest": super::cluster::digest(&format!("{name}{}", cluster.nodes.len())),
-    }))
-}
-
-fn totem_of(name: &str, version: usize) -> Value {
-    json!({
-        "cluster_name": name, "config_version": version.to_string(), "interface": { "0": { "linknumber": "0" } },
-        "ip_version": "ipv4-6", "link_mode": "passive", "secauth": "on", "token_coefficient": "125", "version": "2",
-    })
-}
-
-/// `GET /cluster/config/totem`.
-pub(crate) fn totem(cluster: &mut Cluster, _: &Call) -> Outcome {
-    Answer::of(cluster.name.as_ref().map_or(Value::Null, |name| totem_of(name, cluster.nodes.len())))
-}
-
-/// `GET /cluster/config/apiversion`.
-pub(crate) fn api_version(_: &mut Cluster, _: &Call) -> Outcome {
-    Answer::of("1")
 }
 
 /// `GET /cluster/ha/resources` and other lists that are empty here for want of the thing itself.

@@ -13,9 +13,9 @@ use super::login::{self, Proof};
 use super::permission::Caller;
 use super::transfer::Upload;
 use super::{
-    acl, cloud_init, cluster_reads, content, disks, etc, groups, mapping, members, network, node_config, nodes, pools,
-    quorum, scan, storage, storage_state, tasks, transfer, users, verify, vm_clone, vm_create, vm_disks, vm_migrate,
-    vm_power, vm_read, vm_update,
+    acl, cloud_init, cluster_reads, content, corosync, disks, etc, groups, mapping, members, membership, network,
+    node_config, nodes, pools, quorum, scan, storage, storage_state, tasks, transfer, users, verify, vm_clone,
+    vm_create, vm_disks, vm_migrate, vm_power, vm_read, vm_update,
 };
 use crate::sim::world::World;
 
@@ -99,6 +99,9 @@ fn node_of(
         return Ok(request.node.clone());
     }
     if cluster.is_on(named) {
+        if named != request.node && !cluster.nodes[named].has_api() {
+            return Err(Refusal::silent(595, "Connection refused"));
+        }
         return Ok(named.to_string());
     }
     if cluster.nodes.contains_key(named) {
@@ -203,13 +206,16 @@ fn cluster_handler(method: &str, path: &str) -> Option<Handler> {
         ("GET", "/cluster/nextid") => cluster_reads::next_id,
         ("GET", "/cluster/options") => cluster_reads::options,
         ("GET", "/cluster/tasks") => tasks::list_all,
-        ("GET", "/cluster/config") => cluster_reads::config_index,
-        ("POST", "/cluster/config") => cluster_reads::form,
-        ("POST", "/cluster/config/join") => cluster_reads::join,
-        ("GET", "/cluster/config/nodes") => cluster_reads::config_nodes,
-        ("GET", "/cluster/config/join") => cluster_reads::join_info,
-        ("GET", "/cluster/config/totem") => cluster_reads::totem,
-        ("GET", "/cluster/config/apiversion") => cluster_reads::api_version,
+        ("GET", "/cluster/config") => corosync::index,
+        ("POST", "/cluster/config") => membership::create,
+        ("POST", "/cluster/config/join") => membership::join,
+        ("POST", "/cluster/config/nodes/{node}") => membership::add_node,
+        ("DELETE", "/cluster/config/nodes/{node}") => membership::remove_node,
+        ("GET", "/cluster/config/nodes") => corosync::nodes,
+        ("GET", "/cluster/config/join") => corosync::join_info,
+        ("GET", "/cluster/config/totem") => corosync::totem,
+        ("GET", "/cluster/config/qdevice") => corosync::qdevice,
+        ("GET", "/cluster/config/apiversion") => corosync::api_version,
         ("GET", "/cluster/mapping/pci") => mapping::list,
         ("POST", "/cluster/mapping/pci") => mapping::create,
         ("GET", "/cluster/mapping/pci/{id}") => mapping::read,

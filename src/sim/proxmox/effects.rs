@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
+use super::membership::{CreateClusterOrder, JoinOrder};
 use super::transfer::{DownloadOrder, UploadOrder};
 use super::vm::lock_file;
 use super::vm_clone::CloneOrder;
@@ -10,7 +11,8 @@ use super::vm_create::CreateOrder;
 use super::vm_migrate::MigrateOrder;
 use super::vm_update::Update;
 use super::{
-    content, members, network, nodes, quorum, transfer, vm_clone, vm_create, vm_disks, vm_migrate, vm_power, vm_update,
+    content, members, membership, network, nodes, quorum, transfer, vm_clone, vm_create, vm_disks, vm_migrate,
+    vm_power, vm_update,
 };
 
 /// The effect of a task.
@@ -74,6 +76,9 @@ pub(crate) enum Effect {
     UpdatePackages {
         quiet: bool,
     },
+    CreateCluster(CreateClusterOrder),
+    /// Its end is the world's: it is between two clusters.
+    Join(JoinOrder),
     StartAll {
         force: bool,
         /// Only these, unless there are none.
@@ -95,6 +100,8 @@ impl Effect {
             Effect::StartAll { .. } => Ok(20),
             Effect::UpdatePackages { .. } => Ok(300),
             Effect::ReloadNetwork => Ok(network::begin_reload()),
+            Effect::CreateCluster(_) => Ok(membership::begin_create(log)),
+            Effect::Join(order) => membership::begin_join(cluster, node, order, log),
             Effect::Create(order) => vm_create::begin(cluster, node, order),
             Effect::Clone(order) => vm_clone::begin(cluster, node, order, log),
             Effect::Migrate(order) => vm_migrate::begin(cluster, node, order, now, log),
@@ -136,6 +143,9 @@ impl Effect {
             Effect::Nothing => Ok(0),
             Effect::UpdatePackages { quiet } => nodes::finish_update(cluster, node, quiet, log),
             Effect::ReloadNetwork => network::finish_reload(cluster, node, log),
+            Effect::CreateCluster(order) => membership::finish_create(cluster, node, &order, at, log),
+            // The world carries it out, before a cluster comes to it.
+            Effect::Join(_) => Err("not simulated: a join inside of one cluster".into()),
             Effect::WaitForLock { vmid } => Err(format!("{} - got timeout", lock_file(vmid))),
             Effect::Snapshot { .. } => Err("not simulated: taking a snapshot".into()),
             Effect::Create(order) => vm_create::finish(cluster, node, &order, at, log),
@@ -187,6 +197,8 @@ impl Effect {
             | Effect::Reset { .. }
             | Effect::ReloadNetwork
             | Effect::UpdatePackages { .. }
+            | Effect::CreateCluster(_)
+            | Effect::Join(_)
             | Effect::StartAll { .. }
             | Effect::Download(_)
             | Effect::Upload(_)

@@ -1,12 +1,13 @@
 //! How a world begins: the clusters of a seed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::access::Access;
 use super::checksum::Sums;
 use super::cluster::{Cluster, Node, PciDevice, root_size};
+use super::corosync::{self, Corosync};
+
 use super::mapping::Mapping;
-use super::members::Life;
 use super::outside::{Export, Outside, Server, WebFile, WebServer};
 use super::shares::Shares;
 use super::storage::Storage;
@@ -58,29 +59,19 @@ fn bare(seed: &Seed, names: &[&str], certificates: &Certificates, secrets: &Secr
                 memory_mb: node.memory_mb,
                 cores: node.cores,
                 cards: [CARD.to_string()].into(),
-                links: BTreeSet::new(),
-                addresses: BTreeSet::new(),
-                config: None,
                 devices,
-                fingerprint: certificates.fingerprints.get(&node.name).cloned().unwrap_or_default(),
-                certificates: certificates.described.get(&node.name).cloned().unwrap_or_default(),
+                certificates: certificates.of(&node.name),
                 booted: chance::now(),
                 root_size: root.unwrap_or_else(root_size),
                 pools: pools(seed, "zfspool"),
                 thin_pools: pools(seed, "lvmthin"),
-                life: Life::On,
-                since: 0,
-                switches: None,
-                reboots: false,
                 votes: 1,
-                heard_from: 0,
-                starts_guests: false,
-                ran: BTreeMap::new(),
+                ..Node::default()
             },
         );
     }
     Ok(Cluster {
-        name: None,
+        corosync: None,
         pace: 1.0,
         search_domain: seed.search_domain.clone(),
         nodes,
@@ -101,7 +92,16 @@ fn bare(seed: &Seed, names: &[&str], certificates: &Certificates, secrets: &Secr
 
 /// Everything that comes before the first virtual machine.
 fn plan(cluster: &mut Cluster, seed: &Seed, secrets: &Secrets) {
-    cluster.name = Some(seed.cluster_name.clone());
+    cluster.corosync = Some(Corosync {
+        name: seed.cluster_name.clone(),
+        version: cluster.nodes.len() as u64,
+        links: [0].into(),
+        token_coefficient: corosync::TOKEN_COEFFICIENT,
+        shows_from: 0,
+    });
+    for node in cluster.nodes.values_mut() {
+        node.rings.insert(0, node.ip.clone());
+    }
     cluster.storages.extend(seed.storages.iter().filter_map(|one| Some((one.id.clone(), storage(one)?))));
     cluster.storages.entry("local".into()).or_insert_with(installed_local);
     for gpu in &seed.gpus {

@@ -110,8 +110,8 @@ pub(crate) fn log_in(cluster: &mut Cluster, call: &Call) -> Outcome {
         "CSRFPreventionToken": make_csrf(access, &caller.user, call.seconds()),
         "cap": capabilities(access, &caller),
     });
-    if let Some(name) = &cluster.name {
-        data["clustername"] = json!(name);
+    if let Some(corosync) = &cluster.corosync {
+        data["clustername"] = json!(corosync.name);
     }
     Answer::of(data)
 }

@@ -64,7 +64,7 @@ impl Cluster {
 
     /// Whether a node is with the majority of the votes, so that it may write to the cluster's files.
     pub(crate) fn is_quorate(&self, viewer: &str) -> bool {
-        if self.name.is_none() {
+        if self.corosync.is_none() {
             return true;
         }
         let votes = |heard: bool| {
@@ -144,6 +144,24 @@ impl Cluster {
     pub(crate) fn switching(&self, now: u64) -> Option<(String, u64)> {
         let due = self.nodes.iter().filter_map(|(name, node)| Some((name, node.switches.filter(|at| *at <= now)?)));
         due.min_by_key(|(_, at)| *at).map(|(name, at)| (name.clone(), at))
+    }
+
+    /// Stops and starts the APIs that are being started again. Tells of those of which anything changed whether they are
+    /// there now.
+    pub(crate) fn restart_apis(&mut self, now: u64) -> Vec<(String, bool)> {
+        let mut changed = Vec::new();
+        for (name, node) in &mut self.nodes {
+            let Some(restart) = &mut node.restart else { continue };
+            if now >= restart.starts {
+                node.api_since = restart.starts;
+                node.restart = None;
+                changed.push((name.clone(), true));
+            } else if now >= restart.stops && !restart.has_stopped {
+                restart.has_stopped = true;
+                changed.push((name.clone(), false));
+            }
+        }
+        changed
     }
 
     /// Stops or starts the corosync of a node that is on.

@@ -12,6 +12,7 @@ mod cloud_init;
 mod cluster;
 mod cluster_reads;
 mod content;
+mod corosync;
 mod definition;
 mod disks;
 mod dispatch;
@@ -29,6 +30,7 @@ mod interfaces_write;
 mod login;
 mod mapping;
 mod members;
+mod membership;
 mod multipart;
 mod network;
 mod node_config;
@@ -66,14 +68,15 @@ mod wget;
 
 #[cfg(test)]
 pub(crate) use checksum::Sums;
-pub(crate) use cluster::Cluster;
 #[cfg(test)]
 pub(crate) use cluster::PciDevice;
+pub(crate) use cluster::{Cluster, Restart};
 #[cfg(test)]
 pub(crate) use drive::{parse_size, size_text};
 pub(crate) use found::{TOKEN, USER, found};
 #[cfg(test)]
 pub(crate) use interfaces::Interfaces;
+pub(crate) use membership::{Due, JoinOrder, admit};
 #[cfg(test)]
 pub(crate) use outside::{Address, Export, Server, Share, WebFile, WebServer};
 #[cfg(test)]

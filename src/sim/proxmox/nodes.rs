@@ -84,7 +84,7 @@ pub(crate) fn row(cluster: &Cluster, call: &Call, name: &str, node: &Node) -> Ma
 pub(crate) fn list(cluster: &mut Cluster, call: &Call) -> Outcome {
     let rows = cluster.nodes.iter().map(|(name, node)| {
         let mut row = row(cluster, call, name, node);
-        row.insert("ssl_fingerprint".into(), json!(node.fingerprint));
+        row.insert("ssl_fingerprint".into(), json!(node.fingerprint()));
         Value::Object(row)
     });
     Answer::of(rows.collect::<Vec<_>>())

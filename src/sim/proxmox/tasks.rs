@@ -9,6 +9,7 @@ use super::call::Call;
 use super::cluster::Cluster;
 use super::effects::Effect;
 use super::formats::list as items;
+use super::membership::JoinOrder;
 use super::vm::lock_file;
 
 /// How many tasks are remembered.
@@ -61,6 +62,14 @@ impl Task {
             self.exit = Some(found.into());
             self.ends = now;
             self.effect = Effect::Nothing;
+        }
+    }
+
+    /// The join that it is, which the world ends, unless it is to fail on purpose.
+    pub(crate) fn joins(&self) -> Option<&JoinOrder> {
+        match &self.effect {
+            Effect::Join(order) if self.fault.is_none() => Some(order),
+            _ => None,
         }
     }
 
@@ -124,6 +133,15 @@ impl Cluster {
         Answer::of(upid)
     }
 
+    /// Ends a task that something outside of the cluster has carried out.
+    pub(crate) fn end_task(&mut self, upid: &str, log: Vec<String>, result: Result<(), String>) {
+        if let Some(task) = self.tasks.iter_mut().find(|task| task.upid == upid) {
+            task.effect = Effect::Nothing;
+            task.log.extend(log);
+            task.end(result.map(|()| 0));
+        }
+    }
+
     /// The process that the next task will be.
     pub(crate) fn next_pid(&self) -> u64 {
         self.tasks.last().map_or(1000, |last| last.pid) + 7
@@ -157,6 +175,7 @@ impl Cluster {
         let mut any = false;
         loop {
             let due = self.tasks.iter().enumerate().filter(|(_, task)| task.exit.is_none() && task.ends <= now);
+            let due = due.filter(|(_, task)| task.joins().is_none());
             let Some(index) = due.min_by_key(|(_, task)| task.ends).map(|(index, _)| index) else {
                 return self.start_guests(now) || any;
             };

@@ -258,10 +258,11 @@ impl Session {
         session
     }
 
-    /// Logs in; the error is the reason for which that was refused.
+    /// Logs in; the error is the reason for which that was refused, or why there was no answer.
     pub(super) async fn log_in(sim: &Sim, address: &str, user: &str, password: &str) -> Result<Self, String> {
-        let reply =
-            Client::nobody(sim, address).post("/access/ticket", &[("username", user), ("password", password)]).await;
+        let form = [("username", user), ("password", password)];
+        let reply = Client::nobody(sim, address).send(Method::POST, "/access/ticket", &form).await;
+        let reply = reply.map_err(|error| error.to_string())?;
         let text = |name: &str| reply.body["data"][name].as_str().ok_or_else(|| reply.reason.clone());
         Ok(Session::ticket(text("ticket")?, Some(text("CSRFPreventionToken")?)))
     }
@@ -292,8 +293,8 @@ impl Client {
     /// A client that has not said who it is.
     pub(super) fn nobody(sim: &Sim, address: &str) -> Self {
         let proxy = reqwest::Proxy::all(format!("http://{}", sim.gateway())).unwrap();
-        let authority = reqwest::Certificate::from_pem(&std::fs::read(sim.authority()).unwrap()).unwrap();
-        let http = reqwest::Client::builder().proxy(proxy).tls_certs_only([authority]).build().unwrap();
+        let authorities = reqwest::Certificate::from_pem_bundle(&std::fs::read(sim.authorities()).unwrap()).unwrap();
+        let http = reqwest::Client::builder().proxy(proxy).tls_certs_only(authorities).build().unwrap();
         Client { http, base: format!("https://{address}:8006/api2/json"), headers: Vec::new() }
     }
 
@@ -359,7 +360,12 @@ impl Client {
     }
 
     pub(super) async fn get(&self, path: &str) -> Reply {
-        self.send(Method::GET, path, &[]).await.unwrap()
+        self.try_get(path).await.unwrap()
+    }
+
+    /// The same where the server may be gone.
+    pub(super) async fn try_get(&self, path: &str) -> Result<Reply, reqwest::Error> {
+        self.send(Method::GET, path, &[]).await
     }
 
     pub(super) async fn post(&self, path: &str, form: &[(&str, &str)]) -> Reply {

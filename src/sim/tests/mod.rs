@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod lab;
+mod membership;
 mod network;
 mod nodes;
 mod replay;

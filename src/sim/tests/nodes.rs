@@ -116,7 +116,7 @@ async fn a_node_tells_the_certificate_that_it_shows() {
     let rows = root.get("/nodes/pve2/certificates/info").await;
     let own = &rows.data()[1];
     assert_eq!(own["filename"], "pve-ssl.pem");
-    assert_eq!(own["fingerprint"], sim.fingerprints()["pve2"].as_str());
+    assert_eq!(own["fingerprint"], sim.fingerprint("pve2").unwrap());
     assert_eq!(own["san"][3], "10.20.11.12");
     sim.stop().await.unwrap();
 }

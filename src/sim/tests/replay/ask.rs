@@ -1,6 +1,7 @@
 //! Asks the exchanges of a recording again, one after the other, as the recorders did.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
@@ -17,6 +18,9 @@ use crate::sim::Sim;
 
 /// What a form leaves as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// How long what is polled may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What stands in the place of a secret.
 const HIDDEN: &str = "***";
@@ -53,26 +57,48 @@ impl<'r> Replay<'r> {
             Err(why) => return Verdict::LeftOut(why),
         };
         let taken = beside::before(self.sim, self.recording, index);
-        let answered = self.ask(&client, exchange).await;
-        beside::after(self.sim, taken);
-        let reply = match answered {
-            Ok(reply) => reply,
-            Err(error) if exchange.response.status == 0 => {
-                drop(error);
-                return Verdict::Same;
+        let deadline = Instant::now() + PATIENCE;
+        let (answered, verdict) = loop {
+            let answered = self.ask(&client, exchange).await;
+            let verdict = self.judge(exchange, &answered);
+            if matches!(verdict, Verdict::Same) || !self.is_polled(index) || Instant::now() > deadline {
+                break (answered, verdict);
             }
-            Err(error) => return Verdict::Differs(format!("no answer: {error}")),
+            tokio::time::sleep(Duration::from_millis(15)).await;
         };
+        beside::after(self.sim, taken);
+        let Ok(reply) = answered else { return verdict };
         self.live.insert(exchange.n, reply.body.clone());
         self.learn(exchange, &reply);
         self.wait_for_task(index, &reply).await;
         if exchange.note.starts_with("ARTEFACT") {
             return Verdict::LeftOut("its note says that the recording machine is to blame for the answer".into());
         }
+        // What has been answered by now may be part of what was recorded.
+        self.judge(exchange, &Ok(reply))
+    }
+
+    fn judge(&self, exchange: &Exchange, answered: &Result<Reply, reqwest::Error>) -> Verdict {
+        let reply = match answered {
+            Ok(reply) => reply,
+            Err(_) if exchange.response.status == 0 => return Verdict::Same,
+            Err(error) => return Verdict::Differs(format!("no answer: {error}")),
+        };
         let of_today = |one: &Exchange| endpoints::is_of_today(&one.request.method, one.request.path());
         let began =
             |upid: &str| self.recording.exchanges.iter().any(|one| one.response.task() == Some(upid) && of_today(one));
-        compare(exchange, &reply, &|text| self.as_recorded(text), &began)
+        compare(exchange, reply, &|text| self.as_recorded(text), &began)
+    }
+
+    /// Whether an exchange was one of several looks at something until it showed: it asks what the one before it asked,
+    /// or there was no answer.
+    fn is_polled(&self, index: usize) -> bool {
+        let exchange = &self.recording.exchanges[index];
+        let is_asked_again = || {
+            let before = &self.recording.exchanges[index - 1];
+            exchange.request.method == "GET" && before.request == exchange.request && before.who == exchange.who
+        };
+        exchange.response.status == 0 || index > 0 && is_asked_again()
     }
 
     /// Why an exchange cannot be asked: what it rests on is not served here.
@@ -191,9 +217,11 @@ impl<'r> Replay<'r> {
         let later = &self.recording.exchanges[index + 1..];
         let next = later.iter().position(mentions);
         let is_stopped_here = next.is_some_and(|next| later[next].request.method == "DELETE");
+        // A join takes the ticket with it, and then the API.
+        let breaks_off = later.iter().any(|one| mentions(one) && one.response.status == 401);
         let is_waited_for = later.iter().any(|one| mentions(one) && one.response.data()["status"] == "stopped");
         let goes_on_beside = next.is_some_and(|next| next > 0) && is_waited_for;
-        if !is_stopped_here && !goes_on_beside {
+        if !is_stopped_here && !goes_on_beside && !breaks_off {
             let node = upid.split(':').nth(1).unwrap_or_default();
             self.wait_for_end(&format!("/nodes/{node}/tasks/{upid}/log")).await;
         }

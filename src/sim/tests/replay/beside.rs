@@ -7,6 +7,7 @@ use regex::Regex;
 
 use super::recording::{Exchange, Recording};
 use crate::sim::Sim;
+use crate::sim::proxmox::Vm;
 
 /// What was taken away for one exchange, to be put back after it.
 #[derive(Debug, Default)]
@@ -29,7 +30,24 @@ pub(super) fn before(sim: &Sim, recording: &Recording, index: usize) -> Taken {
     }
     machines(sim, recording, index);
     gone(sim, recording, index);
+    guests_of_joiner(sim, recording, index);
     taken
+}
+
+/// A node that would join a cluster has a guest exactly when its task says so.
+fn guests_of_joiner(sim: &Sim, recording: &Recording, index: usize) {
+    let exchange = &recording.exchanges[index];
+    let node = &exchange.request.to;
+    if exchange.request.path() != "/cluster/config/join" || exchange.response.task().is_none() {
+        return;
+    }
+    let has_guest = log_of(recording, exchange).contains("already contains virtual guests");
+    if let Some(cluster) = sim.frame.world().cluster_of(node).filter(|cluster| cluster.corosync.is_none()) {
+        cluster.vms.retain(|_, vm| vm.node != *node);
+        if has_guest {
+            cluster.vms.insert(100, Vm { node: node.clone(), ..Vm::default() });
+        }
+    }
 }
 
 /// What notes and answers tell of a machine that was handled from outside: its agent, its device bus, its lock file, its

@@ -4,11 +4,12 @@
 //! on two machines is compared by its type alone, or after the varying part of it has been blotted out. These are all the
 //! rules for that:
 //!
-//! - **Marked**: a value that the exchange marks as `volatile`; lists of rows count with what was recorded in them.
-//! - **Measured**: how busy, full or old something is, by its key ([`MEASURED`]).
+//! - **Marked**: a value that the exchange marks as `volatile`, but for errors and options of machines ([`may_vary`]); lists
+//!   of rows count with what was recorded in them.
+//! - **Measured**: how busy, full or old something is, by its key ([`is_measured`]).
 //! - **Made up**: ids that every run makes anew, inside any text ([`steady`]): UUIDs, MAC addresses, digests,
 //!   fingerprints, dates, how fast a download was, and of a task's id everything but its node, type, object and owner.
-//! - **Machine**: what a machine is and has on it ([`MACHINE`], [`INVENTORIES`]): rows of an inventory need the same keys.
+//! - **Machine**: what a machine is and has on it ([`MACHINE`] of [`MACHINES`], [`INVENTORIES`]): rows of an inventory need the same keys.
 //! - **Before**: lists of tasks go on from before the recording; rows of tasks that no exchange began are left out on both
 //!   sides, and the length of the whole is not compared.
 //! - **Reported**: lists of resources show what nodes last told, which is some seconds old ([`REPORTED`]).
@@ -25,7 +26,8 @@ use super::super::lab::Reply;
 use super::endpoints::pattern;
 use super::recording::Exchange;
 use super::rules::{
-    IDENTITIES, INVENTORIES, LATER, LISTS, MACHINE, MEASURED, REPORTED, canonical, items, steady, with_sorted_keys,
+    IDENTITIES, INVENTORIES, LATER, LISTS, MACHINE, MACHINES, REPORTED, canonical, is_measured, items, steady,
+    with_sorted_keys,
 };
 
 /// What came of an exchange.
@@ -50,6 +52,7 @@ struct Context<'c> {
     /// Whether rows are pages of a longer list.
     is_page: bool,
     is_reported: bool,
+    is_machine: bool,
     is_guest: bool,
     is_log: bool,
     differences: Vec<String>,
@@ -70,11 +73,12 @@ pub(super) fn compare(
     let mut context = Context {
         began,
         as_recorded,
-        volatile: exchange.volatile.iter().map(String::as_str).collect(),
+        volatile: exchange.volatile.iter().map(String::as_str).filter(|marked| may_vary(&path, marked)).collect(),
         is_inventory: INVENTORIES.contains(&path.as_str()),
         is_history: matches!(path.as_str(), "/nodes/{}/tasks" | "/cluster/tasks"),
         is_page: exchange.request.field("start").or(exchange.request.field("limit")).is_some(),
         is_reported: path == "/cluster/resources",
+        is_machine: MACHINES.contains(&path.as_str()),
         is_guest: path == "/nodes/{}/qemu/{}/agent/{}",
         is_log: path == "/nodes/{}/tasks/{}/log",
         differences: Vec::new(),
@@ -102,6 +106,17 @@ pub(super) fn compare(
     }
 }
 
+/// Whether a mark is heeded: recorders marked by keys, also where a key stands for a parameter or for an option, and what
+/// is made up in the value of an option is known.
+pub(super) fn may_vary(path: &str, marked: &str) -> bool {
+    !marked.starts_with("errors.") && !matches!(path, "/nodes/{}/qemu/{}/config" | "/nodes/{}/qemu/{}/pending")
+}
+
+/// Whether a place in an agent's answer is what the guest has to say.
+pub(super) fn is_guests_own(path: &str) -> bool {
+    path.starts_with("data.result") || matches!(path, "data.out-data" | "data.err-data")
+}
+
 /// An empty body was recorded in either form.
 fn empty_as_null(body: &Value) -> &Value {
     if body == "" { &Value::Null } else { body }
@@ -114,12 +129,11 @@ impl Context<'_> {
 
     fn value(&mut self, path: &str, recorded: &Value, live: &Value) {
         let key = path.rsplit('.').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
-        let is_below = path.contains('.');
         let by_type = self.volatile.contains(path)
-            || MEASURED.contains(&key)
-            || MACHINE.contains(&key)
+            || (is_measured(key, recorded) && !path.starts_with("errors."))
+            || (self.is_machine && MACHINE.contains(&key))
             || (self.is_reported && REPORTED.contains(&key))
-            || (self.is_guest && is_below);
+            || (self.is_guest && is_guests_own(path));
         match (recorded, live) {
             _ if by_type
                 && !(recorded.is_array()
@@ -193,7 +207,7 @@ impl Context<'_> {
             }
             return;
         }
-        if self.is_inventory || self.is_guest {
+        if self.is_inventory || (self.is_guest && is_guests_own(path)) {
             return self.inventory(path, old, new);
         }
         if self.is_log {
@@ -246,7 +260,11 @@ impl Context<'_> {
 
     /// The lines of a log: those that were no other program's words, in their order.
     fn log(&mut self, path: &str, old: &[Value], new: &[Value]) {
-        let line = |row: &Value| row["t"].as_str().unwrap_or_default().to_string();
+        let line = |row: &Value| row["t"].as_str().map_or_else(|| row.to_string(), str::to_string);
+        let first = old.first().and_then(|row| row["n"].as_u64()).unwrap_or(1);
+        for (number, row) in (first..).zip(new).filter(|(number, row)| row["n"] != *number) {
+            self.differs(path, &format!("line {number}"), row);
+        }
         let marked = |index: usize| self.volatile.contains(format!("{path}.{index}.t").as_str());
         let wanted: Vec<(bool, String)> =
             old.iter().enumerate().map(|(index, row)| (marked(index), self.text(&line(row)))).collect();

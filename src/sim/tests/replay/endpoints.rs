@@ -27,6 +27,8 @@ const SERVED: &[(&str, &str)] = &[
     ("GET POST", "/cluster/config"),
     ("GET POST", "/cluster/config/join"),
     ("GET", "/cluster/config/nodes"),
+    ("POST DELETE", "/cluster/config/nodes/{}"),
+    ("GET", "/cluster/config/qdevice"),
     ("GET", "/cluster/config/totem"),
     ("GET", "/cluster/config/apiversion"),
     ("GET POST PUT DELETE", "/nodes/{}/network"),

@@ -30,7 +30,7 @@ pub(super) struct Exchange {
 }
 
 /// A request.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub(super) struct Request {
     /// The node that received it.
     pub(super) to: String,
@@ -55,7 +55,7 @@ pub(super) struct Request {
 }
 
 /// A file in a form, of which only the size is known.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Upload {
     pub(super) field: String,
     pub(super) filename: String,
@@ -63,7 +63,7 @@ pub(super) struct Upload {
 }
 
 /// A value of an earlier answer's body.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Use {
     pub(super) n: u64,
     /// `data.nodelist.0.pve_fp`.

@@ -6,8 +6,16 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
-/// Keys of what is measured: only the type of the value is compared.
-pub(super) const MEASURED: &[&str] = &[
+/// Whether a value is measured: only its type is compared.
+pub(super) fn is_measured(key: &str, recorded: &Value) -> bool {
+    MEASURED.contains(&key) && recorded.is_number() || MADE_ANEW.contains(&key)
+}
+
+/// Keys of what every run makes or measures anew, as text.
+const MADE_ANEW: &[&str] = &["loadavg", "ticket", "CSRFPreventionToken"];
+
+/// Keys of numbers that are measured.
+const MEASURED: &[&str] = &[
     "cpu",
     "mem",
     "memhost",
@@ -23,7 +31,6 @@ pub(super) const MEASURED: &[&str] = &[
     "endtime",
     "time",
     "localtime",
-    "loadavg",
     "wait",
     "idle",
     "used",
@@ -33,8 +40,6 @@ pub(super) const MEASURED: &[&str] = &[
     "used_fraction",
     "ctime",
     "maxdisk",
-    "ticket",
-    "CSRFPreventionToken",
     "pressurecpusome",
     "pressurecpufull",
     "pressureiosome",
@@ -42,6 +47,10 @@ pub(super) const MEASURED: &[&str] = &[
     "pressurememorysome",
     "pressurememoryfull",
 ];
+
+/// Endpoints that tell what a machine is.
+pub(super) const MACHINES: &[&str] =
+    &["/version", "/nodes", "/nodes/{}/version", "/nodes/{}/status", "/cluster/resources"];
 
 /// Keys of what a machine is.
 pub(super) const MACHINE: &[&str] = &[
@@ -126,6 +135,7 @@ pub(super) fn steady(text: &str) -> String {
             r"(?:[0-9A-F]{2}:){19,31}[0-9A-F]{2}",
             r"BC:24:11:[0-9A-F:]{8}",
             r"ctime=[0-9]+",
+            r"\bconfig-\d{10}\b",
             r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:\.\d+)?",
             r"\.tmp(?:_dwnl)?\.\d+",
             r" \d+(?:\.\d+)?[KMG]=[\d.]+s\b",

@@ -1,8 +1,10 @@
 //! Who asks in a recording, in words: tickets, tokens, and what only looks like them.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::super::lab::{Client, Session};
+use super::ask::PATIENCE;
 use super::recording::Exchange;
 use crate::sim::Sim;
 
@@ -86,7 +88,14 @@ impl Sessions {
         let user = if name.contains('@') { name.to_string() } else { format!("{name}@pam") };
         let password = self.passwords.get(&user).ok_or_else(|| format!("the password of {user} is not told"))?;
         let node = self.nodes.iter().find(|(node, _)| about.contains(node.as_str())).unwrap_or(&self.nodes[0]);
-        let session = Session::log_in(sim, &node.1, &user, password).await?;
+        let mut session = Session::log_in(sim, &node.1, &user, password).await;
+        // Whoever comes after something has happened waits until the node takes logins again.
+        let deadline = Instant::now() + PATIENCE;
+        while session.is_err() && about.contains("after") && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            session = Session::log_in(sim, &node.1, &user, password).await;
+        }
+        let session = session?;
         self.open.insert(who.into(), session.clone());
         Ok(session)
     }

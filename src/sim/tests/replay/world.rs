@@ -10,7 +10,7 @@ use super::files;
 use super::given::{Given, GivenMachine, GivenStorage};
 use super::names;
 use super::prior::{self, Options, PriorMachine};
-use super::recording::Recording;
+use super::recording::{Exchange, Recording};
 use super::shown;
 use super::{storages, tags};
 use crate::sim::chance::now;
@@ -22,7 +22,7 @@ const USUAL: &str = "iso,vztmpl,backup,snippets,import";
 
 /// Makes the world.
 pub(super) async fn prepare(dir: &Path, recording: &Recording, given: &Given) -> Sim {
-    let sim = start_seeded(dir, seed_of(recording, given), None, 0.02).await;
+    let sim = start_seeded(dir, seed_of(recording, given), None, pace(recording)).await;
     {
         let mut world = sim.frame.world();
         for cluster in &mut world.clusters {
@@ -54,6 +54,14 @@ pub(super) async fn prepare(dir: &Path, recording: &Recording, given: &Given) ->
         }
     }
     sim
+}
+
+/// How fast its world goes: what a new cluster shows, it shows for seconds only, which a fast one would take for itself.
+fn pace(recording: &Recording) -> f64 {
+    let changes = |path: &str| path == "/cluster/config" || path == "/cluster/config/join";
+    let makes =
+        |one: &Exchange| one.request.method == "POST" && changes(one.request.path()) && recording.succeeded(one);
+    if recording.exchanges.iter().any(makes) { 0.5 } else { 0.02 }
 }
 
 pub(super) fn addresses(recording: &Recording, given: &Given) -> Vec<(String, String)> {
@@ -196,6 +204,13 @@ async fn rights(sim: &Sim, recording: &Recording, given: &Given) {
     }
     for (user, token) in &tokens {
         access.add_token(user, token, true, &secret);
+        let list = format!("/access/users/{user}/token");
+        let listed = shown::rows(recording, &list, "tokenid").into_iter().find(|row| row["tokenid"] == *token);
+        let comment = listed.and_then(|row| row["comment"].as_str());
+        let known = access.users.get_mut(user).and_then(|user| user.tokens.get_mut(token));
+        if let Some((known, comment)) = known.zip(comment) {
+            known.comment = comment.into();
+        }
         if given.rows.is_empty() {
             access.grant_homelab(user, token);
         }
