@@ -35,8 +35,8 @@ fn a_certificate_that_has_expired() {
             params.not_before = rcgen::date_time_ymd(2020, 1, 1);
             params.not_after = rcgen::date_time_ymd(2022, 1, 1);
         });
-        project.write(".homelab/sim/tls/pve-01.pem", &certificate);
-        project.write(".homelab/sim/tls/pve-01.key", &key);
+        project.write(".homelab/sim/tls/pve-01/node.pem", &certificate);
+        project.write(".homelab/sim/tls/pve-01/node.key", &key);
         project.write("ca.pem", &certificate);
         believe(project, "ca.pem");
     };

@@ -106,7 +106,7 @@ const WORLD: &str = ".homelab/sim/world.json";
 fn a_simulated_world_that_is_damaged_is_kept_until_it_is_given_up() {
     let machine = ".homelab/sim/machines/pve-01.json";
     let key = ".homelab/sim/id_ed25519";
-    let certificate = ".homelab/sim/tls/pve-01.pem";
+    let certificate = ".homelab/sim/tls/pve-01/node.pem";
     let project = with_history();
     for (file, content, words) in [
         (WORLD, None, "world.json: cannot be read"),

@@ -110,7 +110,7 @@ async fn the_world_and_its_secrets_are_for_their_owner_alone() {
     let dir = tempfile::tempdir().unwrap();
     let sim = start(dir.path(), Scenario::Plan, None).await;
     sim.stop().await.unwrap();
-    for name in ["world.json", "envrc", "id_ed25519", "requests.jsonl", "tls/pve1.key"] {
+    for name in ["world.json", "envrc", "id_ed25519", "requests.jsonl", "tls/pve1/node.key", "tls/pve1/ca.key"] {
         let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{name}");
     }
