@@ -8,6 +8,8 @@ mod errors;
 mod fire;
 #[path = "../hostile/mod.rs"]
 mod hostile;
+#[path = "../machines/mod.rs"]
+mod machines;
 
 mod check;
 mod doc;

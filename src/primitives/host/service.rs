@@ -211,8 +211,9 @@ impl Part for Service {
         for (field, yes, no) in [("enabled", "quietly enable", "quietly disable"), ("started", "act start", "act stop")]
         {
             let verb = asked(field).map(|wanted| if wanted { yes } else { no });
-            // A mask takes the place of the links that enable it.
-            if let Some(verb) = verb.filter(|verb| !(asked("masked") == Some(true) && verb.ends_with("disable"))) {
+            // What is not there can only be masked; and a mask takes the place of the links that enable it.
+            let idle = difference.have == State::Absent || asked("masked") == Some(true) && field == "enabled";
+            if let Some(verb) = verb.filter(|_| !idle) {
                 script.push_str(verb);
                 script.push('\n');
             }

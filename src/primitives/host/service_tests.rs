@@ -76,6 +76,13 @@ fn a_mask_keeps_it_from_starting_and_can_be_taken_away() {
 }
 
 #[test]
+fn what_is_not_installed_can_be_masked_before() {
+    let bench = Bench::simulated();
+    assert_eq!(bench.converge("h.service(#{ name: \"multipathd\", masked: true })"), ["create vm:service:multipathd"]);
+    assert_eq!(bench.shell("systemctl is-enabled multipathd"), "masked");
+}
+
+#[test]
 fn a_service_that_a_planned_package_brings_is_not_known_yet() {
     let bench = Bench::simulated();
     let script = "h.packages(#{ names: [\"chrony\"] });\n\
