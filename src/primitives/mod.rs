@@ -43,6 +43,8 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
         ("role", schema_for!(proxmox::RoleOptions)),
         ("user", schema_for!(proxmox::UserOptions)),
         ("group", schema_for!(proxmox::GroupOptions)),
+        ("acl", schema_for!(proxmox::AclOptions)),
+        ("token", schema_for!(proxmox::TokenOptions)),
         ("vm", schema_for!(proxmox::vm::options::VmOptions)),
         ("ssh::host", schema_for!(host::HostOptions)),
         ("file", schema_for!(host::FileOptions)),

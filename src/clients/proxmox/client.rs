@@ -16,7 +16,7 @@ use crate::run::capability::Writer;
 
 use super::lost::{Lost, Way};
 use super::session::{Pass, Session};
-use super::settings::{Endpoint, Settings};
+use super::settings::{Credentials, Endpoint, Settings};
 use super::transport::{Received, Transport};
 use super::{ApiError, Failure, Params, Result};
 
@@ -53,8 +53,8 @@ struct Inner {
     who: String,
     session: Session,
     transport: Transport,
-    connect_timeout: Duration,
-    request_timeout: Duration,
+    /// What it was made of.
+    settings: Settings,
     pace: Pace,
 }
 
@@ -94,14 +94,19 @@ impl Client {
         let who = settings.credentials.who().to_owned();
         let inner = Inner {
             transport: Transport::new(&endpoint, &settings)?,
-            session: Session::new(place, settings.credentials)?,
+            session: Session::new(place, settings.credentials.clone())?,
             who,
-            connect_timeout: settings.connect_timeout,
-            request_timeout: settings.request_timeout,
+            settings,
             pace,
             endpoint,
         };
         Ok(Client { inner: Arc::new(inner) })
+    }
+
+    /// A client for the same API that asks as somebody else.
+    pub fn with_credentials(&self, credentials: Credentials) -> Result<Self, Error> {
+        let settings = Settings { credentials, ..self.inner.settings.clone() };
+        Self::with_pace(settings, self.inner.pace.clone())
     }
 
     /// The host of the API, with the port when it is not the usual one.
@@ -183,8 +188,11 @@ impl Client {
 
     async fn send(&self, call: &Call, pass: &Pass) -> Result<Answer, Miss> {
         let inner = &self.inner;
-        let way =
-            Way { to: &inner.endpoint, connect_timeout: inner.connect_timeout, request_timeout: inner.request_timeout };
+        let way = Way {
+            to: &inner.endpoint,
+            connect_timeout: inner.settings.connect_timeout,
+            request_timeout: inner.settings.request_timeout,
+        };
         match inner.transport.exchange(call.request(&inner.endpoint, pass)).await {
             Ok(Received { status: 200..=299, body, .. }) => self.read_answer(call, &body).map_err(Miss::Nonsense),
             Ok(received) => Err(Miss::Refused(self.refusal(call, received))),

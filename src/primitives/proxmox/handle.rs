@@ -165,6 +165,14 @@ impl Proxmox {
         Ok(holds(&*self.permissions(reader)?, path, privilege))
     }
 
+    /// Forgets what the asker may do: the access list changed.
+    pub fn forget_permissions(&self) {
+        // Whoever holds the lock is about to fill it with what is true now.
+        if let Ok(mut known) = self.inner.permissions.try_lock() {
+            *known = None;
+        }
+    }
+
     /// Forgets what was read about guests: something changed.
     pub fn forget_guests(&self) {
         // Whoever holds the lock is about to fill it with what is true now.

@@ -1,6 +1,7 @@
 //! Proxmox VE.
 
 mod access;
+mod acl;
 mod connect;
 pub mod handle;
 mod object;
@@ -11,13 +12,16 @@ mod require;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod token;
 pub mod vm;
 
 pub use access::{GroupOptions, RoleOptions, UserOptions};
+pub use acl::AclOptions;
 pub use connect::{Api, ConnectOptions, Connections, Variables};
 pub use handle::Proxmox;
 pub use require::RequireOptions;
 pub use storage::StorageOptions;
+pub use token::TokenOptions;
 
 use rhai::plugin::*;
 

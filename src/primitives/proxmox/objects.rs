@@ -13,7 +13,7 @@ mod methods {
     use rhai::{EvalAltResult, Map, NativeCallContext};
 
     use crate::primitives::proxmox::object::settle;
-    use crate::primitives::proxmox::{Proxmox, access, storage};
+    use crate::primitives::proxmox::{Proxmox, access, acl, storage, token};
     use crate::script::context::options;
     use crate::script::failure::fail;
 
@@ -65,5 +65,31 @@ mod methods {
     pub fn group(context: NativeCallContext, pve: &mut Proxmox, group: Map) -> RhaiResultOf<Map> {
         let options = options(&context, "pve.group", group)?;
         access::group(pve, options).and_then(settle).map_err(fail)
+    }
+
+    /// Gives a user, a group or a token a role on a path. One row a call; what such rows come to, `pve.require` proves with
+    /// `can`, asked by whoever is to have the rights.
+    ///
+    /// ```rhai
+    /// let root = proxmox::connect(#{ username: "root@pam", password: secret("HOMELAB_PVE_ROOT_PASSWORD") });
+    /// root.acl(#{ path: "/vms", role: "PVEAuditor", user: "automation@pve" });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn acl(context: NativeCallContext, pve: &mut Proxmox, row: Map) -> RhaiResultOf<Map> {
+        let options = options(&context, "pve.acl", row)?;
+        acl::settle(pve, options).map_err(fail)
+    }
+
+    /// Sees to it that a user has an API token. Its secret is shown once, when the token is made: it goes into `secret_file`,
+    /// for its owner alone, and is in `after.value`.
+    ///
+    /// ```rhai
+    /// let root = proxmox::connect(#{ username: "root@pam", password: secret("HOMELAB_PVE_ROOT_PASSWORD") });
+    /// let token = root.token(#{ id: "automation@pve!spare", secret_file: ".homelab/spare.token" });
+    /// let pve = proxmox::connect(#{ token_id: "automation@pve!spare", token_secret: token.after.value });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn token(context: NativeCallContext, pve: &mut Proxmox, token: Map) -> RhaiResultOf<Map> {
+        token::token(&context, pve, token)
     }
 }

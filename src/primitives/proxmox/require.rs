@@ -8,10 +8,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::handle::{Guest, Proxmox, holds};
+use super::handle::{Guest, Proxmox, REALM, holds};
 use super::{reads, vm};
 use crate::error::{Class, Error, Result};
 use crate::inputs::formats::semver;
+use crate::run::event::Level;
 use crate::run::resource::Reader;
 use crate::run::scope;
 use crate::run::value::Value;
@@ -77,6 +78,11 @@ pub(super) fn require(call: &NativeCallContext<'_>, pve: &Proxmox, map: Map) -> 
 
 fn check(pve: &Proxmox, options: &RequireOptions) -> Result<()> {
     let lacking = lacking(pve, options)?;
+    if !lacking.is_empty() && access_is_planned()? {
+        let text =
+            format!("{}: what {} may do is only planned so far; the run looks at it", pve.place(), pve.client().who());
+        return scope::say(Level::Info, text);
+    }
     // A token sees only what it may see: where it lacks privileges, what is not listed may be there all the same.
     let sees = |path: &str| lacking.iter().all(|lack| lack.path != path);
     let mut missing = Vec::new();
@@ -95,6 +101,13 @@ fn check(pve: &Proxmox, options: &RequireOptions) -> Result<()> {
         }
     }
     verdict(pve, options, &lacking, missing)
+}
+
+/// Whether this dry run has planned a change of who may do what.
+fn access_is_planned() -> Result<bool> {
+    let is_access =
+        |path: &str| ["acl:", "role:", "user:", "group:", "token:"].iter().any(|kind| path.starts_with(kind));
+    scope::with(|branch| branch.overlay.cells().any(|(cell, _)| cell.realm == REALM && is_access(&cell.path)))
 }
 
 /// Something that is not as it must be, and what to do about it.

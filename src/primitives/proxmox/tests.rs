@@ -20,6 +20,7 @@ mod storage;
 /// A cluster of two nodes with a template, a graphics card and an NFS share.
 struct Cluster {
     lab: Lab,
+    connections: Arc<Connections>,
     _sim: Sim,
 }
 
@@ -91,11 +92,12 @@ fn cluster() -> Cluster {
     let sim = lab.runtime.block_on(Sim::start(config)).unwrap();
     lab.variables = sim.credentials().clone();
     lab.network = Network::new(Dialler::Through(sim.gateway()));
-    let (known, connections) = (lab.variables.clone(), Arc::new(Connections::new(lab.network.dialler)));
-    lab.services = Services::default().with(Arc::new(Api::new(connections, Box::new(Known(known)))));
     lab.register = vec![super::register];
     lab.realms = vec![super::realm_of];
-    Cluster { lab, _sim: sim }
+    let connections = Arc::new(Connections::new(lab.network.dialler));
+    let mut cluster = Cluster { lab, connections, _sim: sim };
+    cluster.renew();
+    cluster
 }
 
 const CONNECT: &str = "let pve = proxmox::connect();";
@@ -114,20 +116,30 @@ const ROOT: &str =
 impl Cluster {
     /// Plans a script, runs it, and runs it again: the run does what was planned, and the second one nothing.
     #[track_caller]
-    fn converges(&self, script: &str) -> Vec<String> {
+    fn converges(&mut self, script: &str) -> Vec<String> {
+        self.renew();
         let before = self.writes().len();
         let planned: Vec<String> = self.lab.plan(script).changes().into_iter().map(described).collect();
         assert_eq!(self.writes().len(), before, "the plan wrote something");
+        self.renew();
         let told = self.lab.run(script);
         told.json();
         let done: Vec<String> = told.changes().into_iter().map(described).collect();
         assert_eq!(done, planned);
         let after = self.writes().len();
+        self.renew();
         let again = self.lab.run(script);
         again.json();
         assert_eq!(again.addresses(), [""; 0], "the second run changed something");
         assert_eq!(self.writes().len(), after, "the second run wrote something");
+        self.renew();
         done
+    }
+
+    /// Forgets what a run has read, as the next one does.
+    fn renew(&mut self) {
+        let known = Box::new(Known(self.lab.variables.clone()));
+        self.lab.services = Services::default().with(Arc::new(Api::new(Arc::clone(&self.connections), known)));
     }
 
     /// The calls that changed something.

@@ -5,7 +5,7 @@ pub mod file;
 mod run;
 
 pub use directory::DirectoryOptions;
-pub use file::FileOptions;
+pub use file::{FileOptions, write_atomically};
 pub use run::RunOptions;
 
 use rhai::plugin::*;

@@ -10,7 +10,7 @@ const ISOS: &str = r#"pve.storage(#{ id: "isos", type: "nfs", server: "10.20.10.
 
 #[test]
 fn a_storage_is_defined_as_planned_and_then_left_alone() {
-    let cluster = cluster();
+    let mut cluster = cluster();
     let done = cluster.converges(&format!("{CONNECT} {ISOS}"));
     assert_eq!(
         done,
@@ -23,7 +23,7 @@ fn a_storage_is_defined_as_planned_and_then_left_alone() {
 
 #[test]
 fn only_what_differs_is_written_and_what_nobody_speaks_of_stays() {
-    let cluster = cluster();
+    let mut cluster = cluster();
     cluster.lab.run(&format!("{CONNECT} {ISOS}")).json();
     let script = r#"pve.storage(#{ id: "isos", content: ["iso"], nodes: ["pve-01"], prune_backups: #{} });"#;
     let done = cluster.converges(&format!("{CONNECT} {script}"));
