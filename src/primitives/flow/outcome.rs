@@ -4,6 +4,7 @@ use rhai::{Dynamic, Map};
 
 use crate::run::ensure::{Changed, Outcome};
 use crate::run::event::Action;
+use crate::run::unknown::Unknown;
 use crate::run::value::Value;
 use crate::script::convert::to_dynamic;
 
@@ -37,4 +38,20 @@ pub fn to_map(outcome: Outcome) -> Map {
     map.insert("after".into(), to_dynamic(&outcome.after.into_value()));
     map.insert("diff".into(), outcome.diff.into_iter().map(field).collect::<rhai::Array>().into());
     map
+}
+
+/// What came of one thing that has other parts, such as the file that a boot reads: it changed where one of them did.
+pub fn together(main: Outcome, others: impl IntoIterator<Item = Outcome>) -> Map {
+    let whole = others.into_iter().fold(main, |main, other| Outcome {
+        changed: match (main.changed, other.changed) {
+            (Changed::Yes, _) | (_, Changed::Yes) => Changed::Yes,
+            (Changed::Maybe(one), Changed::Maybe(two)) => Changed::Maybe(Unknown::join([&one, &two])),
+            (Changed::Maybe(one), Changed::No) | (Changed::No, Changed::Maybe(one)) => Changed::Maybe(one),
+            (Changed::No, Changed::No) => Changed::No,
+        },
+        action: main.action.or(other.action),
+        diff: main.diff.into_iter().chain(other.diff).collect(),
+        ..main
+    });
+    to_map(whole)
 }

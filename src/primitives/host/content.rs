@@ -4,7 +4,7 @@ use rhai::Engine;
 use rhai::plugin::*;
 use schemars::{Schema, schema_for};
 
-use super::{block, line, link};
+use super::{block, hostname, kernel_module, line, link, sysctl, timezone};
 
 /// Teaches the engine these methods.
 pub(super) fn register(engine: &mut Engine) {
@@ -12,11 +12,15 @@ pub(super) fn register(engine: &mut Engine) {
 }
 
 /// The options of each of them.
-pub fn schemas() -> [(&'static str, Schema); 3] {
+pub fn schemas() -> [(&'static str, Schema); 7] {
     [
         ("link", schema_for!(link::LinkOptions)),
         ("line", schema_for!(line::LineOptions)),
         ("block", schema_for!(block::BlockOptions)),
+        ("sysctl", schema_for!(sysctl::SysctlOptions)),
+        ("kernel_module", schema_for!(kernel_module::KernelModuleOptions)),
+        ("hostname", schema_for!(hostname::HostnameOptions)),
+        ("timezone", schema_for!(timezone::TimezoneOptions)),
     ]
 }
 
@@ -61,5 +65,50 @@ mod methods {
     #[rhai_fn(return_raw, pure)]
     pub fn block(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
         super::block::block(&context, host, options)
+    }
+
+    /// Gives a parameter of the kernel this value, now and at each boot.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.sysctl(#{ name: "net.ipv4.ip_forward", value: 1 });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn sysctl(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::sysctl::sysctl(&context, host, options)
+    }
+
+    /// Loads a module of the kernel, now and at each boot, or unloads it.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.kernel_module(#{ name: "br_netfilter" });
+    /// host.kernel_module(#{ name: "nouveau", absent: true, blacklist: true });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn kernel_module(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::kernel_module::kernel_module(&context, host, options)
+    }
+
+    /// Gives the host a name, now and at each boot.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.hostname(#{ name: "pve-01" });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn hostname(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::hostname::hostname(&context, host, options)
+    }
+
+    /// Puts the host into a time zone.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.timezone(#{ name: "Europe/Berlin" });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn timezone(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::timezone::timezone(&context, host, options)
     }
 }

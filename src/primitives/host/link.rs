@@ -49,6 +49,7 @@ pub struct Link {
     /// `None` where it should be absent.
     target: Option<String>,
     force: bool,
+    address: String,
 }
 
 /// Brings a link to its wanted state.
@@ -72,6 +73,7 @@ impl Link {
             _ => {}
         }
         Ok(Link {
+            address: format!("{}:link:{path}", host.name()),
             entry: Entry {
                 host: host.clone(),
                 look: Look { path, amount: Amount::Nothing, follow: false },
@@ -82,6 +84,13 @@ impl Link {
             target: options.target,
             force: options.force,
         })
+    }
+
+    /// Lists its changes under another address, where it is part of something else.
+    #[must_use]
+    pub fn listed_as(mut self, address: String) -> Self {
+        self.address = address;
+        self
     }
 
     /// Refuses what must not give way.
@@ -133,7 +142,7 @@ rm -f -- "$path" && ln -s -- "$target" "$path"
 
 impl Fact for Link {
     fn address(&self) -> String {
-        format!("{}:link:{}", self.entry.host.name(), self.entry.path())
+        self.address.clone()
     }
 
     fn cell(&self) -> Cell {

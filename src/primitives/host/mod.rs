@@ -14,8 +14,10 @@ mod facts;
 pub mod file;
 pub mod group;
 pub mod handle;
+pub mod hostname;
 mod image;
 mod invocation;
+pub mod kernel_module;
 pub mod line;
 pub mod link;
 mod live;
@@ -27,9 +29,11 @@ pub mod probe;
 mod replace;
 pub mod run;
 pub mod service;
+pub mod sysctl;
 mod system;
 mod systemd;
 mod text;
+pub mod timezone;
 pub mod user;
 pub mod wait;
 
@@ -43,6 +47,8 @@ mod edited_tests;
 mod file_tests;
 #[cfg(all(test, unix))]
 mod ground;
+#[cfg(all(test, unix))]
+mod kernel_tests;
 #[cfg(all(test, unix))]
 mod link_tests;
 #[cfg(all(test, unix))]

@@ -161,7 +161,15 @@ impl Fs {
         inode.mtime = now();
         let Kind::File(bytes) = &mut inode.kind else { return Ok(0) };
         if realm == Realm::Kernel {
-            // A write to a kernel file sets its value.
+            // A write to a kernel file sets its value; numbers stay numbers.
+            let numbers = |bytes: &[u8]| {
+                let text = String::from_utf8_lossy(bytes);
+                text.split_whitespace().next().is_some()
+                    && text.split_whitespace().all(|word| word.parse::<i64>().is_ok())
+            };
+            if numbers(&bytes.0) && !numbers(data) {
+                return Err(Errno::Invalid);
+            }
             bytes.0 = data.to_vec();
             self.count(realm);
             return Ok(data.len() as u64);

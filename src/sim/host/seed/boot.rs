@@ -3,7 +3,7 @@
 use crate::sim::host::fs::{Computed, Cred, Kind, Realm, now};
 use crate::sim::host::machine::Machine;
 use crate::sim::host::random;
-use crate::sim::host::tools::{self, is_kernel_module, sysctl_files, sysctl_path};
+use crate::sim::host::tools::{self, is_kernel_module, module_settings, sysctl_files, sysctl_path};
 
 /// Kernel parameters and what they are before anything sets them.
 const PARAMETERS: &[(&str, &str)] = &[
@@ -66,7 +66,8 @@ pub fn boot(machine: &mut Machine) {
     modules.extend(machine.files_in("/etc/modules-load.d", ".conf"));
     for module in modules.iter().flat_map(|path| machine.config_lines(path)).collect::<Vec<_>>() {
         let name = module.replace('-', "_");
-        if is_kernel_module(&name) {
+        let refused = !module_settings(machine, "blacklist", &name).is_empty();
+        if is_kernel_module(&name) && !refused {
             machine.load_module(&name);
         }
     }
@@ -237,18 +238,34 @@ impl Machine {
         self.put(path, mode, text);
     }
 
-    /// Loads a kernel module with the parameters it brings.
+    /// Unloads a kernel module: what it brought goes with it.
+    pub fn unload_module(&mut self, name: &str) {
+        self.modules.retain(|known| known != name);
+        self.fs.wipe(&format!("/sys/module/{name}"));
+        for (_, path, _) in OF_MODULES.iter().filter(|(module, ..)| *module == name) {
+            self.fs.wipe(&format!("/proc/sys/{path}"));
+        }
+    }
+
+    /// Loads a kernel module with the parameters it brings, set as /etc/modprobe.d says.
     pub fn load_module(&mut self, name: &str) {
         if self.modules.iter().any(|known| known == name) {
             return;
         }
         self.modules.insert(0, name.to_owned());
-        let mut parameters: Vec<(String, u32, &str)> = vec![(format!("/sys/module/{name}/refcnt"), 0o444, "0")];
+        let mut parameters = vec![(format!("/sys/module/{name}/refcnt"), 0o444, "0".to_owned())];
+        for (key, value) in module_settings(self, "options", name)
+            .iter()
+            .flat_map(|settings| settings.split(' '))
+            .filter_map(|setting| setting.split_once('='))
+        {
+            parameters.push((format!("/sys/module/{name}/parameters/{key}"), 0o444, value.to_owned()));
+        }
         parameters.extend(
             OF_MODULES
                 .iter()
                 .filter(|(module, ..)| *module == name)
-                .map(|(_, path, value)| (format!("/proc/sys/{path}"), 0o644, *value)),
+                .map(|(_, path, value)| (format!("/proc/sys/{path}"), 0o644, (*value).to_owned())),
         );
         // The kernel itself adds to its file systems, which nobody else can.
         for realm in [Realm::Memory, Realm::Kernel] {

@@ -1,4 +1,4 @@
-//! date, sleep, uptime, timedatectl. The machines keep UTC.
+//! date, sleep, uptime, timedatectl. Files and journals of the machines are told in UTC, the time of day in their zone.
 
 use std::time::Duration;
 
@@ -14,6 +14,19 @@ use crate::sim::host::process::{Exit, Process, Stop, fail, not_simulated};
 pub fn format(seconds: i64, format: &str) -> String {
     let Ok(time) = Timestamp::from_second(seconds) else { return seconds.to_string() };
     let zoned = time.to_zoned(TimeZone::UTC);
+    jiff::fmt::strtime::format(format, &zoned).unwrap_or_else(|_| format.to_owned())
+}
+
+/// The rule at the end of a zone's file.
+fn zone(p: &Process, path: &str) -> TimeZone {
+    let text = p.fs(|fs, _| fs.text(path));
+    text.lines().last().and_then(|rule| TimeZone::posix(rule).ok()).unwrap_or(TimeZone::UTC)
+}
+
+/// A time in a format of strftime, in the machine's zone.
+fn local(p: &Process, seconds: i64, format: &str) -> String {
+    let Ok(time) = Timestamp::from_second(seconds) else { return seconds.to_string() };
+    let zoned = time.to_zoned(zone(p, "/etc/localtime"));
     jiff::fmt::strtime::format(format, &zoned).unwrap_or_else(|_| format.to_owned())
 }
 
@@ -64,14 +77,15 @@ pub fn date(p: &Process) -> Exit {
         Some(wanted) => wanted.to_owned(),
         None if !options.operands.is_empty() => return not_simulated("setting the clock with date"),
         None if options.has('I') => match options.value('I') {
-            Some("seconds" | "s") => "%Y-%m-%dT%H:%M:%S+00:00".to_owned(),
+            Some("seconds" | "s") => "%Y-%m-%dT%H:%M:%S%:z".to_owned(),
             _ => "%Y-%m-%d".to_owned(),
         },
-        None if options.has('R') => "%a, %d %b %Y %H:%M:%S +0000".to_owned(),
-        None => "%a %b %e %H:%M:%S UTC %Y".to_owned(),
+        None if options.has('R') => "%a, %d %b %Y %H:%M:%S %z".to_owned(),
+        None => "%a %b %e %H:%M:%S %Z %Y".to_owned(),
     };
     // %N is the nanoseconds to GNU; whole seconds are all that these machines count.
-    p.line(format(time, &wanted.replace("%N", "000000000").replace("%3N", "000")))?;
+    let wanted = wanted.replace("%3N", "000").replace("%N", "000000000");
+    p.line(if options.has('u') { format(time, &wanted) } else { local(p, time, &wanted) })?;
     Ok(0)
 }
 
@@ -136,6 +150,9 @@ pub fn timedatectl(p: &Process) -> Exit {
             if !p.cred.is_root() {
                 return fail("Failed to set time zone: Access denied");
             }
+            if p.fs(|fs, cred| !fs.stat(cred, &format!("/usr/share/zoneinfo/{zone}"), true).is_ok_and(|zone| zone.is_file())) {
+                return fail(format!("Failed to set time zone: Invalid or not installed time zone '{zone}'"));
+            }
             p.fs(|fs, cred| {
                 let _gone = fs.unlink(cred, "/etc/localtime");
                 fs.symlink(cred, &format!("/usr/share/zoneinfo/{zone}"), "/etc/localtime")?;
@@ -143,9 +160,10 @@ pub fn timedatectl(p: &Process) -> Exit {
             })?;
         }
         None | Some("status") => p.line(format!(
-            "               Local time: {}\n           Universal time: {}\n                Time zone: {zone} (UTC, +0000)\nSystem clock synchronized: {}\n              NTP service: {}",
+            "               Local time: {}\n           Universal time: {}\n                Time zone: {zone} ({})\nSystem clock synchronized: {}\n              NTP service: {}",
+            local(p, now(), "%a %Y-%m-%d %H:%M:%S %Z"),
             format(now(), "%a %Y-%m-%d %H:%M:%S UTC"),
-            format(now(), "%a %Y-%m-%d %H:%M:%S UTC"),
+            local(p, now(), "%Z, %z"),
             yes_no(synced),
             if synced { "active" } else { "inactive" },
         ))?,

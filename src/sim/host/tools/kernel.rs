@@ -183,7 +183,7 @@ pub fn modprobe(p: &Process) -> Exit {
         }
         p.session.with(|machine| match (options.has('r'), loaded) {
             (true, true) => {
-                machine.modules.retain(|known| *known != name);
+                machine.unload_module(&name);
                 machine.note_change();
             }
             (false, false) => {
@@ -194,6 +194,18 @@ pub fn modprobe(p: &Process) -> Exit {
         });
     }
     Ok(0)
+}
+
+/// Lines of /etc/modprobe.d that say this about a module, without the word and its name.
+pub fn module_settings(machine: &crate::sim::host::machine::Machine, word: &str, name: &str) -> Vec<String> {
+    let files = machine.files_in("/etc/modprobe.d", ".conf");
+    let lines = files.iter().flat_map(|path| machine.config_lines(path));
+    let told = |line: String| {
+        let mut words = line.split_whitespace();
+        let fits = words.next() == Some(word) && words.next().is_some_and(|known| known.replace('-', "_") == name);
+        fits.then(|| words.collect::<Vec<_>>().join(" "))
+    };
+    lines.filter_map(told).collect()
 }
 
 /// Whether the kernel has this module.

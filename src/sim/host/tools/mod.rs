@@ -35,7 +35,7 @@ mod units;
 
 use super::process::{Exit, Process};
 
-pub use kernel::{is_available as is_kernel_module, sysctl_files, sysctl_path};
+pub use kernel::{is_available as is_kernel_module, module_settings, sysctl_files, sysctl_path};
 pub use options::Options;
 pub use print::unescape;
 pub use units::start_enabled;
