@@ -77,6 +77,7 @@ pub struct GroupOptions {
 static ROLE: Kind = Kind {
     noun: "role",
     settings: &[set("privileges", "privs")],
+    always: &[],
     fixed: &[],
     filled: &[],
     aside: &[],
@@ -94,6 +95,7 @@ static USER: Kind = Kind {
         number("expire", "expire"),
         set("groups", "groups"),
     ],
+    always: &[],
     fixed: &[],
     filled: &["enable", "expire"],
     aside: &["tokens"],
@@ -105,6 +107,7 @@ static USER: Kind = Kind {
 static GROUP: Kind = Kind {
     noun: "group",
     settings: &[text("comment", "comment")],
+    always: &[],
     fixed: &[],
     filled: &[],
     aside: &["members"],

@@ -54,6 +54,8 @@ struct Inner {
     queues: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// What a dry run has looked at, by path and parameters.
     looked: Mutex<HashMap<String, Arc<tokio::sync::OnceCell<Json>>>>,
+    /// The pending network changes that this run has staged, by node.
+    staged: Mutex<HashMap<String, String>>,
 }
 
 /// Privileges by path, as the API grants them to whoever asks.
@@ -76,6 +78,7 @@ impl Proxmox {
                 nodes: tokio::sync::OnceCell::new(),
                 queues: Mutex::default(),
                 looked: Mutex::default(),
+                staged: Mutex::default(),
             }),
         }
     }
@@ -185,6 +188,18 @@ impl Proxmox {
     pub fn queue(&self, storage: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut queues = self.inner.queues.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(queues.entry(storage.to_owned()).or_default())
+    }
+
+    /// Notes the pending network changes of a node as those of this run.
+    pub fn note_staged(&self, node: &str, changes: &str) {
+        let mut staged = self.inner.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        staged.insert(node.to_owned(), changes.to_owned());
+    }
+
+    /// Whether this run has staged the pending network changes of a node.
+    pub fn has_staged(&self, node: &str, changes: &str) -> bool {
+        let staged = self.inner.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        staged.get(node).is_some_and(|known| known == changes)
     }
 
     /// A task that is at work on a VM.

@@ -2,8 +2,12 @@
 
 mod access;
 mod acl;
+mod bridge;
 mod connect;
 pub mod handle;
+mod hosts;
+mod mapping;
+mod node;
 mod object;
 mod objects;
 mod raw;
@@ -17,8 +21,12 @@ pub mod vm;
 
 pub use access::{GroupOptions, RoleOptions, UserOptions};
 pub use acl::AclOptions;
+pub use bridge::BridgeOptions;
 pub use connect::{Api, ConnectOptions, Connections, Variables};
 pub use handle::Proxmox;
+pub use hosts::HostsOptions;
+pub use mapping::PciMappingOptions;
+pub use node::{DnsOptions, NodeOptions, PoolOptions};
 pub use require::RequireOptions;
 pub use storage::StorageOptions;
 pub use token::TokenOptions;

@@ -13,7 +13,7 @@ mod methods {
     use rhai::{EvalAltResult, Map, NativeCallContext};
 
     use crate::primitives::proxmox::object::settle;
-    use crate::primitives::proxmox::{Proxmox, access, acl, storage, token};
+    use crate::primitives::proxmox::{Proxmox, access, acl, bridge, hosts, mapping, node, storage, token};
     use crate::script::context::options;
     use crate::script::failure::fail;
 
@@ -91,5 +91,84 @@ mod methods {
     #[rhai_fn(return_raw)]
     pub fn token(context: NativeCallContext, pve: &mut Proxmox, token: Map) -> RhaiResultOf<Map> {
         token::token(&context, pve, token)
+    }
+
+    /// Gives a device of a node a name that machines can ask for. The device is found by what it is, and the name follows it
+    /// when its address or its IOMMU group has changed; the nodes say afterwards whether it is sound.
+    ///
+    /// ```rhai
+    /// pve.pci_mapping(#{ id: "rtx4000ada", devices: [#{ node: "pve-01", id: "10de:27b2", address: "2f:00.0" }] });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn pci_mapping(context: NativeCallContext, pve: &mut Proxmox, mapping: Map) -> RhaiResultOf<Map> {
+        let options = options(&context, "pve.pci_mapping", mapping)?;
+        mapping::object(pve, options).and_then(settle).map_err(fail)
+    }
+
+    /// Sees to it that a pool is there.
+    ///
+    /// ```rhai
+    /// let root = proxmox::connect(#{ username: "root@pam", password: secret("HOMELAB_PVE_ROOT_PASSWORD") });
+    /// root.pool(#{ id: "lab", comment: "what may be broken" });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn pool(context: NativeCallContext, pve: &mut Proxmox, pool: Map) -> RhaiResultOf<Map> {
+        let options = options(&context, "pve.pool", pool)?;
+        node::pool(pve, options).and_then(settle).map_err(fail)
+    }
+
+    /// Gives a node these options.
+    ///
+    /// ```rhai
+    /// pve.node_options(#{ node: "pve-01", startall_onboot_delay: 30 });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn node_options(context: NativeCallContext, pve: &mut Proxmox, node: Map) -> RhaiResultOf<Map> {
+        let options = options(&context, "pve.node_options", node)?;
+        node::options(pve, options).and_then(settle).map_err(fail)
+    }
+
+    /// Gives a node these name servers.
+    ///
+    /// ```rhai
+    /// pve.dns(#{ node: "pve-01", search: "home.arpa", servers: ["10.20.11.1"] });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn dns(context: NativeCallContext, pve: &mut Proxmox, dns: Map) -> RhaiResultOf<Map> {
+        let options = options(&context, "pve.dns", dns)?;
+        node::dns(pve, options).and_then(settle).map_err(fail)
+    }
+
+    /// Puts rows into `/etc/hosts` of a node. All other rows stay, and the node's own keeps its name.
+    ///
+    /// ```rhai
+    /// pve.hosts(#{ node: "pve-01", rows: #{ "10.20.11.12": ["pve-02.home.arpa", "pve-02"] } });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn hosts(context: NativeCallContext, pve: &mut Proxmox, hosts: Map) -> RhaiResultOf<Map> {
+        let options = options(&context, "pve.hosts", hosts)?;
+        hosts::settle(pve, options).map_err(fail)
+    }
+
+    /// Stages a bridge of a node: all its settings stay but those that are said. It is in force once `pve.apply_network` has
+    /// been called, which belongs under a safety net. Changes of somebody else that wait are never taken along.
+    ///
+    /// ```rhai
+    /// pve.bridge(#{ node: "pve-02", name: "vmbr0", vlan_aware: true, vids: [10, 11, 12, 13] });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn bridge(context: NativeCallContext, pve: &mut Proxmox, bridge: Map) -> RhaiResultOf<Map> {
+        let options = options(&context, "pve.bridge", bridge)?;
+        bridge::settle(pve, options).map_err(fail)
+    }
+
+    /// Puts the staged network changes of a node in force, if there are any. This can cut access.
+    ///
+    /// ```rhai
+    /// pve.apply_network("pve-02");
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn apply_network(pve: &mut Proxmox, node: &str) -> RhaiResultOf<Map> {
+        bridge::apply(pve, node).map_err(fail)
     }
 }

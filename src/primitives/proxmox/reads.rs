@@ -119,6 +119,13 @@ pub(super) fn pci_mappings(pve: &Proxmox, node: &str) -> Result<Value> {
     plain(pve, format!("mappings:{node}"), "/cluster/mapping/pci", params)
 }
 
+/// The PCI devices of a node, bridges and processors among them.
+pub(super) fn pci_devices(pve: &Proxmox, node: &str) -> Result<Value> {
+    // Nothing is left out of the list when nothing is named.
+    let params = Params::new().with("pci-class-blacklist", "");
+    plain(pve, format!("pci:{node}"), format!("/nodes/{}/hardware/pci", segment(node)), params)
+}
+
 /// What the token may do.
 pub(super) fn permissions(pve: &Proxmox, path: &str) -> Result<Value> {
     plain(pve, format!("permissions:{path}"), "/access/permissions", Params::new().with("path", path))

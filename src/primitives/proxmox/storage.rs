@@ -129,6 +129,7 @@ static STORAGE: Kind = Kind {
         pairs("prune_backups", "prune-backups"),
         switch("disable", "disable"),
     ],
+    always: &[],
     fixed: &["type", "server", "export_path", "path", "pool", "vgname", "thinpool"],
     filled: &["path", "shared"],
     aside: &["storage", "priority"],

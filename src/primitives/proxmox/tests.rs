@@ -2,19 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::clients::dial::Dialler;
+use crate::clients::proxmox::{Client, Credentials, Trust};
 use crate::error::Class;
 use crate::primitives::network::Network;
-use crate::primitives::proxmox::{Api, Connections, Variables};
+use crate::primitives::proxmox::{Api, Connections, Proxmox, Variables};
 use crate::primitives::testing::Lab;
-use crate::run::event::Change;
+use crate::run::event::{Change, Mode};
+use crate::run::interrupt::Interrupt;
+use crate::run::secret::Redactor;
+use crate::run::session::{self, Run};
+use crate::run::steps::StepBook;
 use crate::script::context::Services;
 use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed, Wanted, read_log};
 
 mod access;
+mod mapping;
+mod node;
 mod storage;
 
 /// A cluster of two nodes with a template, a graphics card and an NFS share.
@@ -140,6 +148,31 @@ impl Cluster {
     fn renew(&mut self) {
         let known = Box::new(Known(self.lab.variables.clone()));
         self.lab.services = Services::default().with(Arc::new(Api::new(Arc::clone(&self.connections), known)));
+    }
+
+    /// A run and a handle, for what no script can do.
+    fn by_hand(&self) -> (Arc<Run>, Proxmox) {
+        let settings = crate::clients::proxmox::Settings {
+            url: self.lab.variables["HOMELAB_PVE_URL"].clone(),
+            trust: Trust::Fingerprints(vec![self.lab.variables["HOMELAB_PVE_FINGERPRINT"].clone()]),
+            credentials: Credentials::Token {
+                id: self.lab.variables["HOMELAB_PVE_TOKEN_ID"].clone(),
+                secret: self.lab.variables["HOMELAB_PVE_TOKEN_SECRET"].clone(),
+            },
+            dialler: self.lab.network.dialler,
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+        };
+        let run = Run::new(
+            Mode::Run,
+            session::Settings::default(),
+            self.lab.runtime.handle().clone(),
+            Interrupt::default(),
+            Redactor::default(),
+            StepBook::default(),
+            Vec::new(),
+        );
+        (run, Proxmox::new(Client::new(settings).unwrap()))
     }
 
     /// The calls that changed something.

@@ -45,7 +45,7 @@ fn update(object: &Object, have: &Map, want: &Map, writer: &Writer) -> Result<()
     let replaces = object.kind.clears == Clears::LeftOut;
     let mut params = object.query.clone();
     for (setting, value) in known(object, want) {
-        if replaces || have.get(setting.name) != Some(value) {
+        if replaces || object.kind.always.contains(&setting.name) || have.get(setting.name) != Some(value) {
             setting.write(value, &mut params);
         }
     }

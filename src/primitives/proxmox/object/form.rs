@@ -21,8 +21,12 @@ pub(in super::super) enum Form {
     Number,
     /// Words whose order does not matter, with commas between them.
     Set,
+    /// The same with blanks between them.
+    Words,
     /// `key=value`, with commas between them.
     Pairs,
+    /// Several texts of `key=value`, each a parameter of its own.
+    Rows,
 }
 
 /// A setting: how playbooks and the API call it, and its form.
@@ -50,7 +54,9 @@ constructors! {
     switch Switch "A setting that is on or not there.";
     number Number "A setting that is an integer.";
     set Set "A setting that is a set of words.";
+    blanks Words "A set of words with blanks between them.";
     pairs Pairs "A setting that is keys with values.";
+    rows Rows "A setting that is several rows of keys with values.";
 }
 
 impl Setting {
@@ -60,8 +66,9 @@ impl Setting {
             Form::Text => Value::Text(plain(json)?.trim_end_matches('\n').to_owned()),
             Form::Flag | Form::Switch => Value::Bool(integer(json)? != 0),
             Form::Number => Value::Int(integer(json)?),
-            Form::Set => words(json),
+            Form::Set | Form::Words => words(json),
             Form::Pairs => Value::Map(keys(json)),
+            Form::Rows => Value::List(json.as_array()?.iter().map(|row| Value::Map(keys(row))).collect()),
         };
         (!self.is_nothing(&value)).then_some(value)
     }
@@ -79,7 +86,13 @@ impl Setting {
 
     /// Adds the setting to the parameters of a write.
     pub(super) fn write(&self, value: &Value, params: &mut Params) {
-        params.push(self.wire, written(value));
+        match value {
+            Value::List(items) if self.form == Form::Rows => {
+                items.iter().for_each(|row| params.push(self.wire, written(row)));
+            }
+            value if self.form == Form::Words => params.push(self.wire, written(value).replace(',', " ")),
+            value => params.push(self.wire, written(value)),
+        }
     }
 }
 

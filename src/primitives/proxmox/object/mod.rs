@@ -7,7 +7,7 @@ mod resource;
 #[cfg(test)]
 mod tests;
 
-pub(super) use form::{Setting, flag, number, pairs, set, set_of, switch, text};
+pub(super) use form::{Setting, blanks, flag, number, pairs, rows, set, set_of, switch, text};
 pub(super) use resource::{Look, Object, Wanted, settle};
 
 use serde_json::Value as Json;
@@ -29,6 +29,8 @@ pub(super) struct Kind {
     pub noun: &'static str,
     /// The settings that playbooks know, in the order in which they are sent.
     pub settings: &'static [Setting],
+    /// Those that every write must have, changed or not.
+    pub always: &'static [&'static str],
     /// Those that only making it anew can change.
     pub fixed: &'static [&'static str],
     /// Those that Proxmox fills in where nobody says them.
