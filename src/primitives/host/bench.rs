@@ -87,8 +87,12 @@ impl Bench {
     /// Does the same on everything there is: a real server with this machine's tools, one with BusyBox's, and a
     /// simulated machine.
     pub fn everywhere(test: impl Fn(&Bench)) {
-        let real = [Bench::new(), Bench::on(|home, _| Ground::busybox(home))];
-        real.into_iter().flatten().chain([Bench::simulated()]).for_each(|bench| test(&bench));
+        Bench::real_ones().into_iter().chain([Bench::simulated()]).for_each(|bench| test(&bench));
+    }
+
+    /// A real server with this machine's tools, and one with BusyBox's.
+    pub fn real_ones() -> Vec<Bench> {
+        [Bench::new(), Bench::on(|home, _| Ground::busybox(home))].into_iter().flatten().collect()
     }
 
     fn on(ground: impl FnOnce(&Home, &Runtime) -> Option<Ground>) -> Option<Self> {
@@ -137,6 +141,11 @@ impl Bench {
 
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         self.ground.write(&self.there(name), content.as_ref());
+    }
+
+    /// Writes a file of the project, for `source`.
+    pub fn write_local(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), content).expect("written");
     }
 
     pub fn mode(&self, name: &str) -> u32 {

@@ -4,7 +4,7 @@ use rhai::Engine;
 use rhai::plugin::*;
 use schemars::{Schema, schema_for};
 
-use super::{block, hostname, kernel_module, line, link, sysctl, timezone};
+use super::{block, cron, download, hostname, kernel_module, line, link, sysctl, timezone, upload};
 
 /// Teaches the engine these methods.
 pub(super) fn register(engine: &mut Engine) {
@@ -12,11 +12,14 @@ pub(super) fn register(engine: &mut Engine) {
 }
 
 /// The options of each of them.
-pub fn schemas() -> [(&'static str, Schema); 7] {
+pub fn schemas() -> [(&'static str, Schema); 10] {
     [
         ("link", schema_for!(link::LinkOptions)),
         ("line", schema_for!(line::LineOptions)),
         ("block", schema_for!(block::BlockOptions)),
+        ("cron", schema_for!(cron::CronOptions)),
+        ("download", schema_for!(download::DownloadOptions)),
+        ("upload", schema_for!(upload::UploadOptions)),
         ("sysctl", schema_for!(sysctl::SysctlOptions)),
         ("kernel_module", schema_for!(kernel_module::KernelModuleOptions)),
         ("hostname", schema_for!(hostname::HostnameOptions)),
@@ -110,5 +113,42 @@ mod methods {
     #[rhai_fn(return_raw, pure)]
     pub fn timezone(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
         super::timezone::timezone(&context, host, options)
+    }
+
+    /// Sees to it that cron runs a command at certain times, or that it does not: in a user's crontab, or in a file of
+    /// `/etc/cron.d`.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.cron(#{ name: "backup", job: "/usr/local/bin/backup", hour: 3, minute: 15 });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn cron(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::cron::cron(&context, host, options)
+    }
+
+    /// Has the host fetch a file from the web. It only takes its place with the right checksum.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.download(#{
+    ///     url: "https://example.com/tool-1.2", path: "/usr/local/bin/tool", mode: "0755",
+    ///     checksum: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    /// });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn download(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::download::download(&context, host, options)
+    }
+
+    /// Sends a local file of any size. It is compared by its hash first, and sent in pieces that need little memory.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.upload(#{ source: "files/image.raw", path: "/var/lib/vz/images/image.raw" });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn upload(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::upload::upload(&context, host, options)
     }
 }

@@ -3,11 +3,14 @@
 mod accounts;
 mod apt;
 pub mod block;
+mod bulk;
 mod cloud_init;
 mod command;
 pub mod connect;
 mod content;
+pub mod cron;
 pub mod directory;
+pub mod download;
 pub mod edited;
 pub mod entry;
 mod facts;
@@ -34,6 +37,7 @@ mod system;
 mod systemd;
 mod text;
 pub mod timezone;
+pub mod upload;
 pub mod user;
 pub mod wait;
 
@@ -41,6 +45,8 @@ pub mod wait;
 mod bench;
 #[cfg(all(test, unix))]
 mod command_tests;
+#[cfg(all(test, unix))]
+mod cron_tests;
 #[cfg(all(test, unix))]
 mod edited_tests;
 #[cfg(all(test, unix))]
@@ -59,6 +65,8 @@ mod plan_tests;
 mod service_tests;
 #[cfg(test)]
 mod sim_tests;
+#[cfg(all(test, unix))]
+mod transfer_tests;
 #[cfg(all(test, unix))]
 mod user_tests;
 

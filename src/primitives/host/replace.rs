@@ -63,10 +63,28 @@ fn invalid(address: &str, validate: &str, output: &Output, secret: bool) -> Erro
     error.help("nothing was changed; correct the content")
 }
 
-impl Replace<'_> {
+impl<'a> Replace<'a> {
+    /// A file of which nothing more is asked.
+    pub fn plain(path: &'a str, ownership: &'a Ownership) -> Self {
+        Replace { path, follow: false, ownership, validate: None, backup: false, found: None }
+    }
+
     /// Takes the content from standard input. It is written beside the file and moved over it, if it is as long as it
     /// should be: what a lost connection cuts off must not take the file's place.
     pub fn script(&self, difference: &Difference, length: usize) -> String {
+        self.script_with(
+            difference,
+            &format!(
+                r#"cat > "$new" || exit 1
+size=$(wc -c < "$new") || exit 1
+if [ "$((size))" -ne {length} ]; then echo "only $size of {length} bytes arrived" >&2; exit 1; fi
+"#
+            ),
+        )
+    }
+
+    /// The same for a content that these commands put into `$new`.
+    pub fn script_with(&self, difference: &Difference, fill: &str) -> String {
         let validate = self.validate.map_or_else(String::new, |command| {
             format!("( {} ) < /dev/null >&2 || exit 90\n", command.replace("%s", "\"$new\""))
         });
@@ -77,10 +95,7 @@ trap 'rm -f -- "$new"' EXIT
 trap 'exit 1' HUP INT TERM
 # What is not asked for stays: the mode and owner of the file that is there.
 if [ -e "$path" ]; then cp -p -- "$path" "$new" || exit 1; fi
-cat > "$new" || exit 1
-size=$(wc -c < "$new") || exit 1
-if [ "$((size))" -ne {length} ]; then echo "only $size of {length} bytes arrived" >&2; exit 1; fi
-{ownership}{validate}{found}{backup}mv -f -- "$new" "$path" || exit 1
+{fill}{ownership}{validate}{found}{backup}mv -f -- "$new" "$path" || exit 1
 "#,
             find = self.find(),
             ownership = self.ownership.script(difference, "new"),

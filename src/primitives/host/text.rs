@@ -120,6 +120,26 @@ pub fn put_block(
     Ok(lines.text())
 }
 
+/// Sees to it that a line is there right after the one that names it; without a line, that neither is.
+pub fn put_named(text: &str, name: &str, line: Option<&str>) -> String {
+    let mut lines = Lines::of(text);
+    let found = lines.lines.iter().position(|known| known == name);
+    match (found, line) {
+        (None, None) => return text.to_owned(),
+        (Some(at), Some(line)) if lines.lines.get(at + 1).is_some_and(|known| known == line) => return text.to_owned(),
+        (found, line) => {
+            let at = found.unwrap_or(lines.lines.len());
+            if found.is_some() {
+                lines.lines.drain(at..(at + 2).min(lines.lines.len()));
+            }
+            if let Some(line) = line {
+                lines.insert(at, &[name, line]);
+            }
+        }
+    }
+    lines.text()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -177,6 +197,15 @@ mod tests {
         for text in ["# BEGIN x\n1\n", "# END x\n", "# END x\n# BEGIN x\n", "# BEGIN x\n# BEGIN x\n# END x\n"] {
             assert!(put_block(text, MARKS, Some("1"), &Place::End).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_line_under_its_name_is_added_replaced_and_taken_out() {
+        let one = put_named("# x\n", "# homelab: a", Some("1"));
+        assert_eq!(one, "# x\n# homelab: a\n1\n");
+        let two = put_named(&(one + "3\n"), "# homelab: a", Some("2"));
+        assert_eq!(two, "# x\n# homelab: a\n2\n3\n");
+        assert_eq!(put_named(&two, "# homelab: a", None), "# x\n3\n");
     }
 
     proptest! {

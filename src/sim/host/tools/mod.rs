@@ -5,6 +5,7 @@ mod accounts;
 mod awk;
 pub mod clock;
 mod copy;
+mod crontab;
 mod digest;
 mod disks;
 mod files;
@@ -59,6 +60,7 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("cloud-init", BIN, logs::cloud_init),
     ("cmp", BIN, text::cmp),
     ("cp", BIN, copy::cp),
+    ("crontab", BIN, crontab::crontab),
     ("cut", BIN, translate::cut),
     ("dash", BIN, launch::shell),
     ("date", BIN, clock::date),
@@ -166,7 +168,6 @@ const ELSEWHERE: &[&str] = &[
     "comm",
     "corosync-cfgtool",
     "crictl",
-    "crontab",
     "ctr",
     "curl",
     "diff",
