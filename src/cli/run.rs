@@ -208,7 +208,12 @@ impl Session {
             documented: environment.example().variables().iter().map(|variable| variable.name.clone()).collect(),
             set: BTreeSet::new(),
         };
-        let services = services::of(&self.stage, &environment)?;
+        let past = services::Profile {
+            journal: self.journal.clone(),
+            world: if self.stage.simulated { "simulated" } else { "live" },
+            playbooks: names(&self.stage.project, &self.playbooks),
+        };
+        let services = services::of(&self.stage, &environment, Arc::new(past))?;
         let facts = Tables::of(&self.stage.project);
         let bench = Bench {
             root: &self.stage.project.root,
@@ -237,7 +242,10 @@ impl Session {
             redactor: redactor.clone(),
         };
         let handle = self.stage.runtime.handle();
-        let mut played = play::play(&prepared, request, handle, &self.journal, screens)?;
+        let played = play::play(&prepared, request, handle, &self.journal, screens);
+        let is_whole = self.selection().is_empty() && !self.args.resume;
+        services.remember(is_whole && played.as_ref().is_ok_and(|played| played.result == "ok"))?;
+        let mut played = played?;
         played.files.extend(services.files());
         Ok(played)
     }

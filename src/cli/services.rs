@@ -8,8 +8,10 @@ use crate::clients::ssh;
 use crate::error::Result;
 use crate::inputs::environment::Environment;
 use crate::primitives::host::Ssh;
+use crate::primitives::host::memory::{Memory, Past};
 use crate::primitives::inputs::Inputs;
 use crate::primitives::proxmox::{Api, Variables};
+use crate::run::journal::Journal;
 use crate::script::context::Services;
 
 /// The services of a run.
@@ -17,9 +19,15 @@ pub(super) struct RunServices {
     /// By type.
     pub all: Services,
     inputs: Arc<Inputs>,
+    ssh: Arc<Ssh>,
 }
 
 impl RunServices {
+    /// Keeps for the next run what this one asked of its hosts.
+    pub fn remember(&self, is_complete: bool) -> Result<()> {
+        self.ssh.memory.keep(is_complete)
+    }
+
     /// The files that were read through them.
     pub fn files(&self) -> Vec<PathBuf> {
         self.inputs.files_read()
@@ -27,14 +35,15 @@ impl RunServices {
 }
 
 /// The services for a run on a stage.
-pub(super) fn of(stage: &Stage, environment: &Environment) -> Result<RunServices> {
+pub(super) fn of(stage: &Stage, environment: &Environment, past: Arc<dyn Past>) -> Result<RunServices> {
+    let ssh = Arc::new(ssh(stage, environment, past));
     let inputs = Arc::new(Inputs::new(&stage.project.root, environment.clone(), stage.proposals()));
     let all = Services::default()
         .with(Arc::clone(&inputs))
         .with(Arc::clone(&stage.network))
-        .with(Arc::new(ssh(stage, environment)))
+        .with(Arc::clone(&ssh))
         .with(Arc::new(api(stage, environment)));
-    Ok(RunServices { all, inputs })
+    Ok(RunServices { all, inputs, ssh })
 }
 
 /// The Proxmox APIs.
@@ -53,7 +62,7 @@ impl Variables for Environment {
 }
 
 /// SSH as the environment describes it. The simulated world knows nothing of the user's own keys and hosts.
-fn ssh(stage: &Stage, environment: &Environment) -> Ssh {
+fn ssh(stage: &Stage, environment: &Environment, past: Arc<dyn Past>) -> Ssh {
     let value = |name: &str| environment.get(name).map(|(value, _)| value);
     let surroundings = ssh::Environment::from_process();
     let surroundings = if stage.simulated {
@@ -73,5 +82,23 @@ fn ssh(stage: &Stage, environment: &Environment) -> Ssh {
         default_user: None,
         keys: value("HOMELAB_SSH_KEY").map(PathBuf::from).into_iter().collect(),
         passphrase,
+        memory: Memory::of(past),
+    }
+}
+
+/// What runs asked of their hosts, as the journal has it.
+pub(super) struct Profile {
+    pub journal: Journal,
+    pub world: &'static str,
+    pub playbooks: String,
+}
+
+impl Past for Profile {
+    fn recall(&self, host: &str) -> Result<Vec<String>> {
+        self.journal.facts(self.world, &self.playbooks, host)
+    }
+
+    fn keep(&self, host: &str, asked: &[String]) -> Result<()> {
+        self.journal.remember_facts(self.world, &self.playbooks, host, asked)
     }
 }

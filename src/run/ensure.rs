@@ -8,7 +8,7 @@ use super::consent;
 use super::deferral;
 use super::difference::Difference;
 use super::event::{Action, Change, FieldDiff, Mark, Mode, What};
-use super::look::{Through, look, read_world};
+use super::look::{Through, View, look, read_world};
 use super::resource::{Cell, Reach, Resource, Wish};
 use super::scope::{self, Phase};
 use super::session::{Done, Run};
@@ -248,10 +248,9 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
     let cell = resource.cell();
     let address = resource.address();
     let _held = run.hold(&cell);
-    let before = look(run, resource, &cell)?.state;
-    let wanted = want(resource, &before)?;
-    let Some(difference) = Difference::between(&before, &wanted) else {
-        return unchanged(run, resource, wish, before.with_secrets_of(&wanted), None);
+    let (before, difference) = match differs(run, resource, &cell)? {
+        (before, wanted, None) => return unchanged(run, resource, wish, before.with_secrets_of(&wanted), None),
+        (before, _, Some(difference)) => (before, difference),
     };
     consent::refuse_unknowns(&address, &difference)?;
     consent::refuse_destruction(run, resource, &difference)?;
@@ -270,7 +269,9 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
     let (id, action, diff) = (change.id, change.action, change.diff.clone());
     let began = Instant::now();
     run.emit(What::ChangeStarted { change: change.clone(), step: scope::step() })?;
+    run.stir();
     let result = carry_out(run, resource, &difference, id);
+    run.stir();
     let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     // One that was stopped half-way is in doubt: it stays in flight until a later run has seen how far it came.
     let in_doubt = matches!(&result, Err(error) if error.class() == Class::Interrupted);
@@ -292,6 +293,21 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
     remember(run, resource, wish, &after);
     let after = reveal(after, revealed);
     Ok(Outcome { address, changed: Changed::Yes, action: Some(action), before, after, diff })
+}
+
+/// What is there, what is wanted, and the difference. A difference never rests on what was asked for in advance.
+fn differs(run: &Run, resource: &dyn Resource, cell: &Cell) -> Result<(State, State, Option<Difference>)> {
+    let compare = |view: View| {
+        let wanted = want(resource, &view.state)?;
+        let difference = Difference::between(&view.state, &wanted);
+        Ok((view.state, wanted, difference))
+    };
+    let view = look(run, resource, cell)?;
+    let is_earlier = view.earlier;
+    match compare(view)? {
+        (_, _, Some(_)) if is_earlier => compare(scope::anew(|| look(run, resource, cell))?),
+        compared => Ok(compared),
+    }
 }
 
 /// Makes the change and reads again to prove it. Both belong to the change in flight.

@@ -19,6 +19,8 @@ pub(super) struct View {
     pub fog: Option<Unknown>,
     /// What else was read for it.
     pub through: Through,
+    /// Whether it rests on an answer that was asked for in advance.
+    pub earlier: bool,
 }
 
 /// What a resource reads on the way to its own state. A change of it may change that as well.
@@ -83,7 +85,7 @@ fn hidden(run: &Run, cell: &Cell) -> Result<Option<Unknown>> {
 pub(super) fn look(run: &Run, fact: &dyn Fact, cell: &Cell) -> Result<View> {
     if run.mode == Mode::Run {
         let (state, notes) = read_world(run, fact, cell)?;
-        return Ok(View { state, fog: None, through: notes.into() });
+        return Ok(View { state, fog: None, earlier: notes.earlier, through: notes.into() });
     }
     let machine = match fact.stands_on() {
         // An error where the machine is planned to be gone by now.
@@ -102,14 +104,14 @@ pub(super) fn look(run: &Run, fact: &dyn Fact, cell: &Cell) -> Result<View> {
         })
     };
     if let Some(state) = planned.or_else(|| declared.map(State::Unknown)).or_else(on_machine) {
-        return Ok(View { state, fog, through: Through::default() });
+        return Ok(View { state, fog, through: Through::default(), earlier: false });
     }
     let (state, notes) = match read_world(run, fact, cell) {
         Err(error) => (State::Unknown(still_to_come(fact, error)?), Notes::default()),
         Ok(read) => read,
     };
     let fog = fog.or_else(|| notes.fog.clone());
-    Ok(View { state, fog, through: notes.into() })
+    Ok(View { state, fog, earlier: notes.earlier, through: notes.into() })
 }
 
 /// A machine that does not answer may be one that something deferred brings about. Any other error is one.
@@ -123,10 +125,14 @@ fn still_to_come(fact: &dyn Fact, error: Error) -> Result<Unknown> {
 /// Asks the world itself, and notes what was met on the way.
 pub(super) fn read_world(run: &Run, fact: &dyn Fact, cell: &Cell) -> Result<(State, Notes)> {
     let outer = scope::with(|branch| std::mem::take(&mut branch.notes))?;
-    let reader = Reader::default();
+    // What is waited for, and what proves a change, is asked anew; so is what a scripted resource reads, which may be both.
+    let is_plain =
+        |branch: &mut scope::Branch| branch.phase == Phase::Script && branch.change.is_none() && !branch.anew;
+    let reader = Reader::taking_earlier_answers(scope::with(is_plain)?);
     let read = scope::in_phase(Phase::Read, || fact.read(&reader));
     let notes = scope::with(|branch| {
         let mut notes = std::mem::replace(&mut branch.notes, outer);
+        notes.earlier |= reader.took_earlier_answer();
         notes.touched.extend(reader.into_touched());
         if branch.phase == Phase::Read {
             // What a resource reads through another fact, it depends on as well.

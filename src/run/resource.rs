@@ -38,9 +38,31 @@ impl fmt::Display for Cell {
 #[derive(Debug, Default)]
 pub struct Reader {
     touched: RefCell<Vec<String>>,
+    takes_earlier: bool,
+    took_earlier: std::cell::Cell<bool>,
 }
 
 impl Reader {
+    /// One that may take an answer which was asked for in advance. The default asks anew.
+    pub fn taking_earlier_answers(takes_earlier: bool) -> Self {
+        Reader { takes_earlier, ..Reader::default() }
+    }
+
+    /// Whether an answer will do that was asked for in advance.
+    pub fn takes_earlier_answers(&self) -> bool {
+        self.takes_earlier
+    }
+
+    /// Notes that such an answer was taken: no change may rest on it.
+    pub fn note_earlier_answer(&self) {
+        self.took_earlier.set(true);
+    }
+
+    /// Whether one was taken.
+    pub fn took_earlier_answer(&self) -> bool {
+        self.took_earlier.get()
+    }
+
     /// Waits for an answer. Ctrl-C ends the wait.
     pub fn wait<T>(&self, answer: impl Future<Output = Result<T>>) -> Result<T> {
         super::scope::wait(answer)

@@ -93,6 +93,8 @@ pub struct Branch {
     pub doubt: Option<Unknown>,
     /// Whether a handle was made here.
     pub made_handle: bool,
+    /// Whether everything is asked anew: a change is about to rest on it.
+    pub anew: bool,
     after_failure: Option<String>,
 }
 
@@ -105,6 +107,8 @@ pub struct Notes {
     pub cells: Vec<Cell>,
     /// The fog that it looked past.
     pub fog: Option<Unknown>,
+    /// Whether an answer was taken that had been asked for in advance.
+    pub earlier: bool,
 }
 
 /// What a branch wrote.
@@ -132,6 +136,7 @@ impl Branch {
             line: None,
             doubt: None,
             made_handle: false,
+            anew: false,
             after_failure: None,
         }
     }
@@ -285,11 +290,20 @@ pub fn in_phase<T>(phase: Phase, work: impl FnOnce() -> Result<T>) -> Result<T> 
     result
 }
 
+/// Reads with nothing but fresh answers.
+pub fn anew<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = with(|branch| std::mem::replace(&mut branch.anew, true))?;
+    let result = work();
+    with(|branch| branch.anew = before)?;
+    result
+}
+
 /// Back to the script, after a panic left whatever was under way.
 pub fn recover() {
     let _ = with(|branch| {
         branch.phase = Phase::Script;
         branch.change = None;
+        branch.anew = false;
         branch.notes = Notes::default();
         branch.rehearsed = None;
         branch.doubt = None;

@@ -60,6 +60,7 @@ pub struct Run {
     subscribers: Mutex<Vec<Box<dyn Subscriber>>>,
     sequence: AtomicU64,
     change_ids: AtomicU64,
+    stirs: AtomicU64,
     record: Mutex<Record>,
     busy_cells: (Mutex<HashSet<Cell>>, Condvar),
     ends_early: AtomicBool,
@@ -113,6 +114,7 @@ impl Run {
             subscribers: Mutex::new(subscribers),
             sequence: AtomicU64::new(0),
             change_ids: AtomicU64::new(0),
+            stirs: AtomicU64::new(0),
             record: Mutex::default(),
             busy_cells: Default::default(),
             ends_early: AtomicBool::default(),
@@ -139,6 +141,16 @@ impl Run {
     /// A number for the next change.
     pub fn next_change(&self) -> u64 {
         self.change_ids.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Notes that a change begins or has ended.
+    pub fn stir(&self) {
+        self.stirs.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many changes have begun or ended: as long as the number is the same, nothing was changed by this run.
+    pub fn stirs(&self) -> u64 {
+        self.stirs.load(Ordering::SeqCst)
     }
 
     /// What the run remembers.

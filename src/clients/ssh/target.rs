@@ -143,7 +143,7 @@ impl Target {
     }
 
     /// The way to the host: two targets with the same way share a connection.
-    pub(super) fn route(&self) -> String {
+    pub fn route(&self) -> String {
         let here = format!("{}@{}", self.user, address(&self.host, self.port));
         match &self.jump {
             Some(jump) => format!("{here} via {}", jump.route()),

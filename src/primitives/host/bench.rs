@@ -1,6 +1,7 @@
 //! Runs small playbooks against a real OpenSSH server on this machine, with its own tools or BusyBox's, or against a
 //! simulated machine, and keeps what was told about them.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,6 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::Ssh;
 use super::ground::Ground;
+use super::memory::{Memory, Past};
 use crate::clients::dial::Dialler;
 use crate::clients::ssh::Pool;
 use crate::clients::ssh::sshd::Home;
@@ -32,10 +34,11 @@ use crate::script::failure::as_error;
 /// A server, a way to it, and a folder to work in.
 pub(super) struct Bench {
     ground: Ground,
-    _home: Home,
+    home: Home,
     folder: TempDir,
     runtime: Runtime,
-    ssh: Arc<Ssh>,
+    pool: Pool,
+    asked: Arc<Asked>,
     /// A machine that a dry run believes to have planned.
     pub planned: Option<Machine>,
     /// The addresses that may be destroyed.
@@ -49,6 +52,21 @@ pub(super) struct Ended {
     pub events: Vec<What>,
     /// Resources that would undo each other.
     pub fights: Vec<Error>,
+}
+
+/// What runs asked of their hosts, as a journal would keep it.
+#[derive(Default)]
+struct Asked(Mutex<HashMap<String, Vec<String>>>);
+
+impl Past for Asked {
+    fn recall(&self, host: &str) -> Result<Vec<String>> {
+        Ok(self.0.lock().expect("nobody panics").get(host).cloned().unwrap_or_default())
+    }
+
+    fn keep(&self, host: &str, asked: &[String]) -> Result<()> {
+        self.0.lock().expect("nobody panics").insert(host.to_owned(), asked.to_vec());
+        Ok(())
+    }
 }
 
 /// What the run tells, as it comes.
@@ -100,24 +118,15 @@ impl Bench {
         let runtime = Runtime::new().expect("a runtime");
         let ground = ground(&home, &runtime)?;
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let ssh = Ssh {
-            pool: Pool::new(Dialler::Direct),
-            dialler: Dialler::Direct,
-            environment: home.environment(),
-            root: folder.path().to_path_buf(),
-            project_known_hosts: home.path("project_known_hosts"),
-            default_user: None,
-            keys: vec![home.path("key")],
-            passphrase: None,
-        };
-        let ssh = Arc::new(ssh);
+        let pool = Pool::new(Dialler::Direct);
         ground.make_folder(folder.path());
         Some(Bench {
             ground,
-            _home: home,
+            home,
             folder,
             runtime,
-            ssh,
+            pool,
+            asked: Arc::default(),
             planned: None,
             allow_destroy: Vec::new(),
             notes: Notes::default(),
@@ -127,6 +136,11 @@ impl Bench {
     /// The project's folder on this machine; on a real server that is also the folder that tests work in.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// How many commands a simulated machine was sent so far.
+    pub fn commands(&self) -> usize {
+        self.ground.commands()
     }
 
     /// A path as the host sees it: in the folder, or where it starts with `/` anywhere.
@@ -196,6 +210,30 @@ impl Bench {
         run.changed()
     }
 
+    fn ssh(&self) -> Ssh {
+        Ssh {
+            pool: self.pool.clone(),
+            dialler: Dialler::Direct,
+            environment: self.home.environment(),
+            root: self.folder.path().to_path_buf(),
+            project_known_hosts: self.home.path("project_known_hosts"),
+            default_user: None,
+            keys: vec![self.home.path("key")],
+            passphrase: None,
+            memory: Memory::of(Arc::clone(&self.asked) as Arc<dyn Past>),
+        }
+    }
+
+    /// What would be asked in advance.
+    pub fn asked(&self) -> String {
+        format!("{:?}", self.asked.0.lock().expect("nobody panics"))
+    }
+
+    /// Forgets what was asked, so that the next run asks one question after the other.
+    pub fn forget(&self) {
+        self.asked.0.lock().expect("nobody panics").clear();
+    }
+
     /// Runs a script in which `h` is the server and `d` the folder.
     fn play(&self, mode: Mode, script: &str) -> Ended {
         let notes = self.notes.clone();
@@ -214,16 +252,18 @@ impl Bench {
             self.ground.login(),
             self.folder.path().display().to_string(),
         );
-        let engine = self.engine();
+        let ssh = Arc::new(self.ssh());
+        let engine = self.engine(&ssh);
         let script = playbook::compile(&engine, "test.rhai", &text).expect("it compiles");
         let result = playbook::evaluate(&engine, &mut rhai::Scope::new(), &script);
+        ssh.memory.keep(result.is_ok()).expect("kept");
         let fights = replay::fights(&run).expect("wants are pure");
         let events = std::mem::take(&mut *notes.0.lock().expect("no listener panics"));
         Ended { result, events, fights }
     }
 
     /// The very engine that playbooks run on: without its rewriting an unknown would not stay one.
-    fn engine(&self) -> Engine {
+    fn engine(&self, ssh: &Arc<Ssh>) -> Engine {
         let register = [crate::primitives::flow::register, super::register, helpers];
         let mut engine = playbook::build(EngineOptions { register: &register, ..EngineOptions::default() });
         engine.set_default_tag(Dynamic::from(Context {
@@ -233,7 +273,7 @@ impl Bench {
                 Some(error) => report::plain(&error),
                 None => report::plain(&Error::new(Class::Script, error.to_string())),
             }),
-            services: Services::default().with(Arc::clone(&self.ssh)),
+            services: Services::default().with(Arc::clone(ssh)),
         }));
         engine
     }

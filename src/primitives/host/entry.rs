@@ -158,7 +158,7 @@ impl Fact for Entry {
         if self.goes_with_its_folder()? {
             return Ok(State::Absent);
         }
-        let output = self.host.probe(reader, &self.look.script(), self.become_.as_ref())?;
+        let output = self.host.look(reader, &self.look, self.become_.as_ref())?;
         if !output.success() {
             return Err(self.host.refusal(&format!("{} cannot be read", self.path()), &output));
         }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
@@ -17,14 +18,18 @@ use crate::sim::host::{CloudInit, Hardware, Machine, Observer, SharedMachine, ru
 pub(super) enum Ground {
     /// An OpenSSH server on this machine; with BusyBox's tools where there is a folder of them.
     Real { server: Sshd, _tools: Option<TempDir> },
-    /// A simulated machine, and the port that it is served on.
-    Simulated(SharedMachine, u16),
+    /// A simulated machine, the port that it is served on, and what it is sent.
+    Simulated(SharedMachine, u16, Arc<Commands>),
 }
 
-struct Nobody;
+/// Counts the commands that a simulated machine is sent.
+#[derive(Default)]
+pub(super) struct Commands(AtomicUsize);
 
-impl Observer for Nobody {
-    fn command(&self, _: &str, _: &str, _: &str, _: i32, _: bool) {}
+impl Observer for Commands {
+    fn command(&self, _: &str, _: &str, _: &str, _: i32, _: bool) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Ground {
@@ -67,19 +72,20 @@ impl Ground {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("the loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
         append_known_host(&home.path("known_hosts"), "127.0.0.1", port, &host_key).expect("written");
-        let served = Arc::clone(&machine);
+        let (served, commands) = (Arc::clone(&machine), Arc::new(Commands::default()));
+        let observer = Arc::clone(&commands);
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve_ssh(stream, Arc::clone(&served), Arc::new(Nobody)));
+                tokio::spawn(serve_ssh(stream, Arc::clone(&served), Arc::clone(&observer) as Arc<dyn Observer>));
             }
         });
-        Ground::Simulated(machine, port)
+        Ground::Simulated(machine, port, commands)
     }
 
     pub fn port(&self) -> u16 {
         match self {
             Ground::Real { server, .. } => server.port,
-            Ground::Simulated(_, port) => *port,
+            Ground::Simulated(_, port, _) => *port,
         }
     }
 
@@ -94,14 +100,22 @@ impl Ground {
     /// How much was changed on the machine so far, where it is a simulated one.
     pub fn mutations(&self) -> Option<u64> {
         match self {
-            Ground::Simulated(machine, _) => Some(machine.lock().expect("nobody panics").mutations()),
+            Ground::Simulated(machine, ..) => Some(machine.lock().expect("nobody panics").mutations()),
             Ground::Real { .. } => None,
+        }
+    }
+
+    /// How many commands a simulated machine was sent so far.
+    pub fn commands(&self) -> usize {
+        match self {
+            Ground::Simulated(_, _, commands) => commands.0.load(Ordering::SeqCst),
+            Ground::Real { .. } => panic!("nobody counts the commands of a real server"),
         }
     }
 
     /// What root sees on a simulated machine: standard output without the line break at its end, then the complaints.
     pub fn shell(&self, script: &str) -> String {
-        let Ground::Simulated(machine, _) = self else { panic!("only a simulated machine is ours") };
+        let Ground::Simulated(machine, ..) = self else { panic!("only a simulated machine is ours") };
         let output = run_shared(machine, "root", &["sh", "-c", script].map(str::to_owned), b"");
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!errors.contains("not simulated"), "{errors}");
@@ -110,7 +124,7 @@ impl Ground {
 
     /// Makes the folder that the tests work in; a real server shares this machine's.
     pub fn make_folder(&self, path: &Path) {
-        if let Ground::Simulated(machine, _) = self {
+        if let Ground::Simulated(machine, ..) = self {
             machine.lock().expect("nobody panics").make_directory(&path.display().to_string());
         }
     }
@@ -119,14 +133,14 @@ impl Ground {
     pub fn read(&self, path: &str) -> String {
         match self {
             Ground::Real { .. } => fs::read_to_string(path).unwrap_or_default(),
-            Ground::Simulated(machine, _) => machine.lock().expect("nobody panics").fs.text(path),
+            Ground::Simulated(machine, ..) => machine.lock().expect("nobody panics").fs.text(path),
         }
     }
 
     pub fn write(&self, path: &str, content: &[u8]) {
         match self {
             Ground::Real { .. } => fs::write(path, content).expect("written"),
-            Ground::Simulated(machine, _) => {
+            Ground::Simulated(machine, ..) => {
                 let text = std::str::from_utf8(content).expect("tests of simulated machines write texts");
                 machine.lock().expect("nobody panics").write_file(path, text);
             }
@@ -140,7 +154,7 @@ impl Ground {
                 let output = Command::new("sh").args(["-c", script]).output().expect("there is a shell");
                 (output.status.success(), output.stdout, output.stderr)
             }
-            Ground::Simulated(machine, _) => {
+            Ground::Simulated(machine, ..) => {
                 let args = ["sh", "-c", script].map(str::to_owned);
                 let output = run_shared(machine, "root", &args, b"");
                 (output.exit == 0, output.stdout, output.stderr)

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use rhai::Dynamic;
 
+use super::batch::Question;
+use super::memory::{self, Ask, Memory};
+use super::probe::Look;
 use crate::clients::dial::Dialler;
 use crate::clients::ssh::{
     Become, Command, Connection, Environment, OnOutput, Options, Output, Passphrase, Pool, PublicKey, Target,
@@ -18,6 +21,9 @@ use crate::run::resource::{Cell, Reader};
 use crate::run::scope;
 use crate::run::unknown::Unknown;
 use crate::script::args::Maybe;
+
+/// How long questions that are asked together may take: one that hangs must not hold up the others.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What all hosts of a run share: the connections, and what is known about getting in.
 pub struct Ssh {
@@ -37,6 +43,8 @@ pub struct Ssh {
     pub keys: Vec<PathBuf>,
     /// What opens them, should they be encrypted.
     pub passphrase: Option<Passphrase>,
+    /// What runs before this one asked of each host.
+    pub memory: Memory,
 }
 
 impl Ssh {
@@ -212,6 +220,68 @@ impl Host {
 
     /// Runs a script that only reads.
     pub fn probe(&self, reader: &Reader, script: &str, become_: Option<&Become>) -> Result<Output> {
+        self.ask(reader, Question::Script(script.to_owned()), become_)
+    }
+
+    /// Looks at a path.
+    pub fn look(&self, reader: &Reader, look: &Look, become_: Option<&Become>) -> Result<Output> {
+        self.ask(reader, Question::Look(look.clone()), become_)
+    }
+
+    /// Asks a question, and with it what the last run asked after it.
+    fn ask(&self, reader: &Reader, question: Question, become_: Option<&Become>) -> Result<Output> {
+        let run = scope::run()?;
+        let ask = Ask { question, become_: become_.map(|who| who.name().to_owned()) };
+        let route = self.target()?.route();
+        let memory = self.inner.ssh.memory.host(&route);
+        // Whoever asks the same host meanwhile waits: what they want is likely to be in the same answer.
+        let mut memory = memory::lock(&memory);
+        memory.note(&ask, |text| run.redactor.finds(text));
+        if !reader.takes_earlier_answers() {
+            drop(memory);
+            return self.ask_alone(reader, &ask.question.script(), become_);
+        }
+        let changes = run.stirs();
+        if let Some(answer) = memory.take(&ask, changes) {
+            reader.note_earlier_answer();
+            return Ok(answer);
+        }
+        let mut questions = memory.ahead(&self.inner.ssh.memory, &route, &ask)?;
+        if questions.is_empty() {
+            drop(memory);
+            return self.ask_alone(reader, &ask.question.script(), become_);
+        }
+        questions.insert(0, ask.question.clone());
+        let batch = memory::batch(questions);
+        // Whatever is wrong with it shows when the question is asked alone, in words that fit it.
+        if let Some(answered) = self.ask_together(reader, &batch.script(), become_)? {
+            memory.learn(batch.answers(&answered), ask.become_.as_deref(), changes);
+        }
+        let answer = memory.take(&ask, changes);
+        drop(memory);
+        match answer {
+            Some(answer) => Ok(answer),
+            None => self.ask_alone(reader, &ask.question.script(), become_),
+        }
+    }
+
+    /// Asks a batch. Nothing where that fails or takes too long.
+    fn ask_together(&self, reader: &Reader, script: &str, become_: Option<&Become>) -> Result<Option<Output>> {
+        let target = self.target()?;
+        let answered = async {
+            let connection = self.connection(target).await?;
+            // No secret is remembered, so that none is in it.
+            let asking = connection.probe(script, become_);
+            Ok(tokio::time::timeout(BATCH_TIMEOUT, asking).await.ok())
+        };
+        match reader.wait(answered) {
+            Ok(answered) => Ok(answered.and_then(Result::ok)),
+            Err(error) if error.class() == Class::Interrupted => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn ask_alone(&self, reader: &Reader, script: &str, become_: Option<&Become>) -> Result<Output> {
         let target = self.target()?;
         let redactor = &scope::run()?.redactor;
         let secret = |text: &str| redactor.finds(text);

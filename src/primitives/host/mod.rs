@@ -2,6 +2,7 @@
 
 mod accounts;
 mod apt;
+mod batch;
 pub mod block;
 mod bulk;
 mod cloud_init;
@@ -25,6 +26,7 @@ pub mod line;
 pub mod link;
 mod live;
 mod look;
+pub mod memory;
 mod ownership;
 pub mod packages;
 mod part;
@@ -57,6 +59,8 @@ mod ground;
 mod kernel_tests;
 #[cfg(all(test, unix))]
 mod link_tests;
+#[cfg(all(test, unix))]
+mod memory_tests;
 #[cfg(all(test, unix))]
 mod packages_tests;
 #[cfg(all(test, unix))]

@@ -1,5 +1,7 @@
 //! What stands at a path of a host: one shell command that works with GNU and BusyBox tools alike, and what it says.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clients::ssh::quote;
 use crate::error::{Class, Error, Result};
 
@@ -7,7 +9,8 @@ use crate::error::{Class, Error, Result};
 pub const MAX_CONTENT: usize = 1 << 20;
 
 /// How much of a file's content is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Amount {
     /// Nothing.
     Nothing,
@@ -18,7 +21,7 @@ pub enum Amount {
 }
 
 /// What is looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Look {
     /// The path, absolute.
     pub path: String,
@@ -85,6 +88,11 @@ pub enum Answer {
 impl Look {
     /// The command that looks.
     pub fn script(&self) -> String {
+        format!("p={}\n{}", quote(&self.path), self.script_for_p())
+    }
+
+    /// The same for the path that the variable `p` holds. It only depends on how is looked.
+    pub fn script_for_p(&self) -> String {
         let follow = if self.follow { "-L " } else { "" };
         let link = if self.follow { "false" } else { r#"[ -L "$p" ]"# };
         let content = match self.amount {
@@ -97,8 +105,7 @@ impl Look {
             ),
         };
         format!(
-            r#"p={path}
-s=$(stat {follow}-c 'stat %a %u %g %s %U %G' -- "$p" 2>&1) || s=$(ls -ld {follow}-- "$p" 2>&1) || case $s in
+            r#"s=$(stat {follow}-c 'stat %a %u %g %s %U %G' -- "$p" 2>&1) || s=$(ls -ld {follow}-- "$p" 2>&1) || case $s in
 *': No such file or directory') if [ -d "${{p%/*}}/" ]; then echo absent; else echo nofolder; fi; exit 0;;
 *) printf '%s\n' "$s" >&2; exit 1;;
 esac
@@ -109,8 +116,7 @@ elif [ -d "$p" ]; then
 elif [ -f "$p" ]; then echo file
   {content}
 else echo special; fi
-"#,
-            path = quote(&self.path)
+"#
         )
     }
 

@@ -1,0 +1,152 @@
+//! What a playbook asked of a host last time is asked at once: right after connecting, in one round trip, and each answer
+//! is used when its question comes.
+//!
+//! - An answer is used once, while it is fresh, and as long as this run has changed nothing anywhere.
+//! - A change never rests on one: what is to be changed is read again before, and so is what is waited for.
+//! - What could hold a secret is not remembered.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::{Batch, Question};
+use crate::clients::ssh::Output;
+use crate::error::Result;
+
+/// How long an answer may wait for its question.
+const FRESH: Duration = Duration::from_secs(30);
+/// The longest script that is remembered, in bytes.
+const LONGEST: usize = 8 * 1024;
+/// How many questions one batch has at most.
+const AT_ONCE: usize = 1000;
+
+/// What runs before this one asked, and what this one asks for the next.
+pub trait Past: Send + Sync {
+    /// What the last run asked of a host, in order.
+    fn recall(&self, host: &str) -> Result<Vec<String>>;
+
+    /// Keeps what this run asked, in place of that.
+    fn keep(&self, host: &str, asked: &[String]) -> Result<()>;
+}
+
+/// The questions of a run, by host.
+#[derive(Default)]
+pub struct Memory {
+    past: Option<Arc<dyn Past>>,
+    hosts: Mutex<HashMap<String, Arc<Mutex<HostMemory>>>>,
+}
+
+/// A question, and as whom it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ask {
+    /// The question.
+    pub question: Question,
+    /// The user that is become for it.
+    #[serde(default, rename = "become", skip_serializing_if = "Option::is_none")]
+    pub become_: Option<String>,
+}
+
+/// What is known of one host.
+#[derive(Default)]
+pub struct HostMemory {
+    /// What the last run asked; nothing until it is needed.
+    last: Option<Vec<Ask>>,
+    /// What this run has asked.
+    asked: Vec<Ask>,
+    /// Answers that wait for their question.
+    answers: HashMap<Ask, Output>,
+    since: Option<Instant>,
+    /// How often this run had changed something when they were given.
+    changes: u64,
+    /// How many questions are asked in advance; all at first, few after changes.
+    window: Option<usize>,
+}
+
+impl Memory {
+    /// A memory that goes on from runs before.
+    pub fn of(past: Arc<dyn Past>) -> Self {
+        Memory { past: Some(past), hosts: Mutex::default() }
+    }
+
+    /// The memory of a host.
+    pub fn host(&self, name: &str) -> Arc<Mutex<HostMemory>> {
+        Arc::clone(lock(&self.hosts).entry(name.to_owned()).or_default())
+    }
+
+    /// What the last run asked of a host. What cannot be read back is asked when its time comes.
+    fn last(&self, name: &str) -> Result<Vec<Ask>> {
+        let lines = self.past.as_ref().map_or(Ok(Vec::new()), |past| past.recall(name))?;
+        Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// Keeps what was asked. Where the run did not come to its end, what the last one asked beyond that stays known.
+    pub fn keep(&self, is_complete: bool) -> Result<()> {
+        let Some(past) = &self.past else { return Ok(()) };
+        for (name, host) in lock(&self.hosts).iter() {
+            let host = lock(host);
+            let beyond = host.last.iter().flatten().filter(|ask| !is_complete && !host.asked.contains(ask));
+            let asked: Vec<String> =
+                host.asked.iter().chain(beyond).filter_map(|ask| serde_json::to_string(ask).ok()).collect();
+            past.keep(name, &asked)?;
+        }
+        Ok(())
+    }
+}
+
+/// Locks what no panic can leave half changed.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl HostMemory {
+    /// Notes a question for the next run.
+    pub fn note(&mut self, ask: &Ask, must_not_show: impl Fn(&str) -> bool) {
+        let text = ask.question.script();
+        if text.len() <= LONGEST && !must_not_show(&text) && !self.asked.contains(ask) {
+            self.asked.push(ask.clone());
+        }
+    }
+
+    /// The answer to a question, should it be known. It is used up.
+    pub fn take(&mut self, ask: &Ask, changes: u64) -> Option<Output> {
+        if !self.answers.is_empty()
+            && (changes != self.changes || self.since.is_none_or(|since| since.elapsed() > FRESH))
+        {
+            self.answers.clear();
+            self.window = Some(0);
+        }
+        self.answers.remove(ask)
+    }
+
+    /// What is to be asked together with a question that is not known, as the same user: what the last run asked after it.
+    pub fn ahead(&mut self, memory: &Memory, name: &str, ask: &Ask) -> Result<Vec<Question>> {
+        if self.last.is_none() {
+            self.last = Some(memory.last(name)?);
+        }
+        let window = self.window.unwrap_or(AT_ONCE);
+        // Grows again while nothing changes.
+        self.window = self.window.map(|window| (window * 2).clamp(1, AT_ONCE));
+        let last = self.last.as_deref().unwrap_or_default();
+        let from = last.iter().position(|known| known == ask).map_or(0, |at| at + 1);
+        let open = last[from..].iter().filter(|known| known.become_ == ask.become_ && !self.asked.contains(known));
+        Ok(open.take(window).map(|known| known.question.clone()).collect())
+    }
+
+    /// Takes in the answers of a batch.
+    pub fn learn(&mut self, answers: Vec<(Question, Output)>, become_: Option<&str>, changes: u64) {
+        for (question, output) in answers {
+            self.answers.insert(Ask { question, become_: become_.map(str::to_owned) }, output);
+        }
+        self.since = Some(Instant::now());
+        self.changes = changes;
+    }
+}
+
+/// These questions in one command.
+pub(super) fn batch(questions: Vec<Question>) -> Batch {
+    let draw = || RandomState::new().hash_one(Instant::now());
+    Batch::of(questions, format!("----{:016x}{:016x}----", draw(), draw()))
+}
