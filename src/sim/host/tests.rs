@@ -309,3 +309,14 @@ fn the_list_of_processes_shows_what_runs_with_its_arguments() {
         "they end"
     );
 }
+
+#[test]
+fn the_ssh_server_tells_what_it_does_not_know_in_a_configuration() {
+    let mut machine = guest();
+    run(&mut machine, "root", "sshd -t", 0);
+    let script = "printf '# mine\\nPort 22\\npasswordauthentication no\\nPermitRoot no\\n' > /tmp/c; sshd -t -f /tmp/c";
+    assert_eq!(
+        run(&mut machine, "root", script, 255),
+        "/tmp/c: line 4: Bad configuration option: PermitRoot\n/tmp/c: terminating, 1 bad configuration options\n"
+    );
+}

@@ -27,6 +27,7 @@ mod scp;
 mod sed;
 mod sed_script;
 mod sort;
+mod sshd;
 mod stat;
 mod systemctl;
 mod test;
@@ -114,6 +115,7 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("sha256sum", BIN, digest::sha256sum),
     ("sleep", BIN, clock::sleep),
     ("sort", BIN, sort::sort),
+    ("sshd", SBIN, sshd::sshd),
     ("stat", BIN, stat::stat),
     ("sudo", BIN, launch::sudo),
     ("sync", BIN, launch::yes),
@@ -264,7 +266,6 @@ const ELSEWHERE: &[&str] = &[
     "ssh",
     "ssh-keygen",
     "ssh-keyscan",
-    "sshd",
     "strace",
     "stty",
     "su",
