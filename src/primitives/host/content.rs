@@ -4,7 +4,7 @@ use rhai::Engine;
 use rhai::plugin::*;
 use schemars::{Schema, schema_for};
 
-use super::{block, cron, download, hostname, kernel_module, line, link, sysctl, timezone, upload};
+use super::{block, cron, download, files, hostname, kernel_module, line, link, sysctl, timezone, upload};
 
 /// Teaches the engine these methods.
 pub(super) fn register(engine: &mut Engine) {
@@ -12,11 +12,12 @@ pub(super) fn register(engine: &mut Engine) {
 }
 
 /// The options of each of them.
-pub fn schemas() -> [(&'static str, Schema); 10] {
+pub fn schemas() -> [(&'static str, Schema); 11] {
     [
         ("link", schema_for!(link::LinkOptions)),
         ("line", schema_for!(line::LineOptions)),
         ("block", schema_for!(block::BlockOptions)),
+        ("files", schema_for!(files::FilesOptions)),
         ("cron", schema_for!(cron::CronOptions)),
         ("download", schema_for!(download::DownloadOptions)),
         ("upload", schema_for!(upload::UploadOptions)),
@@ -150,5 +151,18 @@ mod methods {
     #[rhai_fn(return_raw, pure)]
     pub fn upload(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
         super::upload::upload(&context, host, options)
+    }
+
+    /// Gives many files below a folder their contents at once: they are compared in one question, and those that differ
+    /// are sent as one bundle.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.files(#{ path: "/etc/app", files: #{ "app.conf": "port = 80\n", "conf.d/log.conf": "level = info\n" } });
+    /// host.files(#{ path: "/srv/www", source: "files/www", owner: "www-data" });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn files(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::files::files(&context, host, options)
     }
 }

@@ -5,6 +5,7 @@ mod apt;
 mod batch;
 pub mod block;
 mod bulk;
+mod bundle;
 mod cloud_init;
 mod command;
 pub mod connect;
@@ -16,6 +17,7 @@ pub mod edited;
 pub mod entry;
 mod facts;
 pub mod file;
+pub mod files;
 pub mod group;
 pub mod handle;
 pub mod hostname;
@@ -53,6 +55,8 @@ mod cron_tests;
 mod edited_tests;
 #[cfg(all(test, unix))]
 mod file_tests;
+#[cfg(all(test, unix))]
+mod files_tests;
 #[cfg(all(test, unix))]
 mod ground;
 #[cfg(all(test, unix))]

@@ -2,6 +2,7 @@
 //! known here is refused as not simulated rather than ignored.
 
 mod accounts;
+mod archive;
 mod awk;
 pub mod clock;
 mod copy;
@@ -121,6 +122,7 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("sync", BIN, launch::yes),
     ("systemctl", BIN, systemctl::systemctl),
     ("tail", BIN, text::tail),
+    ("tar", BIN, archive::tar),
     ("tee", BIN, text::tee),
     ("test", BIN, test::test),
     ("timedatectl", BIN, clock::timedatectl),
@@ -160,7 +162,6 @@ const SBIN: &str = "/usr/sbin";
 const ELSEWHERE: &[&str] = &[
     "apt",
     "arping",
-    "tar",
     "boltctl",
     "bridge",
     "busybox",
