@@ -51,6 +51,8 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
         ("Proxmox.dns", schema_for!(proxmox::DnsOptions)),
         ("Proxmox.hosts", schema_for!(proxmox::HostsOptions)),
         ("Proxmox.bridge", schema_for!(proxmox::BridgeOptions)),
+        ("Proxmox.cluster", schema_for!(proxmox::ClusterOptions)),
+        ("Proxmox.member", schema_for!(proxmox::MemberOptions)),
         ("vm", schema_for!(proxmox::vm::options::VmOptions)),
         ("ssh::host", schema_for!(host::HostOptions)),
         ("file", schema_for!(host::FileOptions)),

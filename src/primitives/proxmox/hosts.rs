@@ -54,7 +54,7 @@ pub(super) fn settle(pve: &Proxmox, options: HostsOptions) -> Result<ScriptMap> 
 }
 
 /// The address and the names of a line, without its comment.
-fn parts(line: &str) -> Option<(&str, Vec<&str>)> {
+pub(super) fn parts(line: &str) -> Option<(&str, Vec<&str>)> {
     let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
     Some((words.next()?, words.collect()))
 }

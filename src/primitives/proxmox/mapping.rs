@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::handle::Proxmox;
+use super::inventory;
 use super::object::{Clears, Kind, Object, Wanted, as_it_is, rows, text};
-use super::reads;
 use crate::clients::proxmox::Params;
 use crate::error::{Class, Error, Result};
 use crate::run::event::Level;
@@ -88,7 +88,7 @@ pub(super) fn object(pve: &Proxmox, options: PciMappingOptions) -> Result<Object
 fn found(pve: &Proxmox, address: &str, devices: &[Device]) -> Result<Value> {
     let mut map = Vec::new();
     for device in devices {
-        match reads::pci_devices(pve, &device.node)? {
+        match inventory::pci_devices(pve, &device.node)? {
             Value::Unknown(unknown) => return Ok(Value::Unknown(unknown)),
             list => map.push(Value::Map(row(device, &functions(&list), address)?)),
         }

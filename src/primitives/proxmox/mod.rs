@@ -3,9 +3,12 @@
 mod access;
 mod acl;
 mod bridge;
+mod cluster;
 mod connect;
 pub mod handle;
 mod hosts;
+mod inventory;
+mod looks;
 mod mapping;
 mod node;
 mod object;
@@ -22,6 +25,7 @@ pub mod vm;
 pub use access::{GroupOptions, RoleOptions, UserOptions};
 pub use acl::AclOptions;
 pub use bridge::BridgeOptions;
+pub use cluster::{ClusterOptions, MemberOptions};
 pub use connect::{Api, ConnectOptions, Connections, Variables};
 pub use handle::Proxmox;
 pub use hosts::HostsOptions;
@@ -40,6 +44,7 @@ pub fn register(engine: &mut Engine) {
     engine.register_static_module("proxmox", rhai::exported_module!(module).into());
     engine.register_global_module(rhai::exported_module!(methods).into());
     objects::register(engine);
+    looks::register(engine);
 }
 
 /// What a handle reaches.

@@ -13,7 +13,7 @@ mod methods {
     use rhai::{EvalAltResult, Map, NativeCallContext};
 
     use crate::primitives::proxmox::object::settle;
-    use crate::primitives::proxmox::{Proxmox, access, acl, bridge, hosts, mapping, node, storage, token};
+    use crate::primitives::proxmox::{Proxmox, access, acl, bridge, cluster, hosts, mapping, node, storage, token};
     use crate::script::context::options;
     use crate::script::failure::fail;
 
@@ -170,5 +170,33 @@ mod methods {
     #[rhai_fn(return_raw)]
     pub fn apply_network(pve: &mut Proxmox, node: &str) -> RhaiResultOf<Map> {
         bridge::apply(pve, node).map_err(fail)
+    }
+
+    /// Makes a cluster of the node that is asked, which must be in none or in this one. Neither name nor addresses can change
+    /// later. For `root@pam` with a password.
+    ///
+    /// ```rhai
+    /// let first = proxmox::connect(#{ username: "root@pam", password: secret("HOMELAB_PVE_ROOT_PASSWORD") });
+    /// first.cluster(#{ name: "homelab-cluster", link0: "10.20.11.11" });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn cluster(context: NativeCallContext, pve: &mut Proxmox, cluster: Map) -> RhaiResultOf<Map> {
+        let options = options(&context, "pve.cluster", cluster)?;
+        cluster::cluster(pve, options).map_err(fail)
+    }
+
+    /// Brings a node into the cluster of the one that is asked. What speaks against it is found first: guests, other versions,
+    /// clocks that are apart. Judged by the cluster, for the node that joins changes its users and its certificate, which
+    /// has to be accepted anew. `joiner` is that node, for `root@pam` with a password.
+    ///
+    /// ```rhai
+    /// let password = secret("HOMELAB_PVE_ROOT_PASSWORD");
+    /// let second = proxmox::connect(#{ url: "https://10.20.11.12:8006", username: "root@pam", password: password });
+    /// pve.member(second, #{ node: "pve-02", link0: "10.20.11.12", password: password });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn member(context: NativeCallContext, pve: &mut Proxmox, joiner: Proxmox, member: Map) -> RhaiResultOf<Map> {
+        let options = options(&context, "pve.member", member)?;
+        cluster::member(pve, &joiner, options).map_err(fail)
     }
 }

@@ -76,7 +76,7 @@ fn steady(value: Value) -> Value {
     }
 }
 
-fn plain(pve: &Proxmox, cell: impl Into<String>, path: impl Into<String>, params: Params) -> Result<Value> {
+pub(super) fn plain(pve: &Proxmox, cell: impl Into<String>, path: impl Into<String>, params: Params) -> Result<Value> {
     Ok(read(&Plain { pve, cell: cell.into(), path: path.into(), params })?.into_value())
 }
 
@@ -117,13 +117,6 @@ pub(super) fn interfaces(pve: &Proxmox, node: &str) -> Result<Value> {
 pub(super) fn pci_mappings(pve: &Proxmox, node: &str) -> Result<Value> {
     let params = Params::new().with("check-node", node);
     plain(pve, format!("mappings:{node}"), "/cluster/mapping/pci", params)
-}
-
-/// The PCI devices of a node, bridges and processors among them.
-pub(super) fn pci_devices(pve: &Proxmox, node: &str) -> Result<Value> {
-    // Nothing is left out of the list when nothing is named.
-    let params = Params::new().with("pci-class-blacklist", "");
-    plain(pve, format!("pci:{node}"), format!("/nodes/{}/hardware/pci", segment(node)), params)
 }
 
 /// What the token may do.

@@ -21,6 +21,8 @@ use crate::script::context::Services;
 use crate::sim::{GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed, Wanted, read_log};
 
 mod access;
+mod cluster;
+mod inventory;
 mod mapping;
 mod node;
 mod storage;
@@ -29,7 +31,8 @@ mod storage;
 struct Cluster {
     lab: Lab,
     connections: Arc<Connections>,
-    _sim: Sim,
+    /// It ends with its handle.
+    sim: Sim,
 }
 
 fn seed() -> Seed {
@@ -87,10 +90,14 @@ impl Variables for Known {
 }
 
 fn cluster() -> Cluster {
+    begin(seed())
+}
+
+fn begin(seed: Seed) -> Cluster {
     let mut lab = Lab::new();
     let config = SimConfig {
         dir: lab.root().join("sim"),
-        seed: seed(),
+        seed,
         session: "test".into(),
         faults: None,
         shared: false,
@@ -103,7 +110,7 @@ fn cluster() -> Cluster {
     lab.register = vec![super::register];
     lab.realms = vec![super::realm_of];
     let connections = Arc::new(Connections::new(lab.network.dialler));
-    let mut cluster = Cluster { lab, connections, _sim: sim };
+    let mut cluster = Cluster { lab, connections, sim };
     cluster.renew();
     cluster
 }

@@ -13,8 +13,8 @@ use super::login::{self, Proof};
 use super::permission::Caller;
 use super::transfer::Upload;
 use super::{
-    acl, cloud_init, cluster_reads, content, corosync, disks, etc, groups, mapping, members, membership, network,
-    node_config, nodes, pools, quorum, scan, storage, storage_state, tasks, transfer, users, verify, vm_clone,
+    acl, cloud_init, cluster_reads, content, corosync, disks, etc, groups, inventory, mapping, members, membership,
+    network, node_config, nodes, pools, quorum, scan, storage, storage_state, tasks, transfer, users, verify, vm_clone,
     vm_create, vm_disks, vm_migrate, vm_power, vm_read, vm_update,
 };
 use crate::sim::world::World;
@@ -241,6 +241,7 @@ fn cluster_handler(method: &str, path: &str) -> Option<Handler> {
 /// What lies on a node alone.
 fn node_handler(method: &str, below: &str) -> Option<Handler> {
     let handler: Handler = match (method, below) {
+        ("GET", "/apt/repositories") => inventory::repositories,
         ("GET", "/apt/update") => nodes::upgrades,
         ("POST", "/apt/update") => nodes::update_packages,
         ("GET", "/certificates/info") => nodes::certificates,
@@ -271,6 +272,7 @@ fn storage_handler(method: &str, path: &str) -> Option<Handler> {
         ("DELETE", "/storage/{storage}") => storage::delete,
         ("GET", "/nodes/{node}/disks") => disks::index,
         ("GET", "/nodes/{node}/disks/directory") => disks::directories,
+        ("GET", "/nodes/{node}/disks/list") => inventory::disks,
         ("GET", "/nodes/{node}/disks/lvm") => disks::groups,
         ("GET", "/nodes/{node}/disks/zfs") => disks::pools,
         ("GET", "/nodes/{node}/scan") => scan::index,

@@ -27,6 +27,7 @@ mod host_files;
 pub(crate) mod http;
 mod interfaces;
 mod interfaces_write;
+mod inventory;
 mod login;
 mod mapping;
 mod members;
