@@ -17,6 +17,7 @@ mod env;
 mod house;
 mod look_back;
 mod new;
+mod phase0;
 mod phase3;
 mod project;
 mod reference;
