@@ -9,6 +9,7 @@ use super::deferral;
 use super::difference::Difference;
 use super::event::{Action, Change, FieldDiff, Mark, Mode, What};
 use super::look::{Through, View, look, read_world};
+use super::precaution;
 use super::resource::{Cell, Reach, Resource, Wish};
 use super::scope::{self, Phase};
 use super::session::{Done, Run};
@@ -108,6 +109,7 @@ fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> 
     consent::refuse_spent(&address, &difference)?;
     rehearse(resource, &difference)?;
     let (mark, because) = judge(&address, &difference, view.fog.as_ref())?;
+    precaution::take(&cell, mark)?;
     let change = Change {
         id: run.next_change(),
         address: address.clone(),
@@ -256,6 +258,7 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
     consent::refuse_destruction(run, resource, &difference)?;
     consent::ask_approval(run, &address)?;
     run.check_interrupt()?;
+    precaution::take(&cell, Mark::Sure)?;
     let failure = scope::with(|branch| branch.after_failure().map(str::to_owned))?;
     let change = Change {
         id: run.next_change(),

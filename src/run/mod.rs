@@ -13,6 +13,7 @@ pub mod journal;
 pub mod lock;
 pub mod look;
 pub mod overlay;
+pub mod precaution;
 pub mod private;
 pub mod raw;
 pub mod replay;

@@ -9,6 +9,7 @@ use super::deferral;
 use super::event::{Change, Level, Mode, What};
 use super::interrupt::Urgency;
 use super::overlay::Overlay;
+use super::precaution::Precautions;
 use super::resource::Cell;
 use super::session::{Done, Run};
 use super::unknown::Unknown;
@@ -95,6 +96,8 @@ pub struct Branch {
     pub made_handle: bool,
     /// Whether everything is asked anew: a change is about to rest on it.
     pub anew: bool,
+    /// What has to be ready before anything is changed here.
+    pub precautions: Precautions,
     after_failure: Option<String>,
 }
 
@@ -137,6 +140,7 @@ impl Branch {
             doubt: None,
             made_handle: false,
             anew: false,
+            precautions: Precautions::default(),
             after_failure: None,
         }
     }
@@ -152,6 +156,7 @@ impl Branch {
             rehearsed: self.rehearsed.clone(),
             line: self.line.clone(),
             doubt: self.doubt.clone(),
+            precautions: self.precautions.clone(),
             after_failure: self.after_failure.clone(),
             ..Branch::root(Arc::clone(&self.run))
         }
@@ -307,6 +312,7 @@ pub fn recover() {
         branch.notes = Notes::default();
         branch.rehearsed = None;
         branch.doubt = None;
+        branch.precautions = Precautions::default();
     });
 }
 

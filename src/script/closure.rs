@@ -19,6 +19,16 @@ pub fn detach(closure: &FnPtr) -> FnPtr {
     detach_closure(closure, DEPTH)
 }
 
+/// The closure for a method whose receiver it captured. The call itself holds the receiver, so that whoever touches it inside
+/// fails as a data race: the closure gets a copy in its place. Other variables stay shared with the script around it.
+#[must_use]
+pub fn with_copy_of_receiver(closure: &FnPtr, receiver: &Dynamic) -> FnPtr {
+    let mut copy = closure.clone();
+    let held = |captured: &&mut Dynamic| captured.is_shared() && captured.read_lock::<Dynamic>().is_none();
+    copy.iter_curry_mut().filter(held).for_each(|captured| *captured = receiver.clone());
+    copy
+}
+
 fn detach_closure(closure: &FnPtr, depth: usize) -> FnPtr {
     let mut copy = closure.clone();
     if depth > 0 {

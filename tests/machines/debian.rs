@@ -24,7 +24,7 @@ impl Debian {
         static SHARED: OnceLock<Option<Debian>> = OnceLock::new();
         SHARED
             .get_or_init(|| match root::hindrance() {
-                None => Some(Debian::boot()),
+                None => Some(Debian::boot("shared")),
                 Some(why) => {
                     eprintln!("skipped: {why}");
                     None
@@ -33,9 +33,20 @@ impl Debian {
             .as_ref()
     }
 
-    fn boot() -> Self {
+    /// A machine that one test has for itself.
+    pub fn own(name: &str) -> Option<Debian> {
+        match root::hindrance() {
+            None => Some(Debian::boot(name)),
+            Some(why) => {
+                eprintln!("skipped: {why}");
+                None
+            }
+        }
+    }
+
+    fn boot(name: &str) -> Self {
         let installed = root::installed();
-        let folder = root::folder().join("booted");
+        let folder = root::folder().join(name);
         if folder.exists() {
             root::remove(&folder);
         }

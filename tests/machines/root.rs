@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// What it consists of beyond the essential packages.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,git";
@@ -56,6 +57,9 @@ pub fn folder() -> PathBuf {
 
 /// The system as it was installed; made where it is not there yet.
 pub fn installed() -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    // A test that failed while it made one leaves only a partial folder.
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (suite, mirror) = source();
     let name: String = format!("{suite} {PACKAGES} {PREPARE}")
         .bytes()

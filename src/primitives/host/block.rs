@@ -122,6 +122,7 @@ fn resource(host: &Host, options: BlockOptions) -> Result<Edited> {
         validate: options.validate,
         backup: options.backup,
         follow: options.follow,
+        lax: false,
         become_: options.become_,
     };
     Edited::new(host, file, what)

@@ -32,6 +32,7 @@ pub struct Edited {
     ownership: Ownership,
     validate: Option<String>,
     backup: bool,
+    lax: bool,
     what: What,
     address: String,
 }
@@ -80,6 +81,8 @@ pub struct Place {
     pub backup: bool,
     /// Whether a link is followed.
     pub follow: bool,
+    /// Whether permissions and owner are those of a new file only.
+    pub lax: bool,
     /// As whom.
     pub become_: Option<BecomeOption>,
 }
@@ -102,6 +105,7 @@ impl Edited {
             ownership,
             validate: place.validate,
             backup: place.backup,
+            lax: place.lax,
             what,
         })
     }
@@ -232,7 +236,9 @@ impl Resource for Edited {
         want.remove("sha256");
         want.remove("size");
         want.insert("content".to_owned(), content);
-        self.ownership.put(&mut want);
+        if !self.lax {
+            self.ownership.put(&mut want);
+        }
         Ok(State::Here(Value::Map(want)))
     }
 

@@ -29,7 +29,7 @@ use crate::script::context::options;
 use crate::script::failure::fail;
 
 /// A file as it should be. What is not said is left as it is.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileOptions {
     /// The path, absolute.

@@ -2,6 +2,8 @@
 
 mod accounts;
 mod apt;
+pub mod apt_repository;
+pub mod authorized_key;
 mod batch;
 pub mod block;
 mod bulk;
@@ -33,7 +35,9 @@ mod ownership;
 pub mod packages;
 mod part;
 pub mod probe;
+pub mod reboot;
 mod replace;
+mod revert;
 pub mod run;
 pub mod service;
 pub mod sysctl;
@@ -44,7 +48,10 @@ pub mod timezone;
 pub mod upload;
 pub mod user;
 pub mod wait;
+pub mod with_revert;
 
+#[cfg(all(test, unix))]
+mod access_tests;
 #[cfg(all(test, unix))]
 mod bench;
 #[cfg(all(test, unix))]
@@ -69,6 +76,8 @@ mod memory_tests;
 mod packages_tests;
 #[cfg(all(test, unix))]
 mod plan_tests;
+#[cfg(all(test, unix))]
+mod restart_tests;
 #[cfg(all(test, unix))]
 mod service_tests;
 #[cfg(test)]

@@ -70,6 +70,11 @@ pub trait Part: Send + Sync + 'static {
         true
     }
 
+    /// Whether a dry run believes that it is there after the change, although it cannot be read back.
+    fn is_believed(&self) -> bool {
+        self.is_lasting()
+    }
+
     /// Why a difference destroys something.
     fn destroys(&self, _difference: &Difference) -> Option<String> {
         None
@@ -182,7 +187,7 @@ impl<P: Part> Resource for Placed<P> {
     }
 
     fn reach(&self) -> Reach {
-        if self.part.is_lasting() { Reach::Cell } else { Reach::Cells(Vec::new()) }
+        if self.part.is_believed() { Reach::Cell } else { Reach::Cells(Vec::new()) }
     }
 
     fn owns_cell(&self) -> bool {

@@ -24,7 +24,7 @@ use crate::script::context::options;
 use crate::script::failure::fail;
 
 /// A user as it should be. What is not said is left as it is, and for a new one to the host.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserOptions {
     /// The name to log in with.
@@ -121,6 +121,11 @@ impl User {
             return Err(refuse("root cannot be absent"));
         }
         Ok(User { options })
+    }
+
+    /// A user of whom only the name is known: to be looked at.
+    pub fn known_as(name: &str) -> Self {
+        User { options: UserOptions { name: name.to_owned(), ..UserOptions::default() } }
     }
 
     fn groups(&self, have: Option<&Value>) -> Option<Value> {

@@ -144,7 +144,8 @@ fn wait_for_one(host: &Host, options: &WaitForOptions, goal: &Goal, began: Insta
     }
 }
 
-fn pause(time: Duration) -> Result<()> {
+/// Waits a little. Ctrl-C ends the wait.
+pub(super) fn pause(time: Duration) -> Result<()> {
     scope::wait(async {
         tokio::time::sleep(time).await;
         Ok(())
@@ -183,7 +184,8 @@ fn or_not_yet(seen: Result<Seen>) -> Result<Seen> {
     }
 }
 
-fn passes_with_time(error: &Error) -> bool {
+/// Whether the reason why a host cannot be reached may go away by itself.
+pub(super) fn passes_with_time(error: &Error) -> bool {
     match error.class() {
         Class::Unreachable | Class::Timeout => true,
         Class::Auth => error.message().contains("does not let"),

@@ -35,6 +35,7 @@ pub fn search(process: &Process, name: &str, rights: u32) -> Option<String> {
 /// Runs a whole command: as [`run`], and says when it was ended for wanting too much memory.
 pub fn run_whole(process: Process) -> i32 {
     let (session, errors) = (process.session.clone(), process.fds.get(&2).cloned());
+    tools::run_due_timers(session.machine());
     let status = run(process);
     if !session.is_exhausted() {
         return status;

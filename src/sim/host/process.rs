@@ -82,6 +82,11 @@ impl Session {
         Session { life: Life::below(&self.life), ..self.clone() }
     }
 
+    /// The machine.
+    pub fn machine(&self) -> &SharedMachine {
+        &self.machine
+    }
+
     /// Looks at or changes the machine. The lock is held for this call only.
     pub fn with<T>(&self, act: impl FnOnce(&mut Machine) -> T) -> T {
         // A panic elsewhere cannot leave the machine half-changed in a way that matters more than going on.

@@ -19,6 +19,7 @@ use russh::{Disconnect, SshId};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
 use super::machine::{Machine, PowerRequest, SharedMachine};
+use super::tools::run_due_timers;
 use crate::error::{Class, Error, Result};
 use settings::Settings;
 
@@ -81,6 +82,9 @@ pub async fn serve_ssh_with<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let due = machine.clone();
+    // A crash in there shows in what did not happen.
+    let _done = tokio::task::spawn_blocking(move || run_due_timers(&due)).await;
     let (host, keys, boots) = look(&machine, |machine| (machine.hostname.clone(), machine.host_keys(), machine.boots));
     let settings = look(&machine, |machine| Settings::of(machine));
     if keys.is_empty() {

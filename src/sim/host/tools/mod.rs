@@ -24,6 +24,7 @@ mod packages;
 mod pattern;
 mod power;
 mod print;
+mod repositories;
 mod scp;
 mod sed;
 mod sed_script;
@@ -33,6 +34,7 @@ mod stat;
 mod systemctl;
 mod test;
 mod text;
+mod timers;
 mod translate;
 mod units;
 
@@ -41,6 +43,7 @@ use super::process::{Exit, Process};
 pub use kernel::{is_available as is_kernel_module, module_settings, sysctl_files, sysctl_path};
 pub use options::Options;
 pub use print::unescape;
+pub use timers::run_due as run_due_timers;
 pub use units::start_enabled;
 
 /// A program.

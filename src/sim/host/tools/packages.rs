@@ -1,53 +1,12 @@
 //! apt-get, apt-cache, dpkg, dpkg-query: over /var/lib/dpkg/status and a small catalogue of what can be installed.
 
-use super::Options;
 use super::units::Unit;
+use super::{Options, repositories};
 use crate::sim::host::fs::Cred;
 use crate::sim::host::machine::Machine;
 use crate::sim::host::process::{Exit, Process, Stop, fail, not_simulated};
 
 const STATUS: &str = "/var/lib/dpkg/status";
-
-/// What an update leaves. Without it apt knows no package that is not installed.
-const LISTS: &str = "/var/lib/apt/lists/archive.ubuntu.com_ubuntu_dists_noble_main_binary-amd64_Packages";
-
-/// What can be installed: name, version, and the unit it brings.
-pub const CATALOGUE: &[(&str, &str, &str)] = &[
-    ("apparmor", "4.0.1really4.0.1-0ubuntu0.24.04.4", ""),
-    ("apt-transport-https", "2.8.3", ""),
-    ("bash-completion", "1:2.11-8", ""),
-    ("bridge-utils", "1.7.1-1ubuntu2", ""),
-    ("ca-certificates", "20240203", ""),
-    ("chrony", "4.5-1ubuntu4.2", "chrony.service"),
-    ("conntrack", "1:1.4.8-1ubuntu1", ""),
-    ("curl", "8.5.0-2ubuntu10.6", ""),
-    ("ethtool", "1:6.7-1build1", ""),
-    ("gnupg", "2.4.4-2ubuntu17.3", ""),
-    ("git", "1:2.43.0-1ubuntu7.3", ""),
-    ("htop", "3.3.0-4build1", ""),
-    ("iotop", "0.6-42-ga14256a-0.2build1", ""),
-    ("ipset", "7.19-1ubuntu2", ""),
-    ("iptables", "1.8.10-3ubuntu2", ""),
-    ("jq", "1.7.1-3ubuntu0.24.04.1", ""),
-    ("lsof", "4.95.0-1build3", ""),
-    ("lvm2", "2.03.16-3ubuntu3.1", ""),
-    ("multipath-tools", "0.9.4-5ubuntu8", "multipathd.service"),
-    ("net-tools", "2.10-0.1ubuntu4.4", ""),
-    ("nfs-common", "1:2.6.4-3ubuntu5.1", ""),
-    ("open-iscsi", "2.1.9-3ubuntu5.4", "iscsid.service"),
-    ("pciutils", "1:3.10.0-2build1", ""),
-    ("qemu-guest-agent", "1:8.2.2+ds-0ubuntu1.10", "qemu-guest-agent.service"),
-    ("socat", "1.8.0.0-4build3", ""),
-    ("tmux", "3.4-1ubuntu0.1", ""),
-    ("tree", "2.1.1-2ubuntu3", ""),
-    ("ufw", "0.36.2-6", "ufw.service"),
-    ("unattended-upgrades", "2.9.1+nmu4ubuntu1", "unattended-upgrades.service"),
-    ("unzip", "6.0-28ubuntu4.1", ""),
-    ("vim", "2:9.1.0016-1ubuntu7.9", ""),
-    ("wget", "1.21.4-1ubuntu4.1", ""),
-    ("wireguard-tools", "1.0.20210914-1ubuntu4", ""),
-    ("zfsutils-linux", "2.2.2-0ubuntu9.4", ""),
-];
 
 /// One entry of the status file.
 struct Package {
@@ -122,14 +81,7 @@ pub fn apt_get(p: &Process) -> Exit {
         return Ok(100);
     }
     match verb.as_str() {
-        "update" => {
-            p.line("Hit:1 http://archive.ubuntu.com/ubuntu noble InRelease\nReading package lists...")?;
-            p.session.with(|machine| {
-                machine.fs.write(&Cred::root(), "/var/lib/apt/periodic/update-success-stamp", b"", 0o644)?;
-                machine.fs.write(&Cred::root(), LISTS, b"# What the archive offers is in the simulator.\n", 0o644)
-            })?;
-            Ok(0)
-        }
+        "update" => repositories::update(p),
         "install" => install(p, names, simulate),
         "remove" | "purge" => remove(p, names, simulate, verb == "purge" || options.has('P')),
         "clean" | "autoclean" | "autoremove" | "check" => {
@@ -157,19 +109,17 @@ fn install(p: &Process, names: &[String], simulate: bool) -> Exit {
             p.line(format!("{name} is already the newest version ({}).", package.version))?;
             continue;
         }
-        if !p.session.with(|machine| machine.fs.exists(LISTS)) {
-            p.err(format!("E: Unable to locate package {name}\n"));
-            return Ok(100);
-        }
-        let Some((_, version, unit)) = CATALOGUE.iter().find(|(known, ..)| *known == name) else {
-            p.err(format!("E: Unable to locate package {name}\nhomelab sim: only the packages of its own catalogue can be installed\n"));
+        let Some((_, version, unit)) = p.session.with(|machine| repositories::offered(machine, name)) else {
+            let known = repositories::is_known(name);
+            let ours = "homelab sim: only the packages of its own catalogue can be installed\n";
+            p.err(format!("E: Unable to locate package {name}\n{}", if known { "" } else { ours }));
             return Ok(100);
         };
         if let Some(wanted) = wanted.filter(|wanted| !is_version(wanted, version)) {
             p.err(format!("E: Version '{wanted}' for '{name}' was not found\n"));
             return Ok(100);
         }
-        fresh.push((name, *version, *unit));
+        fresh.push((name, version, unit));
     }
     if !fresh.is_empty() {
         p.line("The following NEW packages will be installed:")?;
@@ -234,8 +184,8 @@ fn remove(p: &Process, names: &[String], simulate: bool, purge: bool) -> Exit {
         p.session.with(|machine| {
             let version = machine.package(name).map(|package| package.version).unwrap_or_default();
             machine.set_package(name, &version, (!purge).then_some("deinstall ok config-files"));
-            if let Some((.., unit)) = CATALOGUE.iter().find(|(known, _, unit)| known == name && !unit.is_empty()) {
-                machine.units.remove(*unit);
+            if let Some(unit) = repositories::unit_of(name) {
+                machine.units.remove(unit);
                 for link in machine.wants_links(unit) {
                     let _gone = machine.fs.unlink(&Cred::root(), &link);
                 }
@@ -255,12 +205,8 @@ pub fn apt_cache(p: &Process) -> Exit {
     }
     for name in names {
         let installed = p.session.with(|machine| machine.package(name)).filter(Package::is_installed);
-        let listed = p.session.with(|machine| machine.fs.exists(LISTS));
-        let candidate = CATALOGUE
-            .iter()
-            .filter(|_| listed)
-            .find(|(known, ..)| known == name)
-            .map(|(_, version, _)| (*version).to_owned());
+        let candidate =
+            p.session.with(|machine| repositories::offered(machine, name)).map(|(_, version, _)| version.to_owned());
         let candidate = candidate.or_else(|| installed.as_ref().map(|package| package.version.clone()));
         let Some(candidate) = candidate else { continue };
         let installed = installed.map_or("(none)".to_owned(), |package| package.version);

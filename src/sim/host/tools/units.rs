@@ -214,7 +214,8 @@ pub fn start_enabled(machine: &mut Machine) {
     for dir in dirs {
         for name in machine.fs.list(&root, &format!("{}/{dir}", DIRS[0])).unwrap_or_default() {
             let Some(unit) = machine.unit(&name).filter(|_| !machine.is_masked(&name)) else { continue };
-            if unit.is_stock() || unit.value("ExecStart").contains("/sleep ") {
+            let is_service = name.ends_with(".service");
+            if unit.is_stock() || !is_service || unit.value("ExecStart").contains("/sleep ") {
                 machine.set_running(&unit);
             } else {
                 let run = UnitRun::ended("failed", "failed");
