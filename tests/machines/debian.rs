@@ -12,6 +12,9 @@ use super::root;
 /// How long a boot may take on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// How often a machine may be restarted.
+const RESTARTS: usize = 10;
+
 /// A machine.
 pub struct Debian {
     folder: PathBuf,
@@ -76,13 +79,16 @@ impl Debian {
         fs::write(self.folder.join("known_hosts"), known).expect("written");
     }
 
-    /// Starts it from a thread that lasts as long as the tests: the kernel ends it with the thread that started it.
+    /// Starts it from a thread that lasts as long as the tests: the kernel ends it with the thread that started it. A
+    /// container ends with its restart, so it is started again, as a machine would be.
     fn start(&self, system: &Path) {
         let console = fs::File::create(self.folder.join("console")).expect("a file");
+        let name = self.folder.file_name().expect("it has a name").to_string_lossy().into_owned();
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"])
             .arg("--console=pipe")
+            .arg(format!("--machine=homelab-{name}-{}", std::process::id()))
             .arg("--directory")
             .arg(system)
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
@@ -90,9 +96,11 @@ impl Debian {
             .stderr(console.try_clone().expect("a file"))
             .stdout(console);
         std::thread::spawn(move || {
-            let started = command.spawn();
-            let ended = started.and_then(|mut child| child.wait());
-            eprintln!("the machine has ended: {ended:?}");
+            for _ in 0..RESTARTS {
+                let ended = command.spawn().and_then(|mut child| child.wait());
+                eprintln!("the machine has ended: {ended:?}");
+                std::thread::sleep(Duration::from_millis(200));
+            }
         });
     }
 

@@ -179,6 +179,10 @@ impl Part for Arm {
     fn is_believed(&self) -> bool {
         true
     }
+
+    fn expect(&self, _: &Difference) -> State {
+        state_of("armed")
+    }
 }
 
 /// Doing it now, before the timer does.
