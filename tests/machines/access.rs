@@ -47,7 +47,7 @@ fn packages_of_a_repository_that_was_only_just_added_are_found_by_a_real_apt() {
     let Some(debian) = Debian::shared() else { return };
     assert_eq!(debian.shell(REPOSITORY), "");
     // Young lists, which do not know of it.
-    debian.converge("h.packages(#{ names: [\"hello\"], update_cache: true });");
+    debian.converge("h.packages(#{ names: [\"ed\"], update_cache: true });");
     let script = r#"
         h.apt_repository(#{ name: "lab", uris: ["file:/srv/lab"], suites: ["./"], trusted: true });
         h.packages(#{ names: ["lab-hello=1.*"] });

@@ -188,7 +188,8 @@ fn or_not_yet(seen: Result<Seen>) -> Result<Seen> {
 pub(super) fn passes_with_time(error: &Error) -> bool {
     match error.class() {
         Class::Unreachable | Class::Timeout => true,
-        Class::Auth => error.message().contains("does not let"),
+        // On its way up or down a system lets nobody in but root, and hangs up.
+        Class::Auth => ["does not let", "hung up"].iter().any(|words| error.message().contains(words)),
         _ => false,
     }
 }
@@ -235,6 +236,8 @@ mod tests {
     #[test]
     fn a_wrong_host_key_is_not_waited_for() {
         let refused = Error::new(Class::Auth, "web (192.0.2.31:22): does not let ops in");
+        let early = Error::new(Class::Auth, "web (192.0.2.31:22): the server hung up during the login as ops");
+        assert!(passes_with_time(&early));
         let changed = Error::new(Class::Auth, "web (192.0.2.31:22): the host key has changed, it is not that of x:1");
         assert!(passes_with_time(&refused) && !passes_with_time(&changed));
         assert!(passes_with_time(&Error::new(Class::Unreachable, "web: refused")));
