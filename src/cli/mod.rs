@@ -4,6 +4,7 @@ pub mod check;
 pub mod completions;
 pub mod doc;
 pub mod env;
+pub mod exec;
 pub mod history;
 pub mod new;
 pub mod panic;
@@ -71,6 +72,10 @@ enum Command {
     Doc(doc::Args),
     /// Says which variables are set, and where; never a value
     Env,
+    /// Runs a command on hosts, by hand
+    Exec(exec::Args),
+    /// Prints what is known of a host, as JSON
+    Facts(exec::FactsArgs),
     /// Accepts the SSH host key of a machine
     Trust(trust::Args),
     /// The simulated homelab, apart from any run
@@ -129,6 +134,8 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Show(args) => history::show(&args, &global),
         Command::Doc(args) => doc::run(&args),
         Command::Env => env::run(&global),
+        Command::Exec(args) => exec::exec(&args, &global),
+        Command::Facts(args) => exec::facts(&args, &global),
         Command::Trust(args) => trust::run(&args, &global),
         Command::Sim(command) => sim::run(&command, &global),
         Command::New(args) => new::run(&args),

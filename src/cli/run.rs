@@ -208,11 +208,8 @@ impl Session {
             documented: environment.example().variables().iter().map(|variable| variable.name.clone()).collect(),
             set: BTreeSet::new(),
         };
-        let past = services::Profile {
-            journal: self.journal.clone(),
-            world: if self.stage.simulated { "simulated" } else { "live" },
-            playbooks: names(&self.stage.project, &self.playbooks),
-        };
+        let names = names(&self.stage.project, &self.playbooks);
+        let past = services::Profile::new(&self.journal, self.stage.simulated, &names);
         let services = services::of(&self.stage, &environment, Arc::new(past))?;
         let facts = Tables::of(&self.stage.project);
         let bench = Bench {
@@ -284,6 +281,7 @@ impl Session {
             simulated: self.stage.simulated,
             jobs,
             ask: self.ask(foot),
+            shows_output: false,
         }
     }
 
@@ -347,7 +345,7 @@ pub(super) fn ask_on_terminal(question: &str) -> bool {
     read > 0 && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
-async fn heed_ctrl_c(interrupt: Interrupt) {
+pub(super) async fn heed_ctrl_c(interrupt: Interrupt) {
     while tokio::signal::ctrl_c().await.is_ok() {
         interrupt.press();
         eprintln!("\nfinishing the change in flight; press Ctrl-C again to stop at once");

@@ -88,9 +88,17 @@ fn ssh(stage: &Stage, environment: &Environment, past: Arc<dyn Past>) -> Ssh {
 
 /// What runs asked of their hosts, as the journal has it.
 pub(super) struct Profile {
-    pub journal: Journal,
-    pub world: &'static str,
-    pub playbooks: String,
+    journal: Journal,
+    world: &'static str,
+    playbooks: String,
+}
+
+impl Profile {
+    /// What these playbooks asked in this world.
+    pub fn new(journal: &Journal, simulated: bool, playbooks: &str) -> Self {
+        let world = if simulated { "simulated" } else { "live" };
+        Profile { journal: journal.clone(), world, playbooks: playbooks.to_owned() }
+    }
 }
 
 impl Past for Profile {

@@ -113,14 +113,18 @@ pub fn load(engine: &Engine, root: &Path, sources: &Sources, path: &Path) -> Res
     let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy().replace('\\', "/");
     sources.looked_for(path.to_owned());
     let text = read::text(path, &name)?;
+    record(engine, sources, name, text, Some(path.to_owned()))
+}
+
+/// Compiles and records a playbook that is no file.
+pub fn embed(engine: &Engine, sources: &Sources, name: &str, text: String) -> Result<Compiled> {
+    record(engine, sources, name.to_owned(), text, None)
+}
+
+fn record(engine: &Engine, sources: &Sources, name: String, text: String, path: Option<PathBuf>) -> Result<Compiled> {
     let compiled = compile(engine, &name, &text)?;
-    sources.record(Source {
-        name,
-        text: text.into(),
-        ast: Arc::new(compiled.original.clone()),
-        path: Some(path.to_owned()),
-        embedded: false,
-    });
+    let (ast, embedded) = (Arc::new(compiled.original.clone()), path.is_none());
+    sources.record(Source { name, text: text.into(), ast, path, embedded });
     Ok(compiled)
 }
 

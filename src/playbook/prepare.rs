@@ -119,6 +119,16 @@ impl Bench<'_> {
         Ok((prepared, findings))
     }
 
+    /// Compiles a playbook that is no file. A text that does not compile is a finding.
+    pub fn embed(&self, name: &str, text: String, findings: &mut Vec<Finding>) -> Prepared {
+        let mut prepared = self.build();
+        match engine::embed(&prepared.engine, &prepared.sources, name, text) {
+            Ok(compiled) => prepared.playbooks.push((name.to_owned(), compiled)),
+            Err(error) => findings.push(Finding { severity: Severity::Error, code: "syntax", error }),
+        }
+        prepared
+    }
+
     /// Reads the playbooks and finds everything that is wrong with them.
     pub fn check(&self, playbooks: &[PathBuf]) -> Result<(Prepared, Vec<Finding>)> {
         let (prepared, mut findings) = self.read(playbooks)?;

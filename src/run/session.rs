@@ -39,6 +39,8 @@ pub struct Settings {
     pub jobs: usize,
     /// How to ask a person, where there is one.
     pub ask: Option<Ask>,
+    /// Whether all that commands print is told, at once; else only what those print that take their time.
+    pub shows_output: bool,
 }
 
 /// One run.

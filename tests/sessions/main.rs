@@ -14,6 +14,7 @@ mod machines;
 mod check;
 mod doc;
 mod env;
+mod exec;
 mod house;
 mod look_back;
 mod new;

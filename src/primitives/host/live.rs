@@ -47,14 +47,14 @@ impl Live {
         while let Some(end) = begun.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
             let line: Vec<u8> = begun.drain(..=end).collect();
             let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if !line.is_empty() {
+            if !line.is_empty() || self.run.settings.shows_output {
                 self.lines.push(line);
             }
         }
         if begun.len() > LONGEST_LINE {
             self.lines.push(String::from_utf8_lossy(&std::mem::take(begun)).into_owned());
         }
-        if self.began.elapsed() >= PATIENCE {
+        if self.run.settings.shows_output || self.began.elapsed() >= PATIENCE {
             self.tell();
         }
     }
@@ -68,8 +68,13 @@ impl Live {
         }
     }
 
-    /// What is left to say is told by the command's result. An error of a listener ends the run.
-    pub(super) fn end(self) -> Result<()> {
+    /// What is left to say is told by the command's result, unless all is shown. An error of a listener ends the run.
+    pub(super) fn end(mut self) -> Result<()> {
+        if self.run.settings.shows_output {
+            let rest = std::mem::take(&mut self.begun).into_iter().filter(|rest| !rest.is_empty());
+            self.lines.extend(rest.map(|rest| String::from_utf8_lossy(&rest).into_owned()));
+            self.tell();
+        }
         self.failure.map_or(Ok(()), Err)
     }
 }
