@@ -4,7 +4,7 @@ use rhai::Engine;
 use rhai::plugin::*;
 use schemars::{Schema, schema_for};
 
-use super::{block, cron, download, files, hostname, kernel_module, line, link, sysctl, timezone, upload};
+use super::{block, cron, download, files, hostname, kernel_module, line, link, mount, sysctl, timezone, upload};
 
 /// Teaches the engine these methods.
 pub(super) fn register(engine: &mut Engine) {
@@ -12,11 +12,12 @@ pub(super) fn register(engine: &mut Engine) {
 }
 
 /// The options of each of them.
-pub fn schemas() -> [(&'static str, Schema); 11] {
+pub fn schemas() -> [(&'static str, Schema); 12] {
     [
         ("link", schema_for!(link::LinkOptions)),
         ("line", schema_for!(line::LineOptions)),
         ("block", schema_for!(block::BlockOptions)),
+        ("mount", schema_for!(mount::MountOptions)),
         ("files", schema_for!(files::FilesOptions)),
         ("cron", schema_for!(cron::CronOptions)),
         ("download", schema_for!(download::DownloadOptions)),
@@ -164,5 +165,16 @@ mod methods {
     #[rhai_fn(return_raw, pure)]
     pub fn files(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
         super::files::files(&context, host, options)
+    }
+
+    /// Mounts a file system, now and at each boot, or unmounts it and takes it out of `/etc/fstab`.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.mount(#{ path: "/mnt/backup", src: "nas:/backup", fstype: "nfs", opts: "nfsvers=4.1,noatime,_netdev" });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn mount(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::mount::mount(&context, host, options)
     }
 }

@@ -31,6 +31,7 @@ pub mod link;
 mod live;
 mod look;
 pub mod memory;
+pub mod mount;
 mod ownership;
 pub mod packages;
 mod part;
@@ -72,6 +73,8 @@ mod kernel_tests;
 mod link_tests;
 #[cfg(all(test, unix))]
 mod memory_tests;
+#[cfg(all(test, unix))]
+mod mount_tests;
 #[cfg(all(test, unix))]
 mod packages_tests;
 #[cfg(all(test, unix))]

@@ -38,6 +38,17 @@ impl Lines {
         self.lines.iter().flat_map(|line| [line.as_str(), self.ending]).collect()
     }
 
+    /// Puts other lines in place of those for which there are some.
+    pub fn replace(&mut self, mut with: impl FnMut(&str) -> Option<Vec<String>>) {
+        let lines = std::mem::take(&mut self.lines);
+        self.lines = lines.into_iter().flat_map(|line| with(&line).unwrap_or_else(|| vec![line])).collect();
+    }
+
+    /// Adds a line at the end.
+    pub fn push(&mut self, line: String) {
+        self.lines.push(line);
+    }
+
     fn spot(&self, place: &Place) -> usize {
         let last = |pattern: &Regex| self.lines.iter().rposition(|line| pattern.is_match(line));
         match place {

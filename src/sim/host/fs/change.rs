@@ -302,6 +302,9 @@ impl Fs {
     pub fn remove_dir(&mut self, cred: &Cred, path: &str) -> Sys<()> {
         let spot = self.locate(cred, path, false)?;
         let ino = spot.ino.ok_or(Errno::NoEntry)?;
+        if self.is_mounted(ino) {
+            return Err(Errno::Busy);
+        }
         let inode = self.inode(ino)?;
         let Kind::Dir { entries, .. } = &inode.kind else { return Err(Errno::NotDirectory) };
         if !entries.is_empty() {
@@ -325,6 +328,9 @@ impl Fs {
         }
         if target.ino == Some(ino) {
             return Ok(());
+        }
+        if self.is_mounted(ino) || target.ino.is_some_and(|there| self.is_mounted(there)) {
+            return Err(Errno::Busy);
         }
         if self.inode(ino)?.is_dir() && self.is_below(target.dir, ino) {
             return Err(Errno::Invalid);
@@ -445,7 +451,7 @@ impl Fs {
         self.forget(ino);
     }
 
-    fn forget(&mut self, ino: Ino) {
+    pub(super) fn forget(&mut self, ino: Ino) {
         let Some(inode) = self.inodes.remove(&ino) else { return };
         if let Kind::Dir { entries, .. } = inode.kind {
             entries.into_values().for_each(|child| self.forget(child));

@@ -43,6 +43,8 @@ pub enum Errno {
     NoMemory,
     /// EOPNOTSUPP
     NotSupported,
+    /// EBUSY
+    Busy,
 }
 
 impl fmt::Display for Errno {
@@ -67,6 +69,7 @@ impl fmt::Display for Errno {
             Errno::NoSpace => "No space left on device",
             Errno::NoMemory => "Cannot allocate memory",
             Errno::NotSupported => "Operation not supported",
+            Errno::Busy => "Device or resource busy",
         })
     }
 }

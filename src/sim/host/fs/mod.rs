@@ -3,6 +3,7 @@
 mod change;
 mod errno;
 mod inode;
+mod mounts;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ pub struct Fs {
     /// Objects that lost their last name while a descriptor was open.
     #[serde(skip)]
     orphans: Vec<Ino>,
+    /// The top directories of what is mounted, and the directories that those cover.
+    #[serde(default)]
+    covered: BTreeMap<Ino, Ino>,
     /// Changes outside the memory file systems, ever.
     changes: u64,
     /// The bytes in files when they were last counted, and by how much files have grown since.
@@ -38,7 +42,14 @@ impl Default for Fs {
     fn default() -> Self {
         let kind = Kind::Dir { entries: BTreeMap::new(), parent: ROOT };
         let root = Inode::new(kind, 0o755, (0, 0), Realm::Disk);
-        Fs { inodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, orphans: Vec::new(), changes: 0, held: (0, 0) }
+        Fs {
+            inodes: BTreeMap::from([(ROOT, root)]),
+            next: ROOT + 1,
+            covered: BTreeMap::new(),
+            orphans: Vec::new(),
+            changes: 0,
+            held: (0, 0),
+        }
     }
 }
 

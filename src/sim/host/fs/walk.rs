@@ -83,7 +83,7 @@ impl Fs {
         Spot { dir: *parent, name, ino: Some(ino) }
     }
 
-    fn name_in(&self, dir: Ino, ino: Ino) -> Option<String> {
+    pub(super) fn name_in(&self, dir: Ino, ino: Ino) -> Option<String> {
         let Kind::Dir { entries, .. } = &self.inodes.get(&dir)?.kind else { return None };
         entries.iter().find(|(_, child)| **child == ino && ino != dir).map(|(name, _)| name.clone())
     }

@@ -58,8 +58,10 @@ pub fn boot(machine: &mut Machine) {
     if !name.trim().is_empty() {
         machine.hostname = name.trim().to_owned();
     }
+    machine.fs.uncover_all();
     memory_file_systems(machine);
     kernel_files(machine);
+    machine.mount_listed();
     machine.modules.clear();
     let mut modules = vec!["/etc/modules".to_owned()];
     modules.extend(machine.files_in("/usr/lib/modules-load.d", ".conf"));

@@ -320,11 +320,11 @@ pub fn findmnt(p: &Process) -> Exit {
     Ok(0)
 }
 
-/// Lists mounts; mounting itself is not simulated.
+/// Lists mounts, or mounts a file system.
 pub fn mount(p: &Process) -> Exit {
-    let options = Options::parse(p, "lt:", &[])?;
+    let options = Options::parse(p, "lt:o:", &[("types", 't'), ("options", 'o')])?;
     if !options.operands.is_empty() {
-        return not_simulated("mounting a file system");
+        return super::mounting::attach(p, &options);
     }
     for mount in p.session.with(|machine| machine.mounts()) {
         if options.value('t').is_none_or(|kind| kind == mount.kind) {

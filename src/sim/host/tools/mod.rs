@@ -18,6 +18,7 @@ mod launch;
 mod listing;
 mod logs;
 mod modes;
+mod mounting;
 mod network;
 mod options;
 mod packages;
@@ -134,6 +135,7 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("tr", BIN, translate::tr),
     ("true", BIN, launch::yes),
     ("truncate", BIN, files::truncate),
+    ("umount", BIN, mounting::umount),
     ("uname", BIN, identity::uname),
     ("uniq", BIN, sort::uniq),
     ("uptime", BIN, clock::uptime),
@@ -281,7 +283,6 @@ const ELSEWHERE: &[&str] = &[
     "tty",
     "udevadm",
     "ufw",
-    "umount",
     "unshare",
     "unzip",
     "update-grub",
