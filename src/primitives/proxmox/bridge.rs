@@ -299,7 +299,7 @@ impl Fact for Staged {
     }
 
     fn cell(&self) -> Cell {
-        Cell::new(REALM, format!("network:{}", self.node))
+        Cell::new(REALM, format!("network-changes:{}", self.node))
     }
 
     fn read(&self, reader: &Reader) -> Result<State> {

@@ -76,8 +76,40 @@ fn steady(value: Value) -> Value {
     }
 }
 
+/// What a read shows of things that have cells of their own: by the kind of its cell, the kinds of theirs.
+const SHOWS: [(&str, &[&str]); 8] = [
+    ("storages", &["storage"]),
+    ("storage-status", &["storage"]),
+    ("network", &["bridge"]),
+    ("mappings", &["pci_mapping"]),
+    ("hosts-file", &["hosts"]),
+    ("permissions", &["acl", "role", "user", "group", "token"]),
+    ("nodes", &["member"]),
+    ("members", &["cluster", "member"]),
+];
+
+/// What this dry run has planned that a read of this kind would show.
+pub(super) fn planned_in(kind: &str) -> Result<Option<Unknown>> {
+    let Some((_, shown)) = SHOWS.iter().find(|(read, _)| *read == kind) else { return Ok(None) };
+    if !scope::is_planning()? {
+        return Ok(None);
+    }
+    let is_shown = |cell: &Cell| {
+        let of_kind = cell.path.split_once(':').is_some_and(|(kind, _)| shown.contains(&kind));
+        cell.realm == REALM && of_kind
+    };
+    scope::with(|branch| {
+        let planned = branch.overlay.cells().find(|(cell, _)| is_shown(cell));
+        planned.map(|(_, planned)| Unknown::from_origin(&planned.by))
+    })
+}
+
 pub(super) fn plain(pve: &Proxmox, cell: impl Into<String>, path: impl Into<String>, params: Params) -> Result<Value> {
-    Ok(read(&Plain { pve, cell: cell.into(), path: path.into(), params })?.into_value())
+    let cell = cell.into();
+    if let Some(cause) = planned_in(cell.split(':').next().unwrap_or_default())? {
+        return Ok(Value::Unknown(cause.part(&cell)));
+    }
+    Ok(read(&Plain { pve, cell, path: path.into(), params })?.into_value())
 }
 
 /// The version: `version`, `release`, `repoid`.

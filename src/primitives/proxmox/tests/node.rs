@@ -73,7 +73,7 @@ fn a_bridge_is_staged_with_all_its_settings_and_applied_by_a_call_of_its_own() {
         done,
         [
             "update proxmox:bridge:pve-01:vmbr0: vids: – → [\"10\",\"11\",\"12\",\"13\"], vlan_aware: – → true",
-            "run proxmox:network:pve-01: pending: true → –",
+            "run proxmox:network-changes:pve-01: pending: true → –",
         ]
     );
     assert_eq!(cluster.lab.run(&read).json(), before, "it kept its address");
@@ -85,7 +85,7 @@ fn a_staged_bridge_of_a_run_that_was_cut_off_is_gone_on_with() {
     cluster.lab.run(&format!("{CONNECT} {BRIDGE}")).json();
     cluster.renew();
     let done = cluster.converges(&format!(r#"{CONNECT} {BRIDGE} pve.apply_network("pve-01");"#));
-    assert_eq!(done, ["run proxmox:network:pve-01: pending: true → –"]);
+    assert_eq!(done, ["run proxmox:network-changes:pve-01: pending: true → –"]);
 }
 
 #[test]
@@ -128,4 +128,12 @@ fn a_new_bridge_comes_up_with_its_node_and_goes_only_where_both_allow_it() {
     assert_eq!(cluster.lab.run(&gone).error().class(), Class::UnsafeDrift);
     cluster.lab.allow_destroy = vec!["proxmox:bridge:pve-01:vmbr7".into()];
     assert_eq!(cluster.converges(&gone).len(), 2);
+}
+
+#[test]
+fn a_planned_bridge_is_not_taken_for_one_that_is_there() {
+    let cluster = cluster();
+    let told =
+        cluster.lab.plan(&format!(r#"{CONNECT} {BRIDGE} pve.apply_network("pve-01"); pve.interfaces("pve-01")"#));
+    assert_eq!(told.json(), "(known after apply: proxmox:bridge:pve-01:vmbr0.network:pve-01)");
 }

@@ -120,3 +120,12 @@ fn what_proxmox_says_against_a_storage_is_kept() {
     let told = cluster.lab.plan(&format!(r#"{CONNECT} pve.storage(#{{ id: "isos", type: "nfs", server: "nas" }})"#));
     assert_eq!(told.error().message(), "`storage`: a storage of the type nfs needs export_path");
 }
+
+#[test]
+fn what_a_planned_storage_will_show_is_not_known_yet_and_is_not_missed() {
+    let cluster = cluster();
+    let told = cluster.lab.plan(&format!(
+        r#"{CONNECT} {ISOS} pve.require(#{{ nodes: ["pve-01"], storages: ["isos"] }}); pve.storages("pve-01")"#
+    ));
+    assert_eq!(told.json(), "(known after apply: proxmox:storage:isos.storages:pve-01)");
+}
