@@ -57,6 +57,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long one look may take: a host that is going down may stop answering in the middle of one.
 const GLANCE: Duration = Duration::from_secs(15);
 
+/// How long a host that is back may go on hanging up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The boot that is running, and the one that was running when a restart was ordered whose end nobody saw.
 const QUESTION: &str = "cat /proc/sys/kernel/random/boot_id || exit 1\ncat /var/lib/homelab/reboot 2>/dev/null || :\n";
 const REQUIRED: &str =
@@ -153,6 +156,17 @@ impl Reboot {
         if output.success() { Ok(()) } else { Err(self.host.refusal("was not restarted", &output)) }
     }
 
+    /// Takes away the note of the order. One who has only just come up may hang up once more.
+    fn forget(&self, writer: &Writer) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            match self.exec(FORGET, "forget the restart", writer) {
+                Err(error) if passes_with_time(&error) && began.elapsed() < PATIENCE => pause(PAUSE)?,
+                done => return done,
+            }
+        }
+    }
+
     /// Waits until the host is back with another boot id than this one.
     fn wait_for_another(&self, old: &str) -> Result<()> {
         let began = Instant::now();
@@ -244,7 +258,7 @@ impl Resource for Reboot {
                 self.wait_for_another(&boots.running)?;
             }
         }
-        self.exec(FORGET, "forget the restart", writer)?;
+        self.forget(writer)?;
         Ok(Map::new())
     }
 

@@ -140,7 +140,9 @@ while IFS= read -r path; do
 done < "$dir/paths"
 : > "$dir/fired"
 systemctl disable "$unit.timer" 2> /dev/null
+systemctl stop "$unit.timer"
 rm -f "$units/$unit.timer"
+systemctl daemon-reload
 sync
 "#;
 
