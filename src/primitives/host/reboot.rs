@@ -156,6 +156,14 @@ impl Reboot {
         if output.success() { Ok(()) } else { Err(self.host.refusal("was not restarted", &output)) }
     }
 
+    fn what_lacks(&self, boots: &Boots, old: &str) -> Result<Option<&'static str>> {
+        Ok(match boots.running == old {
+            true => Some("it has not gone down yet"),
+            false if self.is_ready()? => None,
+            false => Some("it is back, but `test_command` does not succeed yet"),
+        })
+    }
+
     /// Takes away the note of the order. One who has only just come up may hang up once more.
     fn forget(&self, writer: &Writer) -> Result<()> {
         let began = Instant::now();
@@ -172,11 +180,11 @@ impl Reboot {
         let began = Instant::now();
         let limit = self.options.timeout.0;
         loop {
-            let observed = match self.look() {
-                Ok(boots) if boots.running == old => "it has not gone down yet".to_owned(),
-                Ok(_) if self.is_ready()? => return Ok(()),
-                Ok(_) => "it is back, but `test_command` does not succeed yet".to_owned(),
-                Err(error) if passes_with_time(&error) => error.to_string(),
+            let observed = match self.look().and_then(|boots| self.what_lacks(&boots, old)) {
+                Ok(None) => return Ok(()),
+                Ok(Some(lacking)) => lacking.to_owned(),
+                // A question that the host ends with everything else on its way down is no answer.
+                Err(error) if error.class() == Class::Failed || passes_with_time(&error) => error.to_string(),
                 Err(error) => return Err(error),
             };
             let waited = began.elapsed();
