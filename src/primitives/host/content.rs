@@ -147,7 +147,7 @@ mod methods {
     ///
     /// ```rhai
     /// let host = ssh::host(#{ name: "pve-01", user: "root" });
-    /// host.upload(#{ source: "files/image.raw", path: "/var/lib/vz/images/image.raw" });
+    /// host.upload(#{ source: "files/image.raw", path: "/root/image.raw" });
     /// ```
     #[rhai_fn(return_raw, pure)]
     pub fn upload(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
@@ -171,7 +171,7 @@ mod methods {
     ///
     /// ```rhai
     /// let host = ssh::host(#{ name: "pve-01", user: "root" });
-    /// host.mount(#{ path: "/mnt/backup", src: "nas:/backup", fstype: "nfs", opts: "nfsvers=4.1,noatime,_netdev" });
+    /// host.mount(#{ path: "/mnt/cache", src: "tmpfs", fstype: "tmpfs", opts: "mode=0755,nosuid,nodev" });
     /// ```
     #[rhai_fn(return_raw, pure)]
     pub fn mount(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {

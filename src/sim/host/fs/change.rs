@@ -112,7 +112,7 @@ impl Fs {
     }
 
     /// The entries of a directory that is about to change.
-    fn entries(&mut self, dir: Ino) -> Sys<&mut BTreeMap<String, Ino>> {
+    pub(super) fn entries(&mut self, dir: Ino) -> Sys<&mut BTreeMap<String, Ino>> {
         let inode = self.inode_mut(dir)?;
         inode.mtime = now();
         match &mut inode.kind {
@@ -440,21 +440,5 @@ impl Fs {
         let realm = inode.realm;
         self.count(realm);
         Ok(())
-    }
-
-    /// Removes a whole tree, whoever owns it, without counting: what a boot does to memory file systems.
-    pub fn wipe(&mut self, path: &str) {
-        let Ok(Spot { dir, name, ino: Some(ino) }) = self.locate(&Cred::root(), path, false) else { return };
-        if let Ok(entries) = self.entries(dir) {
-            entries.remove(&name);
-        }
-        self.forget(ino);
-    }
-
-    pub(super) fn forget(&mut self, ino: Ino) {
-        let Some(inode) = self.inodes.remove(&ino) else { return };
-        if let Kind::Dir { entries, .. } = inode.kind {
-            entries.into_values().for_each(|child| self.forget(child));
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Cred, Errno, Fs, Ino, Inode, Kind, Realm, Sys};
+use super::{Cred, Errno, Fs, Ino, Inode, Kind, Realm, Spot, Sys};
 
 impl Fs {
     /// Mounts an empty file system over a directory; what is in it is covered.
@@ -70,6 +70,22 @@ impl Fs {
                 entries.values().any(|child| self.is_mounted(*child) || self.is_in_use(*child))
             }
             _ => Arc::strong_count(&inode.opened) > 1,
+        }
+    }
+
+    /// Removes a whole tree, whoever owns it, without counting: what a boot does to memory file systems.
+    pub fn wipe(&mut self, path: &str) {
+        let Ok(Spot { dir, name, ino: Some(ino) }) = self.locate(&Cred::root(), path, false) else { return };
+        if let Ok(entries) = self.entries(dir) {
+            entries.remove(&name);
+        }
+        self.forget(ino);
+    }
+
+    fn forget(&mut self, ino: Ino) {
+        let Some(inode) = self.inodes.remove(&ino) else { return };
+        if let Kind::Dir { entries, .. } = inode.kind {
+            entries.into_values().for_each(|child| self.forget(child));
         }
     }
 }
