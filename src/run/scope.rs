@@ -374,6 +374,15 @@ pub fn wait<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
     })
 }
 
+/// Waits a little, because something may change meanwhile. Ctrl-C ends it.
+pub fn pause(time: std::time::Duration) -> Result<()> {
+    run()?.waited();
+    wait(async {
+        tokio::time::sleep(time).await;
+        Ok(())
+    })
+}
+
 /// Why what a command in this realm would see is not what it will see, in a dry run.
 pub fn stale_realm(realm: &str) -> Result<Option<Unknown>> {
     with(|branch| {

@@ -62,13 +62,22 @@ pub struct Run {
     subscribers: Mutex<Vec<Box<dyn Subscriber>>>,
     sequence: AtomicU64,
     change_ids: AtomicU64,
-    stirs: AtomicU64,
+    moment: (AtomicU64, AtomicU64),
     record: Mutex<Record>,
     busy_cells: (Mutex<HashSet<Cell>>, Condvar),
     ends_early: AtomicBool,
 }
 
 pub use super::fidelity::Done;
+
+/// A point of a run between two things that make old answers useless.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// How many changes have begun or ended.
+    pub changes: u64,
+    /// How often something was waited for.
+    pub waits: u64,
+}
 
 /// What a run remembers for its end.
 #[derive(Default)]
@@ -116,7 +125,7 @@ impl Run {
             subscribers: Mutex::new(subscribers),
             sequence: AtomicU64::new(0),
             change_ids: AtomicU64::new(0),
-            stirs: AtomicU64::new(0),
+            moment: Default::default(),
             record: Mutex::default(),
             busy_cells: Default::default(),
             ends_early: AtomicBool::default(),
@@ -147,12 +156,17 @@ impl Run {
 
     /// Notes that a change begins or has ended.
     pub fn stir(&self) {
-        self.stirs.fetch_add(1, Ordering::SeqCst);
+        self.moment.0.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How many changes have begun or ended: as long as the number is the same, nothing was changed by this run.
-    pub fn stirs(&self) -> u64 {
-        self.stirs.load(Ordering::SeqCst)
+    /// Notes that something was waited for: what was read before is older than that.
+    pub fn waited(&self) {
+        self.moment.1.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// As long as this is the same, this run has neither changed anything nor waited for anything.
+    pub fn moment(&self) -> Moment {
+        Moment { changes: self.moment.0.load(Ordering::SeqCst), waits: self.moment.1.load(Ordering::SeqCst) }
     }
 
     /// What the run remembers.

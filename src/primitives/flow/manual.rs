@@ -73,6 +73,8 @@ fn ask(call: &NativeCallContext<'_>, options: &ManualOptions) -> RhaiResult<Ende
     } else {
         return Ok(Ended::Manual(options.instructions.clone()));
     };
+    // Somebody has done something.
+    run.waited();
     if options.verify.is_some() && !is_done(call, options)? {
         let text = format!("{by} says that it is done, but the check does not see it");
         scope::say(Level::Warn, text).map_err(fail)?;

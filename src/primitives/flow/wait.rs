@@ -80,6 +80,7 @@ pub(super) fn wait_until(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr
             return Err(defer(&unknown, "wait_until"));
         }
         if holds(&answer) {
+            scope::run().map_err(fail)?.waited();
             return Ok(answer);
         }
         let waited = began.elapsed();
@@ -96,7 +97,7 @@ pub(super) fn wait_until(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr
             milliseconds: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
         })
         .map_err(fail)?;
-        pause(options.every.0)?;
+        scope::pause(options.every.0).map_err(fail)?;
     }
 }
 
@@ -138,14 +139,6 @@ fn holds(answer: &Dynamic) -> bool {
     !answer.is_unit() && answer.as_bool().unwrap_or(true)
 }
 
-fn pause(time: Duration) -> RhaiResult<()> {
-    scope::wait(async {
-        tokio::time::sleep(time).await;
-        Ok(())
-    })
-    .map_err(fail)
-}
-
 /// Calls a closure until it does not fail.
 pub(super) fn retry(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr) -> RhaiResult<Dynamic> {
     let options: RetryOptions = options(call, "retry", map)?;
@@ -162,7 +155,7 @@ pub(super) fn retry(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr) -> 
         }
         let why = as_error(&error).map_or_else(|| error.to_string(), |error| error.to_string());
         scope::say(Level::Warn, format!("try {tried} of {times} failed: {why}")).map_err(fail)?;
-        pause(delay)?;
+        scope::pause(delay).map_err(fail)?;
         delay = delay.mul_f64(options.backoff.max(1.0));
         tried += 1;
     }

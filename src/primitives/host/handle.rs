@@ -241,8 +241,8 @@ impl Host {
             drop(memory);
             return self.ask_alone(reader, &ask.question.script(), become_);
         }
-        let changes = run.stirs();
-        if let Some(answer) = memory.take(&ask, changes) {
+        let moment = run.moment();
+        if let Some(answer) = memory.take(&ask, moment) {
             reader.note_earlier_answer();
             return Ok(answer);
         }
@@ -255,9 +255,9 @@ impl Host {
         let batch = memory::batch(questions);
         // Whatever is wrong with it shows when the question is asked alone, in words that fit it.
         if let Some(answered) = self.ask_together(reader, &batch.script(), become_)? {
-            memory.learn(batch.answers(&answered), ask.become_.as_deref(), changes);
+            memory.learn(batch.answers(&answered), ask.become_.as_deref(), moment);
         }
-        let answer = memory.take(&ask, changes);
+        let answer = memory.take(&ask, moment);
         drop(memory);
         match answer {
             Some(answer) => Ok(answer),

@@ -1,7 +1,7 @@
 //! What a playbook asked of a host last time is asked at once: right after connecting, in one round trip, and each answer
 //! is used when its question comes.
 //!
-//! - An answer is used once, while it is fresh, and as long as this run has changed nothing anywhere.
+//! - An answer is used once, while it is fresh, and as long as this run has changed nothing anywhere and waited for nothing.
 //! - A change never rests on one: what is to be changed is read again before, and so is what is waited for.
 //! - What could hold a secret is not remembered.
 
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::{Batch, Question};
 use crate::clients::ssh::Output;
 use crate::error::Result;
+use crate::run::session::Moment;
 
 /// How long an answer may wait for its question.
 const FRESH: Duration = Duration::from_secs(30);
@@ -59,8 +60,8 @@ pub struct HostMemory {
     /// Answers that wait for their question.
     answers: HashMap<Ask, Output>,
     since: Option<Instant>,
-    /// How often this run had changed something when they were given.
-    changes: u64,
+    /// When in this run they were given.
+    moment: Moment,
     /// How many questions are asked in advance; all at first, few after changes.
     window: Option<usize>,
 }
@@ -111,12 +112,12 @@ impl HostMemory {
     }
 
     /// The answer to a question, should it be known. It is used up.
-    pub fn take(&mut self, ask: &Ask, changes: u64) -> Option<Output> {
-        if !self.answers.is_empty()
-            && (changes != self.changes || self.since.is_none_or(|since| since.elapsed() > FRESH))
-        {
-            self.answers.clear();
+    pub fn take(&mut self, ask: &Ask, moment: Moment) -> Option<Output> {
+        if !self.answers.is_empty() && moment.changes != self.moment.changes {
             self.window = Some(0);
+        }
+        if moment != self.moment || self.since.is_none_or(|since| since.elapsed() > FRESH) {
+            self.answers.clear();
         }
         self.answers.remove(ask)
     }
@@ -136,12 +137,12 @@ impl HostMemory {
     }
 
     /// Takes in the answers of a batch.
-    pub fn learn(&mut self, answers: Vec<(Question, Output)>, become_: Option<&str>, changes: u64) {
+    pub fn learn(&mut self, answers: Vec<(Question, Output)>, become_: Option<&str>, moment: Moment) {
         for (question, output) in answers {
             self.answers.insert(Ask { question, become_: become_.map(str::to_owned) }, output);
         }
         self.since = Some(Instant::now());
-        self.changes = changes;
+        self.moment = moment;
     }
 }
 

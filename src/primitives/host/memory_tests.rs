@@ -91,6 +91,21 @@ fn what_is_waited_for_is_asked_anew() {
 }
 
 #[test]
+fn what_is_read_after_a_wait_is_asked_anew() {
+    let Some(bench) = Bench::new() else { return };
+    let script = r#"
+        h.exists(d + "/anything");
+        wait_until(#{ what: "it is ready", timeout: "20s", every: "10ms" }, || h.exists(d + "/ready"));
+        h.read(d + "/result")
+    "#;
+    bench.write("ready", "");
+    bench.write("result", "old");
+    assert_eq!(bench.run(script).value().to_string(), "old");
+    bench.sh("rm ready; (sleep 0.5; echo new > result; touch ready) > /dev/null 2>&1 &");
+    assert_eq!(bench.run(script).value().to_string(), "new\n");
+}
+
+#[test]
 fn a_plan_that_asks_in_advance_is_the_plan_that_does_not() {
     let bench = Bench::simulated();
     bench.run(MIXED).well();

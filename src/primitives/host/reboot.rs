@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::connect::BecomeOption;
 use super::handle::Host;
-use super::wait::{passes_with_time, pause};
+use super::wait::passes_with_time;
 use crate::clients::ssh::{Become, Command, Output, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::{notify, outcome};
@@ -169,7 +169,7 @@ impl Reboot {
         let began = Instant::now();
         loop {
             match self.exec(FORGET, "forget the restart", writer) {
-                Err(error) if passes_with_time(&error) && began.elapsed() < PATIENCE => pause(PAUSE)?,
+                Err(error) if passes_with_time(&error) && began.elapsed() < PATIENCE => scope::pause(PAUSE)?,
                 done => return done,
             }
         }
@@ -201,7 +201,7 @@ impl Reboot {
                 observed,
                 milliseconds: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
             })?;
-            pause(PAUSE)?;
+            scope::pause(PAUSE)?;
         }
     }
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::handle::Host;
 use super::part::Part;
-use super::wait::pause;
 use super::with_revert::WithRevertOptions;
 use crate::clients::ssh::{Become, Command, Exit, quote};
 use crate::error::{Class, Error, Result};
@@ -294,7 +293,7 @@ impl Disarm {
                 observed,
                 milliseconds: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
             })?;
-            pause(PAUSE)?;
+            scope::pause(PAUSE)?;
         }
     }
 

@@ -121,7 +121,10 @@ fn would_wait(host: &Host, words: &str) -> Result<()> {
 fn wait_for_one(host: &Host, options: &WaitForOptions, goal: &Goal, began: Instant) -> Result<()> {
     loop {
         let observed = match goal.look(host)? {
-            Seen::Reached => return Ok(()),
+            Seen::Reached => {
+                scope::run()?.waited();
+                return Ok(());
+            }
             Seen::NotYet(observed) => observed,
         };
         if scope::is_planning()? {
@@ -140,16 +143,9 @@ fn wait_for_one(host: &Host, options: &WaitForOptions, goal: &Goal, began: Insta
             observed,
             milliseconds: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
         })?;
-        pause(options.every.0.min(options.timeout.0.saturating_sub(waited)).max(Duration::from_millis(50)))?;
+        let pause = options.every.0.min(options.timeout.0.saturating_sub(waited));
+        scope::pause(pause.max(Duration::from_millis(50)))?;
     }
-}
-
-/// Waits a little. Ctrl-C ends the wait.
-pub(super) fn pause(time: Duration) -> Result<()> {
-    scope::wait(async {
-        tokio::time::sleep(time).await;
-        Ok(())
-    })
 }
 
 impl Goal {
