@@ -236,8 +236,13 @@ impl Host {
         let memory = self.inner.ssh.memory.host(&route);
         // Whoever asks the same host meanwhile waits: what they want is likely to be in the same answer.
         let mut memory = memory::lock(&memory);
-        memory.note(&ask, |text| run.redactor.finds(text));
-        if !reader.takes_earlier_answers() {
+        let holds_secret = |text: &str| run.redactor.finds(text);
+        // What holds a secret is neither kept nor put into a command with others, whose list of processes would show it.
+        let is_secret = holds_secret(&ask.question.script());
+        if !is_secret {
+            memory.note(&ask);
+        }
+        if is_secret || !reader.takes_earlier_answers() {
             drop(memory);
             return self.ask_alone(reader, &ask.question.script(), become_);
         }
@@ -246,7 +251,7 @@ impl Host {
             reader.note_earlier_answer();
             return Ok(answer);
         }
-        let mut questions = memory.ahead(&self.inner.ssh.memory, &route, &ask)?;
+        let mut questions = memory.ahead(&self.inner.ssh.memory, &route, &ask, holds_secret)?;
         if questions.is_empty() {
             drop(memory);
             return self.ask_alone(reader, &ask.question.script(), become_);
@@ -254,8 +259,9 @@ impl Host {
         questions.insert(0, ask.question.clone());
         let batch = memory::batch(questions);
         // Whatever is wrong with it shows when the question is asked alone, in words that fit it.
-        if let Some(answered) = self.ask_together(reader, &batch.script(), become_)? {
-            memory.learn(batch.answers(&answered), ask.become_.as_deref(), moment);
+        match self.ask_together(reader, &batch.script(), become_)? {
+            Some(answered) => memory.learn(batch.answers(&answered), ask.become_.as_deref(), moment),
+            None => memory.give_up(),
         }
         let answer = memory.take(&ask, moment);
         drop(memory);
@@ -270,7 +276,6 @@ impl Host {
         let target = self.target()?;
         let answered = async {
             let connection = self.connection(target).await?;
-            // No secret is remembered, so that none is in it.
             let asking = connection.probe(script, become_);
             Ok(tokio::time::timeout(BATCH_TIMEOUT, asking).await.ok())
         };

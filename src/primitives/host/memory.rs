@@ -64,6 +64,7 @@ pub struct HostMemory {
     moment: Moment,
     /// How many questions are asked in advance; all at first, few after changes.
     window: Option<usize>,
+    has_given_up: bool,
 }
 
 impl Memory {
@@ -104,9 +105,8 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl HostMemory {
     /// Notes a question for the next run.
-    pub fn note(&mut self, ask: &Ask, must_not_show: impl Fn(&str) -> bool) {
-        let text = ask.question.script();
-        if text.len() <= LONGEST && !must_not_show(&text) && !self.asked.contains(ask) {
+    pub fn note(&mut self, ask: &Ask) {
+        if ask.question.script().len() <= LONGEST && !self.asked.contains(ask) {
             self.asked.push(ask.clone());
         }
     }
@@ -123,7 +123,17 @@ impl HostMemory {
     }
 
     /// What is to be asked together with a question that is not known, as the same user: what the last run asked after it.
-    pub fn ahead(&mut self, memory: &Memory, name: &str, ask: &Ask) -> Result<Vec<Question>> {
+    /// What has become a secret since then is left out.
+    pub fn ahead(
+        &mut self,
+        memory: &Memory,
+        name: &str,
+        ask: &Ask,
+        holds_secret: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Question>> {
+        if self.has_given_up {
+            return Ok(Vec::new());
+        }
         if self.last.is_none() {
             self.last = Some(memory.last(name)?);
         }
@@ -133,7 +143,13 @@ impl HostMemory {
         let last = self.last.as_deref().unwrap_or_default();
         let from = last.iter().position(|known| known == ask).map_or(0, |at| at + 1);
         let open = last[from..].iter().filter(|known| known.become_ == ask.become_ && !self.asked.contains(known));
+        let open = open.filter(|known| !holds_secret(&known.question.script()));
         Ok(open.take(window).map(|known| known.question.clone()).collect())
+    }
+
+    /// Asks nothing in advance any more: one of the questions hangs, or breaks the connection.
+    pub fn give_up(&mut self) {
+        self.has_given_up = true;
     }
 
     /// Takes in the answers of a batch.
@@ -150,4 +166,48 @@ impl HostMemory {
 pub(super) fn batch(questions: Vec<Question>) -> Batch {
     let draw = || RandomState::new().hash_one(Instant::now());
     Batch::of(questions, format!("----{:016x}{:016x}----", draw(), draw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(script: &str) -> Ask {
+        Ask { question: Question::Script(script.into()), become_: None }
+    }
+
+    fn ahead(host: &mut HostMemory, of: &str) -> Vec<String> {
+        let questions =
+            host.ahead(&Memory::default(), "web", &ask(of), |text| text.contains("secret")).expect("at hand");
+        questions.iter().map(Question::script).collect()
+    }
+
+    fn host() -> HostMemory {
+        HostMemory { last: Some(["a", "b", "secret", "c", "d"].map(ask).into()), ..HostMemory::default() }
+    }
+
+    #[test]
+    fn what_came_after_a_question_last_time_is_asked_with_it_but_no_secret() {
+        assert_eq!(ahead(&mut host(), "b"), ["c", "d"]);
+        assert_eq!(ahead(&mut host(), "new"), ["a", "b", "c", "d"]);
+        let root = Ask { become_: Some("root".into()), ..ask("b") };
+        assert_eq!(host().ahead(&Memory::default(), "web", &root, |_| false).expect("at hand").len(), 0);
+    }
+
+    #[test]
+    fn after_a_change_few_are_asked_in_advance_and_more_again_while_nothing_changes() {
+        let mut host = host();
+        let output = Output { exit: crate::clients::ssh::Exit::Code(0), stdout: Vec::new(), stderr: Vec::new() };
+        host.learn(vec![(Question::Script("b".into()), output)], None, Moment::default());
+        assert!(host.take(&ask("b"), Moment { changes: 1, waits: 0 }).is_none());
+        let counts: Vec<usize> = (0..4).map(|_| ahead(&mut host, "new").len()).collect();
+        assert_eq!(counts, [0, 1, 2, 4]);
+    }
+
+    #[test]
+    fn once_a_batch_has_failed_each_question_is_asked_alone() {
+        let mut host = host();
+        host.give_up();
+        assert_eq!(ahead(&mut host, "a"), Vec::<String>::new());
+    }
 }

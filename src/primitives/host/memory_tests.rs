@@ -120,6 +120,16 @@ fn a_plan_that_asks_in_advance_is_the_plan_that_does_not() {
 }
 
 #[test]
+fn a_question_with_a_secret_is_asked_alone() {
+    let bench = Bench::simulated();
+    let script = r#"let word = secret("correct-horse-battery"); h.run("test -n correct-horse-battery", #{ query: true });
+        h.exists(d + "/a"); h.exists(d + "/b"); h.exists(d + "/c")"#;
+    let (first, _) = commands(&bench, script);
+    let (second, _) = commands(&bench, script);
+    assert_eq!((first, second), (4, 2));
+}
+
+#[test]
 fn a_secret_in_a_question_is_not_remembered() {
     let bench = Bench::simulated();
     let script =
