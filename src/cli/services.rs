@@ -12,6 +12,7 @@ use crate::primitives::host::memory::{Memory, Past};
 use crate::primitives::inputs::Inputs;
 use crate::primitives::proxmox::{Api, Variables};
 use crate::run::journal::Journal;
+use crate::run::session::world;
 use crate::script::context::Services;
 
 /// The services of a run.
@@ -96,8 +97,7 @@ pub(super) struct Profile {
 impl Profile {
     /// What these playbooks asked in this world.
     pub fn new(journal: &Journal, simulated: bool, playbooks: &str) -> Self {
-        let world = if simulated { "simulated" } else { "live" };
-        Profile { journal: journal.clone(), world, playbooks: playbooks.to_owned() }
+        Profile { journal: journal.clone(), world: world(simulated), playbooks: playbooks.to_owned() }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::playbook::prepare;
 use crate::project::Project;
 use crate::run::journal::Journal;
 use crate::run::lock::Lock;
+use crate::run::session::world as world_of;
 use crate::screen::status::{Known, Phase, Report};
 
 /// Which world, and how it is shown.
@@ -54,7 +55,7 @@ fn phases(project: &Project, global: &Global) -> Result<(Vec<Phase>, bool)> {
 }
 
 fn known(project: &Project, simulated: bool, phases: &[Phase]) -> Result<Known> {
-    let world = if simulated { "simulated" } else { "live" };
+    let world = world_of(simulated);
     let running = Lock::holder(&project.lock())?;
     let Some(journal) = journal(project)? else {
         return Ok(Known { world: world.to_owned(), running, ..Known::default() });

@@ -16,7 +16,7 @@ use crate::run::journal::{Journal, Ledger, Plan, PlanKey, Remains, RunInfo};
 use crate::run::replay;
 use crate::run::scope;
 use crate::run::secret::Redactor;
-use crate::run::session::{Run, Settings};
+use crate::run::session::{self, Run, Settings};
 use crate::run::steps::{self, StepBook};
 use crate::run::value::Value;
 use crate::script::stack;
@@ -80,7 +80,7 @@ pub fn play(
     journal: &Journal,
     screens: Vec<Box<dyn Subscriber>>,
 ) -> Result<Played> {
-    let world = if request.settings.simulated { "simulated" } else { "live" };
+    let world = session::world(request.settings.simulated);
     let clean = |text: &String| request.redactor.clean(text);
     let names: Vec<String> = prepared.playbooks.iter().map(|(name, _)| clean(name)).collect();
     let selection = clean(&request.selection);

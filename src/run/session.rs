@@ -43,6 +43,11 @@ pub struct Settings {
     pub shows_output: bool,
 }
 
+/// What the journal and the screens call a world: the simulated one or the real one.
+pub fn world(simulated: bool) -> &'static str {
+    if simulated { "simulated" } else { "live" }
+}
+
 /// One run.
 pub struct Run {
     /// Whether it changes things.

@@ -107,11 +107,7 @@ fn resource(host: &Host, options: BlockOptions) -> Result<Edited> {
                 })
             })
         }),
-        missing: match (options.absent, options.create) {
-            (true, _) => Missing::Fine,
-            (false, true) => Missing::Create,
-            (false, false) => Missing::Refuse,
-        },
+        missing: Missing::of(options.absent, options.create),
         prune: false,
     };
     let file = File {

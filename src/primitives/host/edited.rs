@@ -64,6 +64,17 @@ pub enum Missing {
     Fine,
 }
 
+impl Missing {
+    /// What is absent needs no file, and what is wanted may make one.
+    pub fn of(absent: bool, create: bool) -> Self {
+        match (absent, create) {
+            (true, _) => Missing::Fine,
+            (false, true) => Missing::Create,
+            (false, false) => Missing::Refuse,
+        }
+    }
+}
+
 /// The file.
 #[derive(Default)]
 pub struct Place {

@@ -92,11 +92,7 @@ fn resource(host: &Host, options: LineOptions) -> Result<Edited> {
             (None, None, true) => return Err(missing("`regexp` says which lines go, or `line`")),
             (None, _, false) => return Err(missing("say what it should be, or `absent: true`")),
         },
-        missing: match (options.absent, options.create) {
-            (true, _) => Missing::Fine,
-            (false, true) => Missing::Create,
-            (false, false) => Missing::Refuse,
-        },
+        missing: Missing::of(options.absent, options.create),
         prune: false,
     };
     let file = File {

@@ -28,9 +28,9 @@ const FIRED: Exit = Exit::Code(90);
 
 /// Whether this run has armed the timer.
 #[derive(Debug, Clone, Default)]
-pub struct Memory(Arc<AtomicBool>);
+pub struct Armed(Arc<AtomicBool>);
 
-impl Memory {
+impl Armed {
     /// Whether it has.
     pub fn is_armed(&self) -> bool {
         self.0.load(Ordering::SeqCst)
@@ -60,12 +60,12 @@ fn state_of(said: &str) -> State {
 /// Arming it.
 pub struct Arm {
     options: WithRevertOptions,
-    memory: Memory,
+    memory: Armed,
 }
 
 impl Arm {
     /// Arms the timer of these options.
-    pub fn new(options: &WithRevertOptions, memory: Memory) -> Self {
+    pub fn new(options: &WithRevertOptions, memory: Armed) -> Self {
         Arm { options: options.clone(), memory }
     }
 
@@ -238,12 +238,12 @@ pub struct Disarm {
     become_: Option<Become>,
     name: String,
     after: Duration,
-    memory: Memory,
+    memory: Armed,
 }
 
 impl Disarm {
     /// Disarms the timer of these options.
-    pub fn new(host: &Host, options: &WithRevertOptions, memory: Memory) -> Self {
+    pub fn new(host: &Host, options: &WithRevertOptions, memory: Armed) -> Self {
         Disarm {
             host: host.clone(),
             become_: host.whom(options.become_.as_ref()),

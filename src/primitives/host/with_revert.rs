@@ -11,7 +11,7 @@ use super::connect::BecomeOption;
 use super::handle::Host;
 use super::part::Placed;
 use super::probe;
-use super::revert::{Arm, Disarm, Memory, Undo};
+use super::revert::{Arm, Armed, Disarm, Undo};
 use crate::error::{Class, Error, Result};
 use crate::run::ensure::ensure;
 use crate::run::event::{Level, Mark};
@@ -61,7 +61,7 @@ fn three_minutes() -> Duration {
 struct Guard {
     host: Host,
     options: WithRevertOptions,
-    memory: Memory,
+    memory: Armed,
     /// How sure the change is for which it was armed.
     armed: Mutex<Option<Mark>>,
 }
@@ -75,7 +75,7 @@ pub(super) fn with_revert(
 ) -> RhaiResult<Dynamic> {
     let options: WithRevertOptions = options(call, "with_revert", map)?;
     let options = check(options).map_err(fail)?;
-    let memory = Memory::default();
+    let memory = Armed::default();
     let guard = Guard { host: host.clone(), options: options.clone(), memory: memory.clone(), armed: Mutex::default() };
     let closure = with_copy_of_receiver(closure, &Dynamic::from(host.clone()));
     let work = || closure.call_within_context::<Dynamic>(call, ());
