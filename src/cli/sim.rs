@@ -34,7 +34,7 @@ pub struct ServeArgs {
     /// `bare` (three fresh nodes)
     #[arg(long, value_name = "NAME")]
     pub sim_scenario: Option<String>,
-    /// Injects faults, as in `seed=7,rate=0.05`
+    /// Injects faults, as in `seed=7,rate=0.05`; `cut=40` pulls the cable at the 40th message, `cut-after=40` after it
     #[arg(long, value_name = "FAULTS")]
     pub sim_faults: Option<String>,
     /// How much slower than usual things take; below 1 they are faster, as in `0.2`

@@ -29,7 +29,7 @@ pub struct SimArgs {
     /// `bare` (three fresh nodes)
     #[arg(long, value_name = "NAME", requires = "sim")]
     pub sim_scenario: Option<String>,
-    /// Injects faults, as in `seed=7,rate=0.05`
+    /// Injects faults, as in `seed=7,rate=0.05`; `cut=40` pulls the cable at the 40th message, `cut-after=40` after it
     #[arg(long, value_name = "FAULTS", requires = "sim")]
     pub sim_faults: Option<String>,
     /// How much slower than usual things take in the simulated homelab; below 1 they are faster, as in `0.2`. One that is

@@ -4,12 +4,13 @@
 //! two changes of a machine, an address is in trouble or it is not. Trouble ends after some tries.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 
+use super::cable::{Cable, Moment};
 use super::chance::sha256;
 use crate::error::{Class, Error, Result};
 
@@ -97,6 +98,7 @@ pub struct Faults {
     state: Mutex<State>,
     /// How often each node has gone away.
     departures: watch::Sender<BTreeMap<String, u64>>,
+    cable: Option<Arc<Cable>>,
 }
 
 #[derive(Debug, Default)]
@@ -164,23 +166,43 @@ impl Asked<'_> {
 }
 
 impl Faults {
-    /// Reads `seed=7,rate=0.05`.
+    /// Reads `seed=7,rate=0.05`, or when the cable is pulled: `cut=40` or `cut-after=40`.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |what: String| {
-            Error::new(Class::Usage, format!("simulator faults `{text}`: {what}"))
-                .help("write them as seed=<number>,rate=<0 to 1>, for example seed=7,rate=0.05")
+            Error::new(Class::Usage, format!("simulator faults `{text}`: {what}")).help(
+                "write them as seed=<number>,rate=<0 to 1>, for example seed=7,rate=0.05; or as cut=<number> or \
+                 cut-after=<number>, the message after which nothing arrives any more",
+            )
         };
-        let (mut seed, mut rate) = (None, None);
+        let (mut seed, mut rate, mut moment) = (None, None, None);
         for part in text.split(',') {
-            match part.trim().split_once('=') {
-                Some(("seed", value)) => seed = value.parse().ok(),
-                Some(("rate", value)) => rate = value.parse().ok().filter(|rate| (0.0..=1.0).contains(rate)),
-                _ => return Err(wrong(format!("`{part}` is neither seed nor rate"))),
+            let number = |value: &str| value.parse().ok().filter(|number| *number > 0);
+            let (name, value) = part.trim().split_once('=').unwrap_or_default();
+            let known = match name {
+                "seed" => value.parse().map(|value| seed = Some(value)).is_ok(),
+                "rate" => value.parse().map(|value| rate = Some(value)).is_ok(),
+                "cut" => number(value).map(|value| moment = Some(Moment::Before(value))).is_some(),
+                "cut-after" => number(value).map(|value| moment = Some(Moment::After(value))).is_some(),
+                _ => return Err(wrong(format!("`{part}` is none of seed, rate, cut and cut-after"))),
+            };
+            if !known {
+                return Err(wrong(format!("`{value}` is no number for {name}")));
             }
         }
-        let seed = seed.ok_or_else(|| wrong("the seed is missing or no number".into()))?;
-        let rate = rate.ok_or_else(|| wrong("the rate is missing or not between 0 and 1".into()))?;
-        Ok(Faults { seed, rate, state: Mutex::default(), departures: watch::Sender::default() })
+        let (seed, rate) = match (seed, rate, moment) {
+            (None, None, Some(_)) => (0, 0.0),
+            (Some(seed), Some(rate), _) if (0.0..=1.0).contains(&rate) => (seed, rate),
+            (Some(_), Some(_), _) => return Err(wrong("the rate is not between 0 and 1".into())),
+            (None, ..) => return Err(wrong("the seed is missing".into())),
+            (_, None, _) => return Err(wrong("the rate is missing".into())),
+        };
+        let cable = moment.map(|moment| Arc::new(Cable::new(moment)));
+        Ok(Faults { seed, rate, state: Mutex::default(), departures: watch::Sender::default(), cable })
+    }
+
+    /// The cable that all connections of the client run through, when it is to be pulled.
+    pub(crate) fn cable(&self) -> Option<&Arc<Cable>> {
+        self.cable.as_ref()
     }
 
     /// What goes wrong with a request, if anything.
@@ -388,5 +410,23 @@ mod tests {
         let error = Faults::parse("seed=7,rate=5").unwrap_err();
         assert_eq!(error.class(), Class::Usage);
         assert!(error.help_text().is_some());
+    }
+
+    #[test]
+    fn what_is_missing_or_no_number_is_named() {
+        let said = |text: &str| Faults::parse(text).unwrap_err().to_string();
+        assert_eq!(said("seed=7"), "simulator faults `seed=7`: the rate is missing");
+        assert_eq!(said("rate=1"), "simulator faults `rate=1`: the seed is missing");
+        assert_eq!(said("cut=0"), "simulator faults `cut=0`: `0` is no number for cut");
+        assert_eq!(said("seed=x,rate=1"), "simulator faults `seed=x,rate=1`: `x` is no number for seed");
+        assert_eq!(said("luck=1"), "simulator faults `luck=1`: `luck=1` is none of seed, rate, cut and cut-after");
+    }
+
+    #[test]
+    fn a_cable_to_be_pulled_is_no_matter_of_chance() {
+        let faults = Faults::parse("cut=4").unwrap();
+        assert!(faults.cable().is_some());
+        assert!((0..100).all(|_| faults.next(&get("/version")).is_none()));
+        assert!(Faults::parse("seed=7,rate=0.2").unwrap().cable().is_none());
     }
 }

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use super::cable::{Cable, Plugged};
 use super::chance::now;
 use super::faults::{Faults, LineFault, SLOW};
 use super::frame::Visit;
@@ -90,6 +91,10 @@ async fn connect(
     let Some(wanted) = read_head(&first, &mut stream).await? else {
         return stream.write_all(b"HTTP/1.1 405 only CONNECT\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
     };
+    let cable = visit.faults.as_ref().and_then(|faults| faults.cable()).cloned();
+    if cable.as_ref().is_some_and(|cable| cable.is_pulled()) {
+        return refuse(&mut stream, "network is unreachable").await;
+    }
     let address = wanted.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
     let (host, port) = address.unwrap_or_default();
     let (target, fault) = find(visit, host, port);
@@ -99,13 +104,40 @@ async fn connect(
         Target::Closed => "connection refused",
         target => {
             stream.write_all(b"HTTP/1.1 200 connected\r\n\r\n").await?;
-            serve_while_up(Box::new(stream), (host, port), target, fault, visit).await;
+            match cable {
+                Some(cable) => serve_by_cable(stream, &cable, (host, port), target, fault, visit).await,
+                None => serve_while_up(Box::new(stream), (host, port), target, fault, visit).await,
+            }
             return Ok(());
         }
     };
-    let answer = format!("HTTP/1.1 502 {refusal}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    refuse(&mut stream, refusal).await
+}
+
+/// Says why nobody is connected.
+async fn refuse(stream: &mut BufReader<TcpStream>, why: &str) -> std::io::Result<()> {
+    let answer = format!("HTTP/1.1 502 {why}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
+}
+
+/// Serves a connection that also ends when the client's cable is pulled.
+async fn serve_by_cable(
+    stream: BufReader<TcpStream>,
+    cable: &Arc<Cable>,
+    address: (&str, u16),
+    target: Target,
+    fault: Option<LineFault>,
+    visit: &Arc<Visit>,
+) {
+    let plugged = Box::new(Plugged::new(stream, Arc::clone(cable)));
+    tokio::select! {
+        () = serve_while_up(plugged, address, target, fault, visit) => {}
+        () = cable.pulled() => {
+            let method = "cable pulled".to_owned();
+            visit.record(Entry { kind: "fault".into(), target: address.0.into(), method, ..Entry::default() });
+        }
+    }
 }
 
 /// Reads the rest of the head of a request; gives the target of a CONNECT.

@@ -102,7 +102,8 @@ impl Drop for Served {
     }
 }
 
-fn interrupt(child: &Child) {
+/// Says Ctrl-C to a process.
+pub fn interrupt(child: &Child) {
     let told = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
     assert!(told.success());
 }

@@ -1,0 +1,63 @@
+//! Runs whose cable is pulled: whatever was on its way, a later run ends green and has nothing left to do.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::lab::{PHASE, assert_one_machine_a_row, clones, copy, founded, interrupt, requests};
+use crate::project::Project;
+
+/// How long a run that waits for the network is left to itself before a person ends it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Some messages, spread over the run; all in turn with `HOMELAB_TEST_CUTS=all`, from `HOMELAB_TEST_FROM` on.
+fn messages(some: [u64; 3]) -> Box<dyn Iterator<Item = u64>> {
+    let from = std::env::var("HOMELAB_TEST_FROM").map_or(1, |text| text.parse().expect("a number"));
+    match std::env::var("HOMELAB_TEST_CUTS").as_deref() {
+        Ok("all") => Box::new(from..),
+        Ok(other) => panic!("HOMELAB_TEST_CUTS={other}: say all, or nothing"),
+        Err(_) => Box::new(some.into_iter()),
+    }
+}
+
+/// Runs until the cable is pulled and the run has ended, by itself or by a person; gives whether it was pulled.
+fn with_cable_pulled(project: &Project, cut: &str, playbooks: &[&str]) -> bool {
+    let line = ["run", "--sim", "--sim-answer-manual", "--sim-pace", "0.02", "-q", "--sim-faults", cut];
+    let mut command = project.homelab(&[&line[..], playbooks].concat());
+    let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let is_pulled = || requests(project).iter().any(|entry| entry["method"] == "cable pulled");
+    let mut pulled: Option<Instant> = None;
+    while run.try_wait().expect("it is ours").is_none() {
+        match pulled {
+            None if is_pulled() => pulled = Some(Instant::now()),
+            // The first Ctrl-C ends what can be ended in order, the second everything.
+            Some(since) if since.elapsed() > PATIENCE => {
+                interrupt(&run);
+                pulled = Some(Instant::now());
+            }
+            _ => {}
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    is_pulled()
+}
+
+#[test]
+fn whenever_the_cable_is_pulled_a_later_run_makes_the_machines() {
+    let founded = founded();
+    for message in messages([21, 70, 140]) {
+        let mut pulled = false;
+        for cut in [format!("cut={message}"), format!("cut-after={message}")] {
+            println!("{cut}");
+            let project = copy(&founded);
+            pulled |= with_cable_pulled(&project, &cut, &[PHASE]);
+            project.ends(&format!("run --sim --sim-answer-manual --sim-pace 0.02 -q {PHASE}"), 0);
+            assert_one_machine_a_row(&project);
+            assert!(clones(&project).values().all(|count| *count == 1), "{cut}: {:?}", clones(&project));
+            project.ends(&format!("plan --sim --detailed-exitcode -q {PHASE}"), 0);
+        }
+        if !pulled {
+            assert!(message > 1, "no cable was pulled");
+            break;
+        }
+    }
+}
