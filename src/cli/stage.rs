@@ -25,8 +25,8 @@ pub struct SimArgs {
     /// Works on the simulated homelab instead of the real one
     #[arg(long)]
     pub sim: bool,
-    /// What a simulated world that does not exist yet begins with: `plan` (what comes before the playbook is there) or
-    /// `bare` (three fresh nodes)
+    /// What a simulated world that does not exist yet begins with: `plan` (what comes before the playbook is there),
+    /// `bare` (three fresh nodes), or another of the scenarios in the guide
     #[arg(long, value_name = "NAME", requires = "sim")]
     pub sim_scenario: Option<String>,
     /// Injects faults, as in `seed=7,rate=0.05`; `cut=40` pulls the cable at the 40th message, `cut-after=40` after it

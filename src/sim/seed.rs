@@ -134,29 +134,54 @@ pub struct HostSeed {
     pub ip: String,
 }
 
-/// What exists when a world begins.
+/// A world with a story: what it begins with, and what is odd about it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
-    /// The cluster is formed; storages, GPU mapping, template, roles, the user and its token are there.
+    /// Everything that comes before the first virtual machine.
     #[default]
     Plan,
+    /// Fresh nodes.
+    Bare,
+    /// A foundation that nobody may automate yet.
+    S2,
+}
+
+/// How much of the homelab is there when a world begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
     /// Fresh nodes without a cluster, and only `root@pam`.
     Bare,
+    /// The cluster is formed; storages, GPU mapping and template are there. There is nobody but `root@pam`.
+    WithoutAccess,
+    /// That, with the roles, the user and its token.
+    Whole,
 }
 
 impl Scenario {
-    /// All scenarios by name.
-    pub const KNOWN: [(&'static str, Scenario); 2] = [("plan", Scenario::Plan), ("bare", Scenario::Bare)];
+    /// All scenarios: the name, and what a world of it begins with. A scenario may have several names; the first is its
+    /// own.
+    pub const KNOWN: &[(&'static str, Scenario, Start)] = &[
+        ("plan", Scenario::Plan, Start::Whole),
+        ("bare", Scenario::Bare, Start::Bare),
+        ("s1", Scenario::Bare, Start::Bare),
+        ("s2", Scenario::S2, Start::WithoutAccess),
+    ];
+
+    /// What a world of it begins with.
+    pub fn start(self) -> Start {
+        let found = Scenario::KNOWN.iter().find(|(_, scenario, _)| *scenario == self);
+        found.map_or(Start::Whole, |(_, _, start)| *start)
+    }
 }
 
 impl FromStr for Scenario {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        let found = Scenario::KNOWN.iter().find(|(known, _)| *known == name);
-        found.map(|(_, scenario)| *scenario).ok_or_else(|| {
-            let names: Vec<&str> = Scenario::KNOWN.iter().map(|(name, _)| *name).collect();
+        let found = Scenario::KNOWN.iter().find(|(known, ..)| *known == name);
+        found.map(|(_, scenario, _)| *scenario).ok_or_else(|| {
+            let names: Vec<&str> = Scenario::KNOWN.iter().map(|(name, ..)| *name).collect();
             Error::new(Class::Usage, format!("simulator: unknown scenario `{name}`"))
                 .help(format!("choose one of: {}", names.join(", ")))
         })
@@ -166,9 +191,9 @@ impl FromStr for Scenario {
 impl Seed {
     /// The nodes that begin together, in a cluster or each alone.
     pub(crate) fn families(&self) -> Vec<Vec<NodeSeed>> {
-        match self.scenario {
-            Scenario::Plan => vec![self.nodes.clone()],
-            Scenario::Bare => self.nodes.iter().map(|node| vec![node.clone()]).collect(),
+        match self.scenario.start() {
+            Start::Whole | Start::WithoutAccess => vec![self.nodes.clone()],
+            Start::Bare => self.nodes.iter().map(|node| vec![node.clone()]).collect(),
         }
     }
 
@@ -211,7 +236,16 @@ mod tests {
     fn an_unknown_scenario_is_an_error_that_lists_the_known_ones() {
         let error = Scenario::from_str("nosuch").unwrap_err();
         assert_eq!(error.class(), Class::Usage);
-        assert_eq!(error.help_text(), Some("choose one of: plan, bare"));
+        let help = error.help_text().unwrap();
+        assert!(help.starts_with("choose one of: plan, bare, s1, s2"), "{help}");
+    }
+
+    #[test]
+    fn every_scenario_has_one_start_whatever_it_is_called() {
+        for (name, scenario, start) in Scenario::KNOWN {
+            assert_eq!(Scenario::from_str(name).unwrap(), *scenario);
+            assert_eq!(scenario.start(), *start, "{name}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::volume::{Volume, fresh_use, split};
 use crate::error::Result;
 use crate::sim::chance::{self, Chance};
 use crate::sim::guests::{CARD, Machines};
-use crate::sim::seed::{GpuSeed, Scenario, Seed, StorageSeed, TemplateSeed};
+use crate::sim::seed::{GpuSeed, Seed, Start, StorageSeed, TemplateSeed};
 use crate::sim::tls::Certificates;
 use crate::sim::world::Secrets;
 
@@ -33,14 +33,16 @@ const TEMPLATE_USED: u64 = 1800 << 20;
 /// The clusters of a seed: one of all nodes, or each node alone.
 pub(crate) fn found(seed: &Seed, certificates: &Certificates, secrets: &Secrets) -> Result<Vec<Cluster>> {
     let names: Vec<&str> = seed.nodes.iter().map(|node| node.name.as_str()).collect();
-    match seed.scenario {
-        Scenario::Plan => {
-            let mut cluster = bare(seed, &names, certificates, secrets)?;
-            plan(&mut cluster, seed, secrets);
-            Ok(vec![cluster])
-        }
-        Scenario::Bare => names.iter().map(|name| bare(seed, &[name], certificates, secrets)).collect(),
+    let start = seed.scenario.start();
+    if start == Start::Bare {
+        return names.iter().map(|name| bare(seed, &[name], certificates, secrets)).collect();
     }
+    let mut cluster = bare(seed, &names, certificates, secrets)?;
+    plan(&mut cluster, seed);
+    if start == Start::Whole {
+        permit(&mut cluster, secrets);
+    }
+    Ok(vec![cluster])
 }
 
 /// Fresh nodes.
@@ -90,8 +92,8 @@ fn bare(seed: &Seed, names: &[&str], certificates: &Certificates, secrets: &Secr
     })
 }
 
-/// Everything that comes before the first virtual machine.
-fn plan(cluster: &mut Cluster, seed: &Seed, secrets: &Secrets) {
+/// Everything that comes before the first virtual machine, but for who may do what.
+fn plan(cluster: &mut Cluster, seed: &Seed) {
     cluster.corosync = Some(Corosync {
         name: seed.cluster_name.clone(),
         version: cluster.nodes.len() as u64,
@@ -111,12 +113,16 @@ fn plan(cluster: &mut Cluster, seed: &Seed, secrets: &Secrets) {
         );
         cluster.mappings.insert(gpu.mapping.clone(), Mapping { map: vec![map], ..Mapping::default() });
     }
-    cluster.access.add_user(USER, "homelab automation");
-    cluster.access.add_token(USER, TOKEN, true, &secrets.token);
-    cluster.access.grant_homelab(USER, TOKEN);
     if let Some(template) = &seed.template {
         add_template(cluster, seed, template);
     }
+}
+
+/// The user that automates, its token, and what they may do.
+fn permit(cluster: &mut Cluster, secrets: &Secrets) {
+    cluster.access.add_user(USER, "homelab automation");
+    cluster.access.add_token(USER, TOKEN, true, &secrets.token);
+    cluster.access.grant_homelab(USER, TOKEN);
 }
 
 /// `local` as the installer leaves it.
