@@ -30,13 +30,33 @@ fn what_is_as_written_down_is_green_and_nothing_is_ever_written() {
     assert!(!planned.contains("deferred"), "{planned}");
     for _ in 0..2 {
         let told = project.ends(RUN, 0);
-        assert!(told.contains("18 steps: 18 ok") && told.contains("0 changes"), "{told}");
+        assert!(told.contains("21 steps: 21 ok") && told.contains("0 changes"), "{told}");
         assert_eq!(project.ends("sim log --mutating --last", 0), "");
     }
 }
 
 #[test]
-fn a_node_with_other_memory_is_named_with_both() {
+fn fresh_nodes_are_each_asked_by_themselves() {
+    let project = Project::homelab_itself();
+    let told = project.ends("run --sim --sim-scenario bare playbooks/phase0.rhai", 0);
+    assert!(told.contains("21 steps: 21 ok") && told.contains("there is none yet: phase 1 makes it"), "{told}");
+    assert_eq!(project.ends("sim log --mutating --last", 0), "");
+}
+
+#[test]
+fn without_the_password_of_root_the_token_asks() {
+    let project = Project::homelab_itself();
+    project.ends("run --sim playbooks/phase0.rhai", 0);
+    let known = project.read(".homelab/sim/envrc");
+    let without = known.lines().filter(|line| !line.contains("ROOT_PASSWORD")).collect::<Vec<_>>().join("\n");
+    project.write(".homelab/sim/envrc", &without);
+    project.ends("run --sim playbooks/phase0.rhai", 0);
+    let asked = project.ends("sim log --last", 0);
+    assert!(!asked.contains("root@pam") && asked.contains("/nodes/pve-02/status"), "{asked}");
+}
+
+#[test]
+fn a_node_memory_is_named_with_both() {
     differs(
         "HARDWARE.md",
         "| pve-02 | Minisforum MS-01 | observed | 96 ",

@@ -35,6 +35,11 @@ impl Way<'_> {
         let lost = |class, text: String| Error::new(class, format!("{place}: {text}"));
         match trouble {
             Trouble::Connect(error) => self.not_connected(&error),
+            Trouble::Untold(error) => {
+                let again = error.class() == Class::Unreachable;
+                let error = error.context(format!("{place}: its certificate cannot be looked up"));
+                Lost { error, sent: false, again }
+            }
             Trouble::Silence => {
                 let after = self.request_timeout;
                 let error = lost(Class::Timeout, format!("{method} {path} was not answered within {after:?}"))
@@ -98,19 +103,22 @@ impl Way<'_> {
     fn distrust(&self, tls: &rustls::Error) -> Option<Error> {
         let place = &self.to.place;
         let rustls::Error::InvalidCertificate(why) = tls else { return None };
-        let mismatch = match why {
-            CertificateError::Other(other) => other.0.downcast_ref::<Mismatch>(),
-            _ => None,
-        };
-        Some(match mismatch {
-            Some(Mismatch { expected, presented }) => {
+        Some(match Mismatch::of(tls) {
+            Some(Mismatch { expected, presented, is_told }) => {
+                let help = match is_told {
+                    true => {
+                        "the API shows another certificate than lies on the node: `systemctl restart pveproxy` there makes it \
+                         show that one; if it does not, somebody is between you and the node"
+                    }
+                    false => {
+                        "compare on the node: openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem; \
+                         if that is the presented one, pin it: HOMELAB_PVE_FINGERPRINT"
+                    }
+                };
                 Error::new(Class::Auth, format!("{place}: the certificate is not the pinned one"))
                     .cause(format!("expected  {expected}"))
                     .cause(format!("presented {presented}"))
-                    .help(
-                        "compare on the node: openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem; \
-                         if that is the presented one, pin it: HOMELAB_PVE_FINGERPRINT",
-                    )
+                    .help(help)
             }
             None => {
                 let (what, help) = complaint(why);
@@ -161,6 +169,7 @@ fn speaks_no_tls(error: &io::Error) -> bool {
     hung_up || matches!(tls_trouble(error), Some(rustls::Error::InvalidMessage(_)))
 }
 
-fn tls_trouble(error: &io::Error) -> Option<&rustls::Error> {
+/// What TLS complained of, where it did.
+pub(super) fn tls_trouble(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }

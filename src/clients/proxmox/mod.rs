@@ -19,10 +19,12 @@ mod recordings;
 mod test_server;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust_tests;
 
 pub use client::{Answer, Client};
 pub use failure::{ApiError, Failure, Result};
 pub use params::{Param, Params, segment};
 pub use settings::{Credentials, Settings};
 pub use task::{TaskEnd, TaskFailure, TaskProgress, TaskStatus, Upid};
-pub use trust::Trust;
+pub use trust::{Trust, Witness};

@@ -11,7 +11,7 @@ use crate::run::capability::Writer;
 
 use super::client::Pace;
 use super::test_server::{Asked, Reply, TestServer, gateway, quick, quick_pace};
-use super::{Client, Credentials, Failure, Params, TaskEnd, TaskStatus, Trust, Upid};
+use super::{Client, Credentials, Failure, Params, TaskEnd, TaskStatus, Upid};
 
 const UPID: &str = "UPID:pve-01:00000821:000FC149:6B034D4B:qmclone:9000:automation@pve!homelab:";
 
@@ -85,46 +85,6 @@ async fn a_path_that_would_lead_elsewhere_is_never_sent() {
         assert_eq!(error.class(), Class::Bug, "{path}");
     }
     assert_eq!(server.targets(), [""; 0]);
-}
-
-#[tokio::test]
-async fn a_pinned_certificate_is_accepted_and_another_is_refused_with_both_fingerprints() {
-    let server = TestServer::start(|_| fine()).await;
-    server.client(TestServer::token()).get("/version", &none()).await.unwrap();
-    let mut settings = server.settings(TestServer::token());
-    settings.trust = Trust::Fingerprints(vec!["AB".repeat(32)]);
-    let error = Error::from(quick(settings).get("/version", &none()).await.unwrap_err());
-    assert_eq!(error.class(), Class::Auth);
-    let told = error.to_string().replace(':', "");
-    assert!(told.contains(&"AB".repeat(32)), "{told}");
-    assert!(told.contains(&server.fingerprint.to_uppercase()), "{told}");
-    assert_eq!(server.targets().len(), 1, "nothing is said to a stranger");
-}
-
-#[tokio::test]
-async fn a_ca_file_vouches_for_the_names_in_the_certificate_alone() {
-    let server = TestServer::start(|_| fine()).await;
-    let ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca.path(), &server.pem).unwrap();
-    let mut settings = server.settings(TestServer::token());
-    settings.trust = Trust::CaFile(ca.path().to_owned());
-    quick(settings.clone()).get("/version", &none()).await.unwrap();
-    settings.url = format!("https://127.0.0.1:{}", server.address.port());
-    let error = Error::from(quick(settings).get("/version", &none()).await.unwrap_err());
-    assert_eq!(error.class(), Class::Auth, "{error}");
-}
-
-#[tokio::test]
-async fn an_unknown_ca_is_not_trusted() {
-    let (server, other) = (TestServer::start(|_| fine()).await, TestServer::start(|_| fine()).await);
-    let ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca.path(), &other.pem).unwrap();
-    let mut settings = server.settings(TestServer::token());
-    settings.trust = Trust::CaFile(ca.path().to_owned());
-    assert_eq!(quick(settings.clone()).get("/version", &none()).await.unwrap_err().class(), Class::Auth);
-    settings.trust = Trust::SystemRoots;
-    let failure = quick(settings).get("/version", &none()).await.unwrap_err();
-    assert_eq!(failure.class(), Class::Auth, "{failure}");
 }
 
 #[tokio::test]

@@ -10,15 +10,20 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::ext::ReasonPhrase;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clients::dial::Dialler;
 use crate::error::{Class, Error};
 
+use super::lost::tls_trouble;
 use super::settings::{Endpoint, Settings};
+use super::trust::{self, Mismatch, Trust, Witness};
 
 /// The API's proxy has three workers: more connections only wait for each other, and every new one costs a handshake.
 const CONNECTIONS: usize = 3;
@@ -35,13 +40,53 @@ pub(super) struct Transport {
     host: String,
     port: u16,
     name: ServerName<'static>,
-    tls: TlsConnector,
+    tls: Tls,
     dialler: Dialler,
     connect_timeout: Duration,
     request_timeout: Duration,
     permits: Semaphore,
     /// The one used last is at the end.
     idle: Mutex<Vec<Connection>>,
+}
+
+/// The TLS settings of connections.
+enum Tls {
+    Fixed(Arc<ClientConfig>),
+    /// As a witness told; none before it was asked.
+    Told {
+        place: String,
+        witness: Arc<dyn Witness>,
+        current: tokio::sync::Mutex<Option<Arc<ClientConfig>>>,
+    },
+}
+
+impl Tls {
+    fn new(place: &str, trust: &Trust) -> Result<Self, Error> {
+        Ok(match trust {
+            Trust::Witness(witness) => Tls::Told {
+                place: place.to_owned(),
+                witness: Arc::clone(witness),
+                current: tokio::sync::Mutex::default(),
+            },
+            other => Tls::Fixed(Arc::new(other.tls_config(place)?)),
+        })
+    }
+
+    /// The settings, newer ones than `refused` where there can be any.
+    async fn settings(&self, refused: Option<&Arc<ClientConfig>>) -> Result<Arc<ClientConfig>, Trouble> {
+        let (place, witness, current) = match self {
+            Tls::Fixed(settings) => return Ok(Arc::clone(settings)),
+            Tls::Told { place, witness, current } => (place, witness, current),
+        };
+        let mut current = current.lock().await;
+        // Another call may have asked the witness meanwhile.
+        let is_new = |known: &&Arc<ClientConfig>| refused.is_none_or(|refused| !Arc::ptr_eq(known, refused));
+        if let Some(known) = current.as_ref().filter(is_new) {
+            return Ok(Arc::clone(known));
+        }
+        let told = trust::ask(place, &**witness).await.map_err(Trouble::Untold)?;
+        Ok(Arc::clone(current.insert(Arc::new(told))))
+    }
 }
 
 /// A connection with the task that drives it, which ends with it.
@@ -66,6 +111,8 @@ pub(super) enum Trouble {
     Silence,
     /// The connection broke; whether the call may have arrived.
     Broken { sent: bool, cause: String },
+    /// Nobody could tell how the node's certificate is to be recognised.
+    Untold(Error),
     /// The answer is longer than any of the API's.
     TooLong { limit: usize },
 }
@@ -80,7 +127,7 @@ impl Transport {
             host: host.clone(),
             port: *port,
             name,
-            tls: TlsConnector::from(Arc::new(settings.trust.tls_config(place)?)),
+            tls: Tls::new(place, &settings.trust)?,
             dialler: settings.dialler,
             connect_timeout: settings.connect_timeout,
             request_timeout: settings.request_timeout,
@@ -159,13 +206,27 @@ impl Transport {
         idle.pop()
     }
 
-    async fn connect(&self) -> Result<Connection, Trouble> {
+    /// Dials, and speaks TLS to who answers.
+    async fn secure(&self, settings: &Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
         let connecting = async {
             let stream = self.dialler.connect(&self.host, self.port, self.connect_timeout).await?;
-            self.tls.connect(self.name.clone(), stream).await
+            TlsConnector::from(Arc::clone(settings)).connect(self.name.clone(), stream).await
         };
         let stream = tokio::time::timeout(self.connect_timeout, connecting).await;
-        let stream = stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Trouble::Connect)?;
+        stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn connect(&self) -> Result<Connection, Trouble> {
+        let known = self.tls.settings(None).await?;
+        let mut stream = self.secure(&known).await;
+        // A node that has joined a cluster, or whose certificate was renewed, shows another one from then on.
+        if stream.as_ref().is_err_and(|error| tls_trouble(error).and_then(Mismatch::of).is_some()) {
+            let newer = self.tls.settings(Some(&known)).await?;
+            if !Arc::ptr_eq(&newer, &known) {
+                stream = self.secure(&newer).await;
+            }
+        }
+        let stream = stream.map_err(Trouble::Connect)?;
         let (sender, driver) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| Trouble::Broken { sent: false, cause: deepest(&error) })?;

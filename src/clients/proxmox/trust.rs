@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -22,8 +23,16 @@ pub enum Trust {
     CaFile(PathBuf),
     /// Its SHA-256 fingerprint is one of these, with or without colons.
     Fingerprints(Vec<String>),
+    /// It is the one that somebody who can see it tells, asked again when another one is presented.
+    Witness(Arc<dyn Witness>),
     /// It was signed by a CA that this machine trusts.
     SystemRoots,
+}
+
+/// Somebody who can see a node's certificate from its other side, and is trusted to tell it.
+pub trait Witness: fmt::Debug + Send + Sync {
+    /// The certificate as it lies on the node, in PEM.
+    fn certificate(&self) -> BoxFuture<'_, Result<Vec<u8>>>;
 }
 
 impl Trust {
@@ -40,14 +49,32 @@ impl Trust {
                 let verifier = verifier.map_err(|e| unusable(place, file).cause(e))?;
                 builder(place, provider)?.with_webpki_verifier(verifier)
             }
-            Trust::Fingerprints(pins) => {
-                let pinned = Arc::new(Pinned { pins: read_pins(place, pins)?, provider: provider.clone() });
-                // "Dangerous" is rustls' word for any verifier of one's own; this one accepts less than the usual one.
-                builder(place, provider)?.dangerous().with_custom_certificate_verifier(pinned)
-            }
+            Trust::Fingerprints(pins) => return pinned(place, provider, read_pins(place, pins)?, false),
+            // Nothing is trusted before it has told.
+            Trust::Witness(_) => return pinned(place, provider, Vec::new(), true),
         };
         Ok(config.with_no_client_auth())
     }
+}
+
+/// The TLS settings for the certificate that a witness tells now.
+pub(super) async fn ask(place: &str, witness: &dyn Witness) -> Result<ClientConfig> {
+    let pem = witness.certificate().await?;
+    // The first one is the node's own; those of who signed it may follow.
+    let first = CertificateDer::from_pem_slice(&pem).map_err(|e| {
+        Error::new(Class::Failed, format!("{place}: the file of its certificate has none"))
+            .cause(e)
+            .help("`pvecm updatecerts --force` on the node makes it anew")
+    })?;
+    pinned(place, Arc::new(ring::default_provider()), vec![Fingerprint::of(&first)], true)
+}
+
+/// The TLS settings for pinned certificates.
+fn pinned(place: &str, provider: Arc<CryptoProvider>, pins: Vec<Fingerprint>, is_told: bool) -> Result<ClientConfig> {
+    let pinned = Arc::new(Pinned { pins, is_told, provider: provider.clone() });
+    // "Dangerous" is rustls' word for any verifier of one's own; this one accepts less than the usual one.
+    let config = builder(place, provider)?.dangerous().with_custom_certificate_verifier(pinned);
+    Ok(config.with_no_client_auth())
 }
 
 fn builder(
@@ -121,6 +148,18 @@ impl fmt::Display for Fingerprint {
 pub(super) struct Mismatch {
     pub expected: String,
     pub presented: String,
+    /// Whether what was expected lies on the node itself.
+    pub is_told: bool,
+}
+
+impl Mismatch {
+    /// What an error is about, where it is about that.
+    pub(super) fn of(tls: &rustls::Error) -> Option<&Mismatch> {
+        match tls {
+            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref::<Mismatch>(),
+            _ => None,
+        }
+    }
 }
 
 /// Accepts the pinned certificates alone. That the other side also holds the key is still proved by its signature
@@ -128,6 +167,8 @@ pub(super) struct Mismatch {
 #[derive(Debug)]
 struct Pinned {
     pins: Vec<Fingerprint>,
+    /// Whether a witness told them.
+    is_told: bool,
     provider: Arc<CryptoProvider>,
 }
 
@@ -145,7 +186,8 @@ impl ServerCertVerifier for Pinned {
             return Ok(ServerCertVerified::assertion());
         }
         let expected: Vec<String> = self.pins.iter().map(ToString::to_string).collect();
-        let mismatch = Mismatch { expected: expected.join(" or "), presented: presented.to_string() };
+        let mismatch =
+            Mismatch { expected: expected.join(" or "), presented: presented.to_string(), is_told: self.is_told };
         Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
     }
 

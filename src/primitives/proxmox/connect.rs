@@ -10,9 +10,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::handle::Proxmox;
+use super::witness::{self, OverSsh};
 use crate::clients::dial::Dialler;
 use crate::clients::proxmox::{Client, Credentials, Settings, Trust};
 use crate::error::{Class, Error, Result};
+use crate::primitives::host::Host;
 use crate::run::scope;
 use crate::run::session::lock;
 use crate::script::RhaiResult;
@@ -29,7 +31,7 @@ const WARM: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectOptions {
-    /// Where the API is, with its port. Default: `HOMELAB_PVE_URL`.
+    /// Where the API is, with its port. Default: `HOMELAB_PVE_URL`; of a host, its address and port 8006.
     #[serde(default)]
     pub url: Option<String>,
     /// The token, as in `automation@pve!homelab`. Default: `HOMELAB_PVE_TOKEN_ID`.
@@ -44,7 +46,8 @@ pub struct ConnectOptions {
     /// The user's password.
     #[serde(default)]
     pub password: Option<TextOrSecret>,
-    /// SHA-256 fingerprints of the node's certificate, separated by commas. Default: `HOMELAB_PVE_FINGERPRINT`.
+    /// SHA-256 fingerprints of the node's certificate, separated by commas. Default: `HOMELAB_PVE_FINGERPRINT`; of a host, the
+    /// certificate that lies on it.
     #[serde(default)]
     pub fingerprint: Option<String>,
     /// A file with the CA that signed the certificate. Default: `HOMELAB_PVE_CA_FILE`.
@@ -148,21 +151,25 @@ impl Api {
         Ok((Credentials::Token { id, secret: secret.clone() }, secret))
     }
 
-    fn trust(&self, options: &ConnectOptions) -> Trust {
+    fn trust(&self, options: &ConnectOptions, host: Option<&Host>) -> Result<Trust> {
+        if let (Some(host), None, None) = (host, &options.fingerprint, &options.ca_file) {
+            return Ok(Trust::Witness(Arc::new(OverSsh::of(host)?)));
+        }
         let given = |given: &Option<String>, name: &str| given.clone().or_else(|| self.variables.get(name));
         if let Some(pins) = given(&options.fingerprint, "HOMELAB_PVE_FINGERPRINT") {
-            return Trust::Fingerprints(pins.split(',').map(|pin| pin.trim().to_owned()).collect());
+            return Ok(Trust::Fingerprints(pins.split(',').map(|pin| pin.trim().to_owned()).collect()));
         }
-        match given(&options.ca_file, "HOMELAB_PVE_CA_FILE") {
+        Ok(match given(&options.ca_file, "HOMELAB_PVE_CA_FILE") {
             Some(file) => Trust::CaFile(PathBuf::from(file)),
             None => Trust::SystemRoots,
-        }
+        })
     }
 
-    fn connect(&self, options: &ConnectOptions) -> Result<Proxmox> {
-        let url = match &options.url {
-            Some(url) => url.clone(),
-            None => self.variables.require("HOMELAB_PVE_URL")?,
+    fn connect(&self, options: &ConnectOptions, host: Option<&Host>) -> Result<Proxmox> {
+        let url = match (&options.url, host) {
+            (Some(url), _) => url.clone(),
+            (None, Some(host)) => witness::url(host)?,
+            (None, None) => self.variables.require("HOMELAB_PVE_URL")?,
         };
         let (credentials, secret) = self.credentials(options)?;
         for (option, limit) in [("connect_timeout", options.connect_timeout), ("timeout", options.timeout)] {
@@ -173,7 +180,7 @@ impl Api {
         }
         let settings = Settings {
             url,
-            trust: self.trust(options),
+            trust: self.trust(options, host)?,
             credentials,
             dialler: self.connections.dialler,
             connect_timeout: options.connect_timeout.0,
@@ -188,9 +195,9 @@ impl Api {
 }
 
 /// Makes a handle. Nothing is sent before the first call.
-pub(super) fn connect(call: &NativeCallContext<'_>, map: Map) -> RhaiResult<Proxmox> {
+pub(super) fn connect(call: &NativeCallContext<'_>, host: Option<&Host>, map: Map) -> RhaiResult<Proxmox> {
     let options: ConnectOptions = options(call, "proxmox::connect", map)?;
     let api = Context::service::<Api>(call)?;
     scope::note_handle();
-    api.connect(&options).map_err(fail)
+    api.connect(&options, host).map_err(fail)
 }

@@ -21,6 +21,7 @@ mod storage;
 mod tests;
 mod token;
 pub mod vm;
+mod witness;
 
 pub use access::{GroupOptions, RoleOptions, UserOptions};
 pub use acl::AclOptions;
@@ -58,6 +59,7 @@ mod module {
     use rhai::{EvalAltResult, Map, NativeCallContext};
 
     use super::Proxmox;
+    use crate::primitives::host::Host;
 
     type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
 
@@ -70,7 +72,7 @@ mod module {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn connect(context: NativeCallContext) -> RhaiResultOf<Proxmox> {
-        super::connect::connect(&context, Map::new())
+        super::connect::connect(&context, None, Map::new())
     }
 
     /// Proxmox VE with settings of its own; what is not said comes from the environment.
@@ -80,7 +82,19 @@ mod module {
     /// ```
     #[rhai_fn(name = "connect", return_raw)]
     pub fn connect_with(context: NativeCallContext, options: Map) -> RhaiResultOf<Proxmox> {
-        super::connect::connect(&context, options)
+        super::connect::connect(&context, None, options)
+    }
+
+    /// The API of a host that is a node of Proxmox VE. Its certificate is the one that lies there, read over SSH as root, and
+    /// read anew when the API shows another one: a node that joins a cluster gets a new one.
+    ///
+    /// ```rhai
+    /// let node = ssh::host(#{ name: "pve-01", address: "10.20.11.11", user: "root" });
+    /// let root = proxmox::connect(node, #{ username: "root@pam", password: secret("HOMELAB_PVE_ROOT_PASSWORD") });
+    /// ```
+    #[rhai_fn(name = "connect", return_raw)]
+    pub fn connect_to(context: NativeCallContext, host: Host, options: Map) -> RhaiResultOf<Proxmox> {
+        super::connect::connect(&context, Some(&host), options)
     }
 }
 
