@@ -4,7 +4,9 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::inputs::tables::{Cell, Document, Proposals, Row, Table};
-use crate::sim::{GpuSeed, HostSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed};
+use crate::sim::{
+    ConsoleSeed, GpuSeed, HostSeed, InternetSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed, ZoneSeed,
+};
 
 /// What a storage is taken to hold where no table says so: enough for a homelab on paper.
 const STORAGE_BYTES: u64 = 2 << 40;
@@ -34,6 +36,7 @@ pub(super) fn read(root: &Path, scenario: Scenario) -> Result<Seed> {
         template: Some(template(&cluster, &software.table("vms")?)?),
         gpus: gpus(&hardware.table("gpu")?)?,
         network_hosts: other_hosts(&hosts, &node_names)?,
+        internet: internet(&document("docs/LINKS.md")?, &network, &hardware.table("nodes")?, &hosts)?,
         web: cloud_image(software.table("versions").ok().as_ref(), &cluster)?,
     })
 }
@@ -104,6 +107,48 @@ fn cloud_image(versions: Option<&Table>, cluster: &Table) -> Result<Vec<WebSeed>
         sha256: sum.filter(is_sum).unwrap_or_default(),
         system: cluster.setting("ci_user")?.text()?,
     }])
+}
+
+/// A key as mail servers publish one. Nobody has its private half.
+const DKIM_KEY: &str = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAw8/wnk2KM8341RS4LH0G6jgWXIuQkKQQr1c0CeIr9LwZ3wRJ/X9qIYQsiczB9K1Zb+DghfUHNKYlQtmniCVB7lHf18MjX3/F2iWzci36COZNvNHJQi26/PUZeyh0USIpfVRVzunQZhOPPlvG04PvUNA7COqJoS8l2U+reCW/jBoc9qFYYLM1Pb+yMFW++R4rGV4HgM1H/ra1trNxsx46NdKHY6qqPtmbhaoeVyu7UAz4/bs2E3IXh230pcSFRcW5QCA25KyZo4PRk53jOTRfrREXdXIUOpCZLfGJjaujR4U4KujBYPwNYc+CnT1sNrLerMm5DCX5my6MgltKNqVrNQIDAQAB";
+
+/// What is on the web: as written down, and as whoever was asked to has set it up.
+fn internet(links: &Document, network: &Document, nodes: &Table, hosts: &Table) -> Result<InternetSeed> {
+    let mut seed = InternetSeed::default();
+    for row in links.table("web")?.rows()? {
+        let (topic, url) = (row.key(), row.cell("url")?.text()?);
+        if topic.starts_with("resolver") {
+            seed.resolvers.push(url);
+        } else if topic == "API of Cloudflare" {
+            seed.cloudflare = url;
+        }
+    }
+    for row in network.table("dns")?.rows()?.iter() {
+        if row.cell("kind")?.text()? == "public" {
+            let nameservers = row.cell("server")?.list()?;
+            seed.zones.push(ZoneSeed { name: row.key(), nameservers, records: Vec::new() });
+        }
+    }
+    for row in network.table("records").ok().iter().flat_map(Table::rows).flatten() {
+        let (name, kind, wanted) = (row.cell("name")?.text()?, row.cell("type")?.text()?, row.cell("wanted")?.list()?);
+        let contents = match (kind.as_str(), row.key().as_str(), wanted.first().map_or("", String::as_str)) {
+            ("MX", _, domain) => vec![format!("smtp.{domain}")],
+            ("TXT", "spf", start) => vec![format!("{start} ~all")],
+            ("TXT", "dkim", start) => vec![format!("{start}; k=rsa; p={DKIM_KEY}")],
+            ("TXT", "dmarc", start) => vec![format!("{start}; p=none")],
+            _ => wanted,
+        };
+        let is_in = |zone: &&mut ZoneSeed| name == zone.name || name.ends_with(&format!(".{}", zone.name));
+        if let Some(zone) = seed.zones.iter_mut().find(is_in) {
+            zone.records.extend(contents.into_iter().map(|content| (name.clone(), kind.clone(), content)));
+        }
+    }
+    for row in nodes.rows()? {
+        let console = row.cell("jetkvm").and_then(|cell| cell.text()).ok();
+        let console = console.and_then(|name| hosts.row(&name).ok()?.cell("ip").ok()?.ipv4().ok());
+        seed.consoles.extend(console.map(|ip| ConsoleSeed { ip: ip.to_string(), node: row.key() }));
+    }
+    Ok(seed)
 }
 
 fn template(cluster: &Table, vms: &Table) -> Result<TemplateSeed> {

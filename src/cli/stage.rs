@@ -17,7 +17,7 @@ use crate::primitives::network::Network;
 use crate::primitives::proxmox::Connections;
 use crate::project::Project;
 use crate::run::lock::{Holder, Lock};
-use crate::sim::{Attached, Faults, Ports, Scenario, Sim, SimConfig, attach};
+use crate::sim::{Attached, Faults, Ports, Scenario, Sim, SimConfig, attach, web_authority};
 
 /// How the simulator is to be.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -70,6 +70,11 @@ impl Stage {
             served.sim.conceal(Box::new(move |text| redactor.clean(text)));
         }
         let dialler = sim.as_ref().map_or(Dialler::Direct, |sim| Dialler::Through(sim.gateway()));
+        // The simulated web has an authority of its own, which nothing else is to trust.
+        let network = match args.sim {
+            true => Network::trusting(dialler, authority(&project)?),
+            false => Network::new(dialler),
+        };
         Ok(Stage {
             project,
             runtime,
@@ -77,7 +82,7 @@ impl Stage {
             simulated: args.sim,
             dialler,
             pool: Pool::new(dialler),
-            network: Arc::new(Network::new(dialler)),
+            network: Arc::new(network),
             connections: Arc::new(Connections::new(dialler)),
             sim,
         })
@@ -103,6 +108,16 @@ impl Stage {
             Some(World::Elsewhere(_)) | None => Ok(()),
         }
     }
+}
+
+/// The certificate of the authority of the simulated web.
+fn authority(project: &Project) -> Result<Vec<u8>> {
+    let path = web_authority(&project.simulator());
+    std::fs::read(&path).map_err(|error| {
+        Error::new(Class::Failed, format!("simulator: {}: cannot be read", path.display()))
+            .cause(error)
+            .help("start over with `homelab sim reset`")
+    })
 }
 
 /// The simulated world of a run.

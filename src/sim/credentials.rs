@@ -68,6 +68,7 @@ fn make(dir: &Path, world: &World, certificates: &Certificates) -> Result<Creden
         ("HOMELAB_PVE_FINGERPRINT", first.map(|node| fingerprint(&node.name)).unwrap_or_default()),
         ("HOMELAB_PVE_CA_FILE", certificates.authorities.display().to_string()),
         ("HOMELAB_PVE_ROOT_PASSWORD", world.secrets.root_password.clone()),
+        ("HOMELAB_CLOUDFLARE_API_TOKEN", world.secrets.cloudflare.clone()),
         ("HOMELAB_SSH_KEY", key.display().to_string()),
         ("HOMELAB_SSH_PUBKEY", public),
     ];

@@ -13,6 +13,7 @@ use super::guests::Observer;
 use super::log::{Conceal, Entry, RequestLog};
 use super::saving::{Saving, Snapshot};
 use super::tls::Certificates;
+use super::web::Authority;
 use super::world::World;
 use crate::error::Result;
 
@@ -25,11 +26,19 @@ pub(crate) struct Frame {
     /// What is being answered. It goes on when its client is gone, as the workers of the real API do.
     pub(crate) requests: TaskTracker,
     pub(crate) certificates: Arc<Certificates>,
+    /// What speaks TLS for the sites of the web.
+    pub(crate) web: Authority,
 }
 
 impl Frame {
     /// Puts the parts together.
-    pub(crate) fn new(dir: &Path, world: World, log: RequestLog, certificates: Arc<Certificates>) -> Arc<Self> {
+    pub(crate) fn new(
+        dir: &Path,
+        world: World,
+        log: RequestLog,
+        certificates: Arc<Certificates>,
+        web: Authority,
+    ) -> Arc<Self> {
         Arc::new(Frame {
             dir: dir.into(),
             world: Mutex::new(world),
@@ -37,6 +46,7 @@ impl Frame {
             log,
             requests: TaskTracker::new(),
             certificates,
+            web,
         })
     }
 

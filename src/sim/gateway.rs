@@ -19,6 +19,7 @@ use super::host::Forward;
 use super::log::Entry;
 use super::proxmox::http;
 use super::session::{Given, Notice, SESSION, Wanted, read_line};
+use super::web;
 use super::world::Target;
 
 /// The longest head of a CONNECT request.
@@ -88,11 +89,13 @@ async fn connect(
     if let (Some(wanted), Some(notice)) = (first.strip_prefix(SESSION), notice) {
         return admit(stream, wanted, visit, notice, stop).await;
     }
+    if let Some(authority) = plain_http(&first) {
+        return forward(stream, &first, &authority, visit).await;
+    }
     let Some(wanted) = read_head(&first, &mut stream).await? else {
         return stream.write_all(b"HTTP/1.1 405 only CONNECT\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
     };
-    let cable = visit.faults.as_ref().and_then(|faults| faults.cable()).cloned();
-    if cable.as_ref().is_some_and(|cable| cable.is_pulled()) {
+    if cable(visit).is_some_and(|cable| cable.is_pulled()) {
         return refuse(&mut stream, "network is unreachable").await;
     }
     let address = wanted.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
@@ -104,10 +107,7 @@ async fn connect(
         Target::Closed => "connection refused",
         target => {
             stream.write_all(b"HTTP/1.1 200 connected\r\n\r\n").await?;
-            match cable {
-                Some(cable) => serve_by_cable(stream, &cable, (host, port), target, fault, visit).await,
-                None => serve_while_up(Box::new(stream), (host, port), target, fault, visit).await,
-            }
+            carry(stream, (host, port), target, fault, visit).await;
             return Ok(());
         }
     };
@@ -121,15 +121,22 @@ async fn refuse(stream: &mut BufReader<TcpStream>, why: &str) -> std::io::Result
     stream.shutdown().await
 }
 
+/// The cable of a client, where somebody is to pull it.
+fn cable(visit: &Visit) -> Option<&Arc<Cable>> {
+    visit.faults.as_ref()?.cable()
+}
+
 /// Serves a connection that also ends when the client's cable is pulled.
-async fn serve_by_cable(
-    stream: BufReader<TcpStream>,
-    cable: &Arc<Cable>,
+async fn carry<S: Connection + 'static>(
+    stream: S,
     address: (&str, u16),
     target: Target,
     fault: Option<LineFault>,
     visit: &Arc<Visit>,
 ) {
+    let Some(cable) = cable(visit) else {
+        return serve_while_up(Box::new(stream), address, target, fault, visit).await;
+    };
     let plugged = Box::new(Plugged::new(stream, Arc::clone(cable)));
     tokio::select! {
         () = serve_while_up(plugged, address, target, fault, visit) => {}
@@ -138,6 +145,36 @@ async fn serve_by_cable(
             visit.record(Entry { kind: "fault".into(), target: address.0.into(), method, ..Entry::default() });
         }
     }
+}
+
+/// The host and port of a request without TLS, which is put to a gateway as a whole.
+fn plain_http(first: &str) -> Option<(String, u16)> {
+    let url = first.split_whitespace().nth(1)?.strip_prefix("http://")?;
+    let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rsplit_once(':') {
+        Some((host, port)) => Some((host.to_owned(), port.parse().ok()?)),
+        None => Some((authority.to_owned(), 80)),
+    }
+}
+
+/// Hands on a request without TLS, and those that follow it. What does not answer answers nothing here either: an answer of
+/// the gateway's own could be taken for one of the host's.
+async fn forward(
+    stream: BufReader<TcpStream>,
+    first: &str,
+    (host, port): &(String, u16),
+    visit: &Arc<Visit>,
+) -> std::io::Result<()> {
+    if cable(visit).is_some_and(|cable| cable.is_pulled()) {
+        return Ok(());
+    }
+    let (target, fault) = find(visit, host, *port);
+    if let Target::Web(_) = target {
+        let (read, write) = tokio::io::split(stream);
+        let whole = tokio::io::join(std::io::Cursor::new(first.as_bytes().to_vec()).chain(read), write);
+        carry(whole, (host, *port), target, fault, visit).await;
+    }
+    Ok(())
 }
 
 /// Reads the rest of the head of a request; gives the target of a CONNECT.
@@ -216,7 +253,7 @@ fn find(visit: &Visit, host: &str, port: u16) -> (Target, Option<LineFault>) {
         // What else goes wrong there comes with its requests.
         Target::Api(..) => faults.misses(&node).then_some(LineFault::NodeAway),
         Target::Ssh { .. } => faults.next_line(host, &node),
-        Target::Restarting | Target::Closed | Target::Nobody => None,
+        Target::Web(_) | Target::Restarting | Target::Closed | Target::Nobody => None,
     };
     if let Some(fault) = fault {
         let method = format!("{} connection", fault.name());
@@ -255,14 +292,20 @@ async fn serve_while_up(
         }
     };
     tokio::select! {
-        () = serve(stream, host, target, fault, visit) => {}
+        () = serve(stream, (host, port), target, fault, visit) => {}
         () = goes_down => {}
         () = goes_away => {}
     }
 }
 
 /// Serves what answers at a host, which is called as it was dialled.
-async fn serve(stream: Box<dyn Connection>, host: &str, target: Target, fault: Option<LineFault>, visit: &Arc<Visit>) {
+async fn serve(
+    stream: Box<dyn Connection>,
+    (host, port): (&str, u16),
+    target: Target,
+    fault: Option<LineFault>,
+    visit: &Arc<Visit>,
+) {
     match target {
         Target::Api(node, _) => {
             let Some(acceptor) = visit.frame.certificates.acceptor(&node) else { return };
@@ -284,6 +327,13 @@ async fn serve(stream: Box<dyn Connection>, host: &str, target: Target, fault: O
             let surroundings = Surroundings { commands, ..surroundings(host, node, visit) };
             machine.serve_ssh(stream, surroundings).await;
         }
+        Target::Web(_) if port == 443 => {
+            if let Ok(stream) = visit.frame.web.acceptor.accept(stream).await {
+                record(visit, host, "tls");
+                web::serve(stream, Arc::clone(visit), host.to_owned()).await;
+            }
+        }
+        Target::Web(_) => web::serve(stream, Arc::clone(visit), host.to_owned()).await,
         Target::Restarting | Target::Closed | Target::Nobody => {}
     }
 }
@@ -316,7 +366,7 @@ fn connect_inside(host: String, port: u16, visit: &Arc<Visit>) -> Forward {
     let refusal = match target {
         Target::Nobody => Some(ErrorKind::HostUnreachable),
         Target::Closed => Some(ErrorKind::ConnectionRefused),
-        Target::Api(..) | Target::Restarting | Target::Ssh { .. } => None,
+        Target::Api(..) | Target::Web(_) | Target::Restarting | Target::Ssh { .. } => None,
     };
     let visit = Arc::clone(visit);
     Box::pin(async move {

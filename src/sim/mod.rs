@@ -19,6 +19,7 @@ mod saving;
 mod seed;
 mod session;
 mod tls;
+mod web;
 mod world;
 
 #[cfg(test)]
@@ -37,7 +38,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use faults::Faults;
 pub use log::{Conceal, Entry, Wanted, read_log};
-pub use seed::{GpuSeed, HostSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed};
+pub use seed::{ConsoleSeed, GpuSeed, HostSeed, InternetSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed, ZoneSeed};
 pub use session::{Attached, attach};
 
 use crate::error::{Class, Error, Result};
@@ -141,8 +142,9 @@ impl Sim {
         world.attach(&dir, &certificates, Some(workshop), &[public_key])?;
         let credentials = credentials::open(&dir, &world, &certificates)?;
         credentials::write_known_hosts(&dir, &world)?;
-        let log = RequestLog::open(&dir, &[&world.secrets.root_password, &world.secrets.token])?;
-        let frame = Frame::new(&dir, world, log, certificates);
+        let log = RequestLog::open(&dir, &[&world.secrets.root_password, &world.secrets.token, &world.secrets.cloudflare])?;
+        let web = web::Authority::open(&dir, &world.internet.names())?;
+        let frame = Frame::new(&dir, world, log, certificates, web);
         frame.save_everything()?;
         let visit = Visit::begin(&frame, &session, faults.map(Arc::new))?;
         Sim::listen(visit, credentials, shared, ports).await
@@ -233,6 +235,11 @@ impl Sim {
     }
 }
 
+/// The file with the certificate of the authority that vouches for the sites of a simulated web.
+pub fn web_authority(dir: &Path) -> PathBuf {
+    web::authority_file(dir)
+}
+
 /// Forgets the world of a folder with its credentials, certificates and log.
 pub fn reset(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
@@ -245,7 +252,8 @@ pub fn reset(dir: &Path) -> Result<()> {
 
 fn new_secrets() -> Result<Secrets> {
     let root_password = chance::hex(&chance::secret_bytes()?[..12]);
-    Ok(Secrets { root_password, token: chance::uuid(&chance::secret_bytes()?) })
+    let cloudflare = chance::hex(&chance::secret_bytes()?[..20]);
+    Ok(Secrets { root_password, token: chance::uuid(&chance::secret_bytes()?), cloudflare })
 }
 
 /// Listens for each node's API and SSH.

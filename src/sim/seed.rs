@@ -33,6 +33,42 @@ pub struct Seed {
     /// Files that nodes can download.
     #[serde(default)]
     pub web: Vec<WebSeed>,
+    /// What else is on the web.
+    #[serde(default)]
+    pub internet: InternetSeed,
+}
+
+/// The web, beside files that nodes download.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct InternetSeed {
+    /// The URLs at which names are asked for over HTTPS.
+    pub resolvers: Vec<String>,
+    /// The URL of Cloudflare's API; empty when it is not there.
+    pub cloudflare: String,
+    /// The zones that Cloudflare serves.
+    pub zones: Vec<ZoneSeed>,
+    /// The consoles that nodes power.
+    pub consoles: Vec<ConsoleSeed>,
+}
+
+/// A zone.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ZoneSeed {
+    /// Its name.
+    pub name: String,
+    /// The name servers that its registrar names.
+    pub nameservers: Vec<String>,
+    /// Its records: whole name, type, content.
+    pub records: Vec<(String, String, String)>,
+}
+
+/// A console.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ConsoleSeed {
+    /// Its address.
+    pub ip: String,
+    /// The node that it watches, and that powers it.
+    pub node: String,
 }
 
 /// One Proxmox node.

@@ -15,6 +15,7 @@ use super::guests::{NodeSpec, SharedMachine, Workshop};
 use super::proxmox::Cluster;
 use super::seed::{HostSeed, NodeSeed, Seed};
 use super::tls::Certificates;
+use super::web::Internet;
 use crate::error::{Class, Error, Result};
 
 /// The form of the file. A world of another form cannot be read.
@@ -38,6 +39,9 @@ pub(crate) struct World {
     pub(crate) bridges: Vec<String>,
     pub(crate) hosts: Vec<HostSeed>,
     pub(crate) clusters: Vec<Cluster>,
+    /// What is on the web.
+    #[serde(default)]
+    pub(crate) internet: Internet,
     pub(crate) secrets: Secrets,
     #[serde(skip)]
     pub(super) certificates: Option<Arc<Certificates>>,
@@ -57,6 +61,9 @@ struct Form {
 pub(crate) struct Secrets {
     pub(crate) root_password: String,
     pub(crate) token: String,
+    /// The token of the service that keeps the zones.
+    #[serde(default)]
+    pub(crate) cloudflare: String,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -78,6 +85,8 @@ pub(crate) enum Target {
         /// Since when it is up.
         since: u64,
     },
+    /// A site of the web, and since when it is there.
+    Web(u64),
     /// The API of a node, which is being started again: it takes connections and ends them at once.
     Restarting,
     /// A machine that has this port closed, or is not up yet.
@@ -90,7 +99,7 @@ impl Target {
     /// Since when it is up. A connection to what was up before leads nowhere.
     pub(crate) fn since(&self) -> Option<u64> {
         match self {
-            Target::Api(_, since) | Target::Ssh { since, .. } => Some(*since),
+            Target::Api(_, since) | Target::Ssh { since, .. } | Target::Web(since) => Some(*since),
             Target::Restarting | Target::Closed | Target::Nobody => None,
         }
     }
@@ -107,6 +116,7 @@ impl World {
             bridges: if seed.bridges.is_empty() { vec!["vmbr0".into()] } else { seed.bridges.clone() },
             hosts: seed.network_hosts.clone(),
             clusters: super::proxmox::found(seed, certificates, &secrets)?,
+            internet: Internet::found(&seed.internet),
             secrets,
             certificates: None,
             moments: watch::Sender::default(),
@@ -262,6 +272,12 @@ impl World {
         if let Some(node) = self.node_called(host) {
             return self.dial_node(&node.name, port);
         }
+        if self.internet.has(host, port) {
+            return self.dial_site(host);
+        }
+        if let Some(target) = self.internet.console_of(host).map(|node| self.console_behind(node)) {
+            return target;
+        }
         if self.hosts.iter().any(|known| known.ip == host || known.name == host) || self.gateway == host {
             return Target::Closed;
         }
@@ -277,6 +293,21 @@ impl World {
             }
         }
         Target::Nobody
+    }
+
+    /// A site of the web. A console is dark while its node has no power.
+    fn dial_site(&self, host: &str) -> Target {
+        let Some(node) = self.internet.console_of(host) else { return Target::Web(0) };
+        let cluster = self.clusters.iter().find(|cluster| cluster.nodes.contains_key(node));
+        match cluster.and_then(|cluster| cluster.nodes.get(node).filter(|_| cluster.is_on(node))) {
+            Some(node) => Target::Web(node.booted),
+            None => Target::Nobody,
+        }
+    }
+
+    /// What a console answers at ports that it has closed.
+    fn console_behind(&self, node: &str) -> Target {
+        if self.clusters.iter().any(|cluster| cluster.is_on(node)) { Target::Closed } else { Target::Nobody }
     }
 
     /// The node that a host is, or that the guest with its address is on.

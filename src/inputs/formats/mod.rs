@@ -3,6 +3,7 @@
 pub mod base64;
 pub mod hash;
 pub mod json;
+pub mod keys;
 pub mod semver;
 pub mod toml;
 pub mod yaml;

@@ -10,6 +10,7 @@ pub(super) fn register(engine: &mut Engine) {
         .register_static_module("toml", rhai::exported_module!(toml_functions).into())
         .register_static_module("base64", rhai::exported_module!(base64_functions).into())
         .register_static_module("hash", rhai::exported_module!(hash_functions).into())
+        .register_static_module("keys", rhai::exported_module!(keys_functions).into())
         .register_static_module("semver", rhai::exported_module!(semver_functions).into());
 }
 
@@ -178,6 +179,31 @@ mod hash_functions {
     #[rhai_fn(return_raw)]
     pub fn sha256(plain: Dynamic) -> RhaiResultOf<Dynamic> {
         compute(&[&plain], || Ok(hash::sha256(text("hash::sha256", &plain)?.as_bytes())))
+    }
+}
+
+#[export_module]
+#[allow(missing_docs, reason = "the generated names; the functions inside have their docs")]
+mod keys_functions {
+    use rhai::{Dynamic, EvalAltResult};
+
+    use crate::inputs::formats::keys;
+    use crate::primitives::inputs::taint::{compute, text};
+
+    type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
+
+    /// The length in bits of a public RSA key in base64, as DNS has it for signed mail; `()` where the text is no sound
+    /// key, such as one that was cut short.
+    ///
+    /// ```rhai
+    /// keys::rsa_bits("MIIBIjANBgkqhkiG9w0BAQ") == ()
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn rsa_bits(key: Dynamic) -> RhaiResultOf<Dynamic> {
+        compute(&[&key], || {
+            let bits = keys::rsa_bits(&text("keys::rsa_bits", &key)?);
+            Ok(bits.map_or(Dynamic::UNIT, |bits| i64::from(bits).into()))
+        })
     }
 }
 
