@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::error::Result;
 use crate::inputs::tables::{Cell, Document, Proposals, Row, Table};
 use crate::sim::{
-    ConsoleSeed, GpuSeed, HostSeed, InternetSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed, ZoneSeed,
+    ConsoleSeed, GpuSeed, HostSeed, InternetSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed,
+    ZoneSeed,
 };
 
 /// What a storage is taken to hold where no table says so: enough for a homelab on paper.
@@ -36,7 +37,7 @@ pub(super) fn read(root: &Path, scenario: Scenario) -> Result<Seed> {
         template: Some(template(&cluster, &software.table("vms")?)?),
         gpus: gpus(&hardware.table("gpu")?)?,
         network_hosts: other_hosts(&hosts, &node_names)?,
-        internet: internet(&document("docs/LINKS.md")?, &network, &hardware.table("nodes")?, &hosts)?,
+        internet: internet(document("docs/LINKS.md").ok().as_ref(), &network, &hardware.table("nodes")?, &hosts)?,
         web: cloud_image(software.table("versions").ok().as_ref(), &cluster)?,
     })
 }
@@ -112,10 +113,11 @@ fn cloud_image(versions: Option<&Table>, cluster: &Table) -> Result<Vec<WebSeed>
 /// A key as mail servers publish one. Nobody has its private half.
 const DKIM_KEY: &str = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAw8/wnk2KM8341RS4LH0G6jgWXIuQkKQQr1c0CeIr9LwZ3wRJ/X9qIYQsiczB9K1Zb+DghfUHNKYlQtmniCVB7lHf18MjX3/F2iWzci36COZNvNHJQi26/PUZeyh0USIpfVRVzunQZhOPPlvG04PvUNA7COqJoS8l2U+reCW/jBoc9qFYYLM1Pb+yMFW++R4rGV4HgM1H/ra1trNxsx46NdKHY6qqPtmbhaoeVyu7UAz4/bs2E3IXh230pcSFRcW5QCA25KyZo4PRk53jOTRfrREXdXIUOpCZLfGJjaujR4U4KujBYPwNYc+CnT1sNrLerMm5DCX5my6MgltKNqVrNQIDAQAB";
 
-/// What is on the web: as written down, and as whoever was asked to has set it up.
-fn internet(links: &Document, network: &Document, nodes: &Table, hosts: &Table) -> Result<InternetSeed> {
+/// What is on the web: as written down, and as if whoever was asked to had set it up. What is not written down is not there.
+fn internet(links: Option<&Document>, network: &Document, nodes: &Table, hosts: &Table) -> Result<InternetSeed> {
     let mut seed = InternetSeed::default();
-    for row in links.table("web")?.rows()? {
+    let table = |document: Option<&Document>, name: &str| document.and_then(|document| document.table(name).ok());
+    for row in table(links, "web").iter().flat_map(Table::rows).flatten() {
         let (topic, url) = (row.key(), row.cell("url")?.text()?);
         if topic.starts_with("resolver") {
             seed.resolvers.push(url);
@@ -123,13 +125,13 @@ fn internet(links: &Document, network: &Document, nodes: &Table, hosts: &Table) 
             seed.cloudflare = url;
         }
     }
-    for row in network.table("dns")?.rows()?.iter() {
+    for row in table(Some(network), "dns").iter().flat_map(Table::rows).flatten() {
         if row.cell("kind")?.text()? == "public" {
             let nameservers = row.cell("server")?.list()?;
             seed.zones.push(ZoneSeed { name: row.key(), nameservers, records: Vec::new() });
         }
     }
-    for row in network.table("records").ok().iter().flat_map(Table::rows).flatten() {
+    for row in table(Some(network), "records").iter().flat_map(Table::rows).flatten() {
         let (name, kind, wanted) = (row.cell("name")?.text()?, row.cell("type")?.text()?, row.cell("wanted")?.list()?);
         let contents = match (kind.as_str(), row.key().as_str(), wanted.first().map_or("", String::as_str)) {
             ("MX", _, domain) => vec![format!("smtp.{domain}")],

@@ -38,7 +38,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use faults::Faults;
 pub use log::{Conceal, Entry, Wanted, read_log};
-pub use seed::{ConsoleSeed, GpuSeed, HostSeed, InternetSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed, ZoneSeed};
+pub use seed::{
+    ConsoleSeed, GpuSeed, HostSeed, InternetSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed,
+    ZoneSeed,
+};
 pub use session::{Attached, attach};
 
 use crate::error::{Class, Error, Result};
@@ -142,7 +145,8 @@ impl Sim {
         world.attach(&dir, &certificates, Some(workshop), &[public_key])?;
         let credentials = credentials::open(&dir, &world, &certificates)?;
         credentials::write_known_hosts(&dir, &world)?;
-        let log = RequestLog::open(&dir, &[&world.secrets.root_password, &world.secrets.token, &world.secrets.cloudflare])?;
+        let log =
+            RequestLog::open(&dir, &[&world.secrets.root_password, &world.secrets.token, &world.secrets.cloudflare])?;
         let web = web::Authority::open(&dir, &world.internet.names())?;
         let frame = Frame::new(&dir, world, log, certificates, web);
         frame.save_everything()?;

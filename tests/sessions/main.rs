@@ -17,6 +17,7 @@ mod env;
 mod exec;
 mod house;
 mod look_back;
+mod names;
 mod new;
 mod phase0;
 mod phase3;

@@ -70,7 +70,8 @@ fn found(result: Value) -> Answer {
 
 /// One page of a list.
 fn page(all: &[Value], ask: &Ask, usual: usize) -> Answer {
-    let number = |name: &str| ask.query.get(name).and_then(|text| text.parse::<usize>().ok()).filter(|given| *given > 0);
+    let number =
+        |name: &str| ask.query.get(name).and_then(|text| text.parse::<usize>().ok()).filter(|given| *given > 0);
     let (page, size) = (number("page").unwrap_or(1), number("per_page").unwrap_or(usual).min(LARGEST_PAGE));
     let shown: Vec<&Value> = all.iter().skip((page - 1).saturating_mul(size)).take(size).collect();
     let info = json!({
@@ -99,7 +100,8 @@ fn zone_of<'i>(internet: &'i Internet, id: &str) -> Option<&'i Zone> {
 
 fn records(zone: &Zone, ask: &Ask) -> Answer {
     let is = |name: &str, value: &str| ask.query.get(name).is_none_or(|wanted| wanted.eq_ignore_ascii_case(value));
-    let shown = |record: &&Record| is("name", &record.name) && is("type", &record.kind) && is("content", &record.content);
+    let shown =
+        |record: &&Record| is("name", &record.name) && is("type", &record.kind) && is("content", &record.content);
     let all: Vec<Value> = zone.records.iter().filter(shown).map(row).collect();
     page(&all, ask, PAGE)
 }

@@ -129,7 +129,11 @@ impl Internet {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         if let Some(zone) = self.zone_of(&name) {
             let is_sound = zone.delegation.is_none();
-            return if is_sound { zone.of(&name, "A").iter().map(|one| one.content.clone()).collect() } else { Vec::new() };
+            return if is_sound {
+                zone.of(&name, "A").iter().map(|one| one.content.clone()).collect()
+            } else {
+                Vec::new()
+            };
         }
         let at = self.names().iter().position(|known| *known == name);
         at.map(|at| format!("192.0.2.{}", at + 1)).into_iter().collect()

@@ -55,9 +55,7 @@ pub(super) fn answer(internet: &Internet, ask: &Ask) -> Answer {
         .map(|(owner, kind, seconds, data)| {
             let number = KINDS.iter().find(|(known, _)| known == kind).map_or(0, |(_, number)| *number);
             let data = match (kind.as_str(), form) {
-                ("TXT", Form::Pieces) => {
-                    data.iter().map(|piece| format!("\"{piece}\"")).collect::<Vec<_>>().join(" ")
-                }
+                ("TXT", Form::Pieces) => data.iter().map(|piece| format!("\"{piece}\"")).collect::<Vec<_>>().join(" "),
                 _ => data.concat(),
             };
             json!({ "name": format!("{owner}{dot}"), "type": number, "TTL": seconds, "data": data })

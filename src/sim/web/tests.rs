@@ -45,9 +45,8 @@ fn body(answer: &Answer) -> Value {
 }
 
 fn resolve(internet: &mut Internet, name: &str, kind: &str) -> [Value; 2] {
-    [("one.example", "/dns-query"), ("two.example", "/resolve")].map(|(host, path)| {
-        body(&internet.answer(&ask("GET", host, path, &[("name", name), ("type", kind)]), TOKEN))
-    })
+    [("one.example", "/dns-query"), ("two.example", "/resolve")]
+        .map(|(host, path)| body(&internet.answer(&ask("GET", host, path, &[("name", name), ("type", kind)]), TOKEN)))
 }
 
 fn api(internet: &mut Internet, method: &str, path: &str, given: Value) -> (u16, Value) {
@@ -61,12 +60,17 @@ fn api(internet: &mut Internet, method: &str, path: &str, given: Value) -> (u16,
 fn resolvers_agree_and_write_long_texts_each_in_its_own_way() {
     let mut internet = internet();
     let [one, two] = resolve(&mut internet, "lab.example", "NS");
-    let data = |answer: &Value| answer["Answer"].as_array().unwrap().iter().map(|one| one["data"].clone()).collect::<Vec<_>>();
+    let data =
+        |answer: &Value| answer["Answer"].as_array().unwrap().iter().map(|one| one["data"].clone()).collect::<Vec<_>>();
     assert_eq!(data(&one), [json!("a.ns.example."), json!("b.ns.example.")]);
     assert_eq!(data(&one), data(&two));
     let [one, two] = resolve(&mut internet, "key._domainkey.lab.example", "TXT");
     let (pieces, joined) = (one["Answer"][0]["data"].as_str().unwrap(), two["Answer"][0]["data"].as_str().unwrap());
-    assert_eq!(pieces.split("\" \"").map(str::len).collect::<Vec<_>>(), [256, 147], "255 in the first, with quotes around");
+    assert_eq!(
+        pieces.split("\" \"").map(str::len).collect::<Vec<_>>(),
+        [256, 147],
+        "255 in the first, with quotes around"
+    );
     assert_eq!(pieces.replace("\" \"", "").replace('"', ""), joined);
     assert_eq!(resolve(&mut internet, "lab.example", "MX")[0]["Answer"][0]["data"], "1 smtp.mail.example.");
 }
@@ -133,5 +137,7 @@ fn what_a_token_may_not_do_is_refused() {
 fn sites_are_where_they_are_and_nowhere_else() {
     let internet = internet();
     assert!(internet.has("one.example", 443) && internet.has("lab.example", 443) && internet.has("10.0.0.21", 80));
-    assert!(!internet.has("one.example", 80) && !internet.has("10.0.0.21", 443) && !internet.has("nosuch.example", 443));
+    assert!(
+        !internet.has("one.example", 80) && !internet.has("10.0.0.21", 443) && !internet.has("nosuch.example", 443)
+    );
 }
