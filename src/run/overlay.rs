@@ -85,6 +85,16 @@ impl Overlay {
         self.changed_realms.get(realm).or_else(|| self.fog.realms.get(realm)).or(self.fog.everywhere.as_ref())
     }
 
+    /// Why what stands on these cells of a realm may be something else than now: one of them is planned to change, or nobody
+    /// knows what is.
+    pub fn change_among(&self, realm: &str, counts: impl Fn(&Cell) -> bool) -> Option<Unknown> {
+        let counts = |cell: &Cell| cell.realm == realm && counts(cell);
+        let planned = self.cells.iter().find(|(cell, _)| counts(cell));
+        let planned = planned.map(|(_, planned)| Unknown::from_origin(&planned.by));
+        let declared = || self.fog.cells.iter().find(|(cell, _)| counts(cell)).map(|(_, cause)| cause.clone());
+        self.fog_over_realm(realm).cloned().or(planned).or_else(declared)
+    }
+
     /// Plans a machine.
     pub fn bring(&mut self, machine: Machine, by: &str) {
         for name in &machine.names {

@@ -394,6 +394,17 @@ pub fn stale_realm(realm: &str) -> Result<Option<Unknown>> {
     })
 }
 
+/// The same where only a change of certain cells counts: others cannot bring what is asked about.
+pub fn stale_cells(realm: &str, counts: impl Fn(&Cell) -> bool) -> Result<Option<Unknown>> {
+    with(|branch| {
+        if branch.phase == Phase::Read {
+            branch.notes.fog = branch.notes.fog.take().or_else(|| branch.overlay.fog_over_realm(realm).cloned());
+        }
+        let planned = branch.overlay.change_among(realm, counts);
+        branch.rehearsed().or(planned)
+    })
+}
+
 /// Why the answer to a raw API read is not what it will be, in a dry run. Every raw read asks this first, so this also
 /// notes what the read of a resource depends on. Such a read looks past fog, and its change is marked for it.
 pub fn stale_path(path: &str) -> Result<Option<Unknown>> {

@@ -1,12 +1,12 @@
 //! Who may log in to a real Debian, and where its packages come from.
 
-use super::debian::Debian;
+use super::machine::Machine;
 
 const ALICE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA alice@laptop";
 
 #[test]
 fn a_key_of_a_new_user_of_a_real_debian_is_added_and_removed() {
-    let Some(debian) = Debian::shared() else { return };
+    let Some(debian) = Machine::debian() else { return };
     let script = format!(
         "h.user(#{{ name: \"alice\" }}); h.authorized_key(#{{ user: \"alice\", key: {ALICE:?}, key_options: \"no-pty\" }});"
     );
@@ -44,7 +44,7 @@ chmod -R a+rX /srv/lab
 
 #[test]
 fn packages_of_a_repository_that_was_only_just_added_are_found_by_a_real_apt() {
-    let Some(debian) = Debian::shared() else { return };
+    let Some(debian) = Machine::debian() else { return };
     assert_eq!(debian.shell(REPOSITORY), "");
     // Young lists, which do not know of it.
     debian.converge("h.packages(#{ names: [\"ed\"], update_cache: true });");

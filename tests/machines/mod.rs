@@ -1,11 +1,19 @@
-//! Host primitives against a real Debian: a minimal system with systemd and OpenSSH, booted in a container. Playbooks are
-//! run by the program itself; what they brought about is looked at with OpenSSH's own client.
+//! Host primitives against machines that are booted in containers: a minimal Debian with systemd and OpenSSH, and a system
+//! that has nothing but BusyBox. Playbooks are run by the program itself; what they brought about is looked at with OpenSSH's
+//! own client.
 
 mod access;
-mod debian;
+mod busybox;
+mod checkout;
+mod kernel;
+mod machine;
 mod packages;
 mod play;
 mod restarts;
 mod root;
+mod sequences;
 mod services;
+mod small;
+mod transfers;
 mod users;
+mod web;

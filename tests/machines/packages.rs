@@ -1,10 +1,10 @@
 //! Packages of a real Debian.
 
-use super::debian::Debian;
+use super::machine::Machine;
 
 #[test]
 fn packages_of_a_real_debian_are_installed_together_and_removed() {
-    let Some(debian) = Debian::shared() else { return };
+    let Some(debian) = Machine::debian() else { return };
     let changes = debian.converge("h.packages(#{ names: [\"tree\", \"hello\"] });");
     assert_eq!(changes, ["update debian:packages:tree,hello"]);
     let installed = "dpkg-query -W -f '${db:Status-Status} ' tree hello";
@@ -16,7 +16,7 @@ fn packages_of_a_real_debian_are_installed_together_and_removed() {
 
 #[test]
 fn a_package_that_a_real_debian_does_not_have_is_told_in_apts_words() {
-    let Some(debian) = Debian::shared() else { return };
+    let Some(debian) = Machine::debian() else { return };
     let error = debian.fails("h.packages(#{ names: [\"no-such-package\"] });");
     assert!(error.contains("debian: a package is not to be had"), "{error}");
     assert!(error.contains("Unable to locate package no-such-package"), "{error}");
@@ -24,6 +24,6 @@ fn a_package_that_a_real_debian_does_not_have_is_told_in_apts_words() {
 
 #[test]
 fn what_another_package_provides_is_there_on_a_real_debian() {
-    let Some(debian) = Debian::shared() else { return };
+    let Some(debian) = Machine::debian() else { return };
     assert!(debian.converge("h.packages(#{ names: [\"awk\", \"libc6\"] });").is_empty());
 }

@@ -1,17 +1,26 @@
-//! Restarts of a real Debian, and changes that it puts back by itself. In one test, one after the other: a restart is felt by
+//! Restarts of a real Debian, changes that it puts back by itself, and what only shows where nobody else does anything. In one
+//! test, one after the other: a restart is felt by
 //! everything else that runs there, so it has a machine of its own.
 
-use super::debian::Debian;
+use super::machine::Machine;
 
 #[test]
 fn a_real_debian_is_restarted_and_puts_back_what_locks_us_out() {
-    let Some(debian) = Debian::own("restarted") else { return };
+    let Some(debian) = Machine::own("restarted") else { return };
+    a_plan_leaves_the_cache_of_apt_alone(&debian);
     it_is_restarted_once(&debian);
     what_leaves_it_reachable_stays(&debian);
     what_locks_us_out_is_put_back(&debian);
 }
 
-fn it_is_restarted_once(debian: &Debian) {
+/// Elsewhere other tests have apt write it.
+fn a_plan_leaves_the_cache_of_apt_alone(debian: &Machine) {
+    debian.shell("apt-get -q update; apt-get -q check; touch -d 2020-01-01 /var/cache/apt/*.bin; touch /run/before");
+    debian.plans("h.packages(#{ names: [\"bc\"] });");
+    assert_eq!(debian.shell("find /var/cache/apt /var/lib/apt /var/lib/dpkg -newer /run/before"), "");
+}
+
+fn it_is_restarted_once(debian: &Machine) {
     let before = debian.shell("cat /proc/sys/kernel/random/boot_id");
     let script = r#"
         let conf = h.file(#{ path: "/etc/lab.conf", content: "new\n" });
@@ -31,7 +40,7 @@ fn change(after: &str, content: &str) -> String {
     )
 }
 
-fn what_leaves_it_reachable_stays(debian: &Debian) {
+fn what_leaves_it_reachable_stays(debian: &Machine) {
     let changes = debian.converge(&change("3m", "X11Forwarding no"));
     let expected = [
         "create debian:revert:ssh",
@@ -46,7 +55,7 @@ fn what_leaves_it_reachable_stays(debian: &Debian) {
     );
 }
 
-fn what_locks_us_out_is_put_back(debian: &Debian) {
+fn what_locks_us_out_is_put_back(debian: &Machine) {
     let error = debian.fails(&change("8s", "PubkeyAuthentication no"));
     assert!(error.contains("nobody came in within 8s after the change, so it was put back"), "{error}");
     assert_eq!(debian.shell("cat /etc/ssh/sshd_config.d/10-lab.conf"), "X11Forwarding no");

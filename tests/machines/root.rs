@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 /// What it consists of beyond the essential packages.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,git";
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,git,cron,curl,kmod,tzdata";
 
 /// What has to be installed to make and to boot it: the program, and Debian's package that brings it.
 const TOOLS: [(&str, &str); 4] = [

@@ -1,6 +1,6 @@
 //! Services of a real systemd.
 
-use super::debian::Debian;
+use super::machine::Machine;
 
 fn nap(seconds: u32, rest: &str) -> String {
     format!(
@@ -14,7 +14,7 @@ fn nap(seconds: u32, rest: &str) -> String {
 
 #[test]
 fn a_unit_of_a_real_systemd_is_made_started_restarted_and_stopped() {
-    let Some(debian) = Debian::shared() else { return };
+    let Some(debian) = Machine::debian() else { return };
     let on = |seconds| debian.converge(&nap(seconds, "enabled: true, started: true, restart_on: [unit]"));
     let (file, service) = ("file:/etc/systemd/system/nap.service", "service:nap");
     assert_eq!(on(1000), [format!("create debian:{file}"), format!("update debian:{service}")]);
@@ -39,7 +39,7 @@ fn a_unit_of_a_real_systemd_is_made_started_restarted_and_stopped() {
 
 #[test]
 fn a_unit_of_a_real_systemd_is_masked_and_unmasked() {
-    let Some(debian) = Debian::shared() else { return };
+    let Some(debian) = Machine::debian() else { return };
     let masked = "h.service(#{ name: \"systemd-timesyncd\", masked: true });";
     assert_eq!(debian.converge(masked), ["create debian:service:systemd-timesyncd"]);
     assert!(debian.converge("h.service(#{ name: \"none-such\", started: false, enabled: false });").is_empty());
@@ -48,7 +48,7 @@ fn a_unit_of_a_real_systemd_is_masked_and_unmasked() {
 
 #[test]
 fn a_service_of_a_real_systemd_that_dies_at_once_is_told() {
-    let Some(debian) = Debian::shared() else { return };
+    let Some(debian) = Machine::debian() else { return };
     let error = debian.fails(
         r#"h.file(#{ path: "/etc/systemd/system/bad.service", content: "[Service]\nType=exec\nExecStart=/usr/bin/no-such\n" });
         h.service(#{ name: "bad", started: true });"#,
@@ -58,7 +58,7 @@ fn a_service_of_a_real_systemd_that_dies_at_once_is_told() {
 
 #[test]
 fn a_real_service_is_told_to_reload() {
-    let Some(debian) = Debian::shared() else { return };
+    let Some(debian) = Machine::debian() else { return };
     let script = r#"let conf = h.file(#{ path: "/etc/ssh/sshd_config.d/20-lab.conf", content: "X11Forwarding no\n" });
         h.service(#{ name: "ssh", enabled: true, started: true, reload_on: conf });"#;
     let changes = debian.converge(script);

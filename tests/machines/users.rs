@@ -1,10 +1,10 @@
 //! Users and groups of a real Debian.
 
-use super::debian::Debian;
+use super::machine::Machine;
 
 #[test]
 fn users_and_groups_of_a_real_debian_are_made_changed_and_removed() {
-    let Some(debian) = Debian::shared() else { return };
+    let Some(debian) = Machine::debian() else { return };
     let made = "h.group(#{ name: \"web\", gid: 2000 });\n\
                 h.user(#{ name: \"deploy\", uid: 2001, groups: [\"web\", \"adm\"], shell: \"/bin/bash\" });";
     assert_eq!(debian.converge(made), ["create debian:group:web", "create debian:user:deploy"]);

@@ -33,9 +33,9 @@ impl Example {
         self.code.contains("http::")
     }
 
-    /// Simulated machines have no web to fetch from; the tests of `download` have a server.
+    /// Simulated machines have no web to fetch from, and no git; the tests of these have a server and a real Debian.
     fn needs_web(&self) -> bool {
-        self.function == "download"
+        ["download", "git_checkout"].contains(&self.function.as_str())
     }
 }
 

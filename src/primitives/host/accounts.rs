@@ -5,12 +5,8 @@ use crate::error::{Class, Error, Result};
 use crate::run::secret::Secret;
 use crate::run::value::{Map, State, Value};
 
-/// Before users and groups are changed: the programs that do it must be there.
-pub const NEEDS_SHADOW: &str = "command -v usermod > /dev/null 2>&1 || { echo 'users and groups are only supported with \
-                                useradd, usermod and userdel, which this host does not have' >&2; exit 1; }\n";
-
 /// How an entry is found, also where there is no `getent`.
-const ENTRY: &str = r#"entry() {
+pub const ENTRY: &str = r#"entry() {
   if command -v getent > /dev/null 2>&1; then getent "$1" "$2"; else grep "^$2:" "/etc/$1"; fi
 }
 "#;

@@ -30,6 +30,9 @@ const STAMP: &str = "stamp=/var/lib/apt/periodic/update-success-stamp
 sources() { cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sha256sum; }
 ";
 
+/// What keeps apt from writing down what it has read of its lists: who only asks changes nothing.
+pub const KEEP_NOTHING: &str = "-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=";
+
 /// Shell functions that know how old the lists of packages are. `asked` says that they are to be fetched in any case, or
 /// in none.
 pub fn age(asked: Option<bool>, valid: Duration) -> String {

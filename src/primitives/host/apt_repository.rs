@@ -8,11 +8,16 @@ use serde::Deserialize;
 
 use super::connect::BecomeOption;
 use super::directory::{Directory, DirectoryOptions};
+use super::entry::Entry;
 use super::file::{File, FileOptions};
 use super::handle::Host;
+use super::look::look;
+use super::probe::Amount;
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::ensure::{Changed, ensure};
+use crate::run::scope;
+use crate::run::value::State;
 use crate::script::RhaiResult;
 use crate::script::args::{Maybe, TextOrSecret};
 use crate::script::context::options;
@@ -73,8 +78,20 @@ pub(super) fn apt_repository(call: &NativeCallContext<'_>, host: &Host, map: Scr
     bring_about(host, &options).map_err(fail)
 }
 
+/// Refuses a host whose packages come from elsewhere.
+fn check_for_apt(host: &Host) -> Result<()> {
+    let found = look(&Entry::seen(host, "/etc/apt", Amount::Nothing))?;
+    if found != State::Absent || scope::stale_realm(&host.realm())?.is_some() {
+        return Ok(());
+    }
+    Err(Error::new(Class::Blocked, format!("{}: repositories are only supported with apt", host.name()))
+        .cause("/etc/apt: No such file or directory")
+        .help("add it with the host's own command: `h.run(…, #{ unless: … })`"))
+}
+
 fn bring_about(host: &Host, options: &AptRepositoryOptions) -> Result<ScriptMap> {
     check(options)?;
+    check_for_apt(host)?;
     let file = |path: String, content: Option<Maybe<TextOrSecret>>| -> Result<Arc<File>> {
         let file = FileOptions {
             path,

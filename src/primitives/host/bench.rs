@@ -1,7 +1,7 @@
 //! Runs small playbooks against a real OpenSSH server on this machine, with its own tools or BusyBox's, or against a
 //! simulated machine, and keeps what was told about them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -19,7 +19,8 @@ use crate::clients::ssh::Pool;
 use crate::clients::ssh::sshd::Home;
 use crate::error::{Class, Error, Result};
 use crate::playbook::engine::{self as playbook, EngineOptions};
-use crate::run::event::{Action, Event, Mark, Mode, Subscriber, What};
+use crate::run::event::{Action, Change, Event, Fidelity, Mark, Mode, Subscriber, What};
+use crate::run::fidelity::{self, Came, Done, Foretold};
 use crate::run::interrupt::Interrupt;
 use crate::run::report;
 use crate::run::resource::Machine;
@@ -201,6 +202,9 @@ impl Bench {
         let run = self.run(script);
         run.well();
         assert_eq!(plan.planned(), run.changed(), "the run does what the plan said");
+        let fidelity = plan.fidelity_of(&run);
+        assert_eq!(fidelity.misses, Vec::<String>::new(), "the run does it as the plan said");
+        assert_eq!(fidelity.sure, fidelity.sure_met);
         assert!(plan.fights.is_empty() && run.fights.is_empty(), "{:?}", plan.fights);
         let before = self.ground.mutations();
         let again = self.run(script);
@@ -312,6 +316,22 @@ impl Ended {
         as_error(error).unwrap_or_else(|| panic!("not one of ours: {error}"))
     }
 
+    /// How well this plan foretold a run.
+    fn fidelity_of(&self, run: &Ended) -> Fidelity {
+        let done = |change: &Change| Done { change: change.clone(), steps: Vec::new(), line: None };
+        let planned = self.events.iter().filter_map(|what| match what {
+            What::ChangePlanned { change, .. } => Some(done(change)),
+            _ => None,
+        });
+        let came = run.events.iter().filter_map(|what| match what {
+            What::ChangeStarted { change, .. } => Some(done(change)),
+            _ => None,
+        });
+        let foretold = Foretold { changes: planned.collect(), ..Foretold::default() };
+        let (changes, failed, digests): (Vec<Done>, _, _) = (came.collect(), BTreeSet::new(), BTreeMap::new());
+        fidelity::score(&foretold, Came { changes: &changes, failed: &failed, digests: &digests })
+    }
+
     /// The planned changes: mark, action, address.
     pub fn planned(&self) -> Vec<String> {
         let planned = self.events.iter().filter_map(|what| match what {
@@ -338,7 +358,7 @@ impl Ended {
 
 /// As people read it: `create vm:file:/etc/motd`, with `?` or `~` in front where it is not sure. The place of the
 /// folder is left out.
-fn line(change: &crate::run::event::Change) -> String {
+fn line(change: &Change) -> String {
     let mark = match change.mark {
         Mark::Sure => "",
         Mark::Maybe => "? ",

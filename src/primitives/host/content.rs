@@ -4,7 +4,9 @@ use rhai::Engine;
 use rhai::plugin::*;
 use schemars::{Schema, schema_for};
 
-use super::{block, cron, download, files, hostname, kernel_module, line, link, mount, sysctl, timezone, upload};
+use super::{
+    block, cron, download, files, git_checkout, hostname, kernel_module, line, link, mount, sysctl, timezone, upload,
+};
 
 /// Teaches the engine these methods.
 pub(super) fn register(engine: &mut Engine) {
@@ -12,7 +14,7 @@ pub(super) fn register(engine: &mut Engine) {
 }
 
 /// The options of each of them.
-pub fn schemas() -> [(&'static str, Schema); 12] {
+pub fn schemas() -> [(&'static str, Schema); 13] {
     [
         ("link", schema_for!(link::LinkOptions)),
         ("line", schema_for!(line::LineOptions)),
@@ -20,6 +22,7 @@ pub fn schemas() -> [(&'static str, Schema); 12] {
         ("mount", schema_for!(mount::MountOptions)),
         ("files", schema_for!(files::FilesOptions)),
         ("cron", schema_for!(cron::CronOptions)),
+        ("git_checkout", schema_for!(git_checkout::GitCheckoutOptions)),
         ("download", schema_for!(download::DownloadOptions)),
         ("upload", schema_for!(upload::UploadOptions)),
         ("sysctl", schema_for!(sysctl::SysctlOptions)),
@@ -127,6 +130,17 @@ mod methods {
     #[rhai_fn(return_raw, pure)]
     pub fn cron(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
         super::cron::cron(&context, host, options)
+    }
+
+    /// Keeps a working tree of git at a branch, a tag or a commit. One in which somebody changed files is not touched.
+    ///
+    /// ```rhai
+    /// let host = ssh::host(#{ name: "pve-01", user: "root" });
+    /// host.git_checkout(#{ repo: "https://git.example.org/app.git", path: "/opt/app", revision: "v1.2" });
+    /// ```
+    #[rhai_fn(return_raw, pure)]
+    pub fn git_checkout(context: NativeCallContext, host: &mut Host, options: Map) -> RhaiResultOf<Map> {
+        super::git_checkout::git_checkout(&context, host, options)
     }
 
     /// Has the host fetch a file from the web. It only takes its place with the right checksum.

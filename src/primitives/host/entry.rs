@@ -1,11 +1,14 @@
 //! What stands at a path, as a fact: files, folders and links share the cell of their path, so that all who look at it
 //! agree.
 
-use crate::clients::ssh::{Become, Command};
+use std::collections::BTreeSet;
+
+use crate::clients::ssh::{Become, Command, quote};
 use crate::error::{Class, Error, Result};
 use crate::run::capability::Writer;
 use crate::run::resource::{Cell, Fact, Reader};
 use crate::run::scope;
+use crate::run::unknown::Unknown;
 use crate::run::value::{Map, State, Value};
 
 use super::handle::Host;
@@ -103,6 +106,35 @@ impl Entry {
         })
     }
 
+    /// A working tree that is planned at a folder above brings whatever its repository has there.
+    fn comes_with_a_tree(&self) -> Result<Option<Unknown>> {
+        scope::with(|branch| {
+            std::iter::once(self.path())
+                .chain(probe::folders_above(self.path()))
+                .find_map(|folder| branch.overlay.cell(&self.host.cell(format!("git:{folder}"))))
+                .map(|planned| Unknown::from_origin(&planned.by).maybe_absent())
+        })
+    }
+
+    /// Whether a folder has something in it after what this dry run has planned below it.
+    fn is_empty_as_planned(&self, now: bool, reader: &Reader) -> Result<bool> {
+        let below = format!("{}/", self.path().trim_end_matches('/'));
+        let (comes, goes) = scope::with(|branch| {
+            let realm = self.host.realm();
+            let cells = branch.overlay.cells().filter(|(cell, _)| cell.realm == realm);
+            let inside = cells.filter_map(|(cell, planned)| {
+                Some((cell.path.strip_prefix("file:")?.strip_prefix(&below)?.to_owned(), &planned.state))
+            });
+            let (goes, comes): (Vec<_>, Vec<_>) = inside.partition(|(_, state)| **state == State::Absent);
+            (!comes.is_empty(), goes.into_iter().map(|(name, _)| name).collect::<BTreeSet<String>>())
+        })?;
+        if comes || now || goes.is_empty() {
+            return Ok(now && !comes);
+        }
+        let names = self.host.probe(reader, &format!("ls -A -- {}\n", quote(self.path())), self.become_.as_ref())?;
+        Ok(names.success() && names.stdout_text().lines().all(|name| goes.contains(name)))
+    }
+
     /// Nothing can be put into a folder that is not there, unless a change that is only planned may make it.
     fn refuse_without_folder(&self) -> Result<()> {
         if !self.needs_folder || scope::stale_realm(&self.host.realm())?.is_some() {
@@ -158,12 +190,20 @@ impl Fact for Entry {
         if self.goes_with_its_folder()? {
             return Ok(State::Absent);
         }
+        if let Some(unknown) = self.comes_with_a_tree()? {
+            return Ok(State::Unknown(unknown));
+        }
         let output = self.host.look(reader, &self.look, self.become_.as_ref())?;
         if !output.success() {
             return Err(self.host.refusal(&format!("{} cannot be read", self.path()), &output));
         }
         match self.look.parse(&output.stdout).map_err(|error| error.context(self.host.name().to_owned()))? {
-            Answer::There(found) => self.state(*found),
+            Answer::There(mut found) => {
+                if found.kind == Kind::Directory && scope::is_planning()? {
+                    found.empty = self.is_empty_as_planned(found.empty, reader)?;
+                }
+                self.state(*found)
+            }
             Answer::Absent => Ok(State::Absent),
             Answer::NoFolder => self.refuse_without_folder().map(|()| State::Absent),
         }

@@ -10,6 +10,7 @@ use super::accounts;
 use super::connect::BecomeOption;
 use super::handle::Host;
 use super::part::{Part, Placed};
+use super::shadow;
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
@@ -101,7 +102,7 @@ impl Part for Group {
             Action::Create => format!("groupadd {gid}{system}-- {name}"),
             _ => format!("groupmod {gid}-- {name}"),
         };
-        Ok(Command::script(format!("{}{script} || exit 1\n", accounts::NEEDS_SHADOW)))
+        Ok(Command::script(format!("{}{script} || exit 1\n", shadow::TOOLS)))
     }
 
     fn fills(&self) -> &'static [&'static str] {

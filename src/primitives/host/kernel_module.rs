@@ -141,6 +141,12 @@ impl Loaded {
     fn id(&self) -> String {
         self.name.replace('-', "_")
     }
+
+    fn takes_none(&self) -> Error {
+        Error::new(Class::Blocked, format!("{}: cannot be loaded, this kernel takes no modules", self.name))
+            .cause("there is no /proc/modules")
+            .help("load it on the machine whose kernel this is, where that is a container's; or leave it out")
+    }
 }
 
 impl Part for Loaded {
@@ -156,10 +162,10 @@ impl Part for Loaded {
 
     fn question(&self) -> String {
         format!(
-            r#"if grep -q '^{id} ' /proc/modules; then echo loaded
+            r#"if grep -q '^{id} ' /proc/modules 2> /dev/null; then echo loaded
 elif sed 's|.*/||; s|-|_|g' "/lib/modules/$(uname -r)/modules.builtin" 2> /dev/null | grep -q '^{id}\.ko'; then echo builtin
 elif [ -r /proc/modules ]; then echo absent
-else echo 'this kernel takes no modules' >&2; exit 1; fi
+else echo none; fi
 "#,
             id = self.id()
         )
@@ -174,6 +180,10 @@ else echo 'this kernel takes no modules' >&2; exit 1; fi
     }
 
     fn want(&self, have: &State) -> Result<State> {
+        // What a kernel without modules cannot load is not there, and will not come.
+        if have.here().and_then(|state| state.get("none")).is_some() {
+            return if self.absent { Ok(have.clone()) } else { Err(self.takes_none()) };
+        }
         let builtin = have.here().and_then(|state| state.get("builtin")).is_some();
         match (self.absent, builtin) {
             (true, true) => Err(Error::new(

@@ -20,6 +20,8 @@ pub mod entry;
 mod facts;
 pub mod file;
 pub mod files;
+mod git;
+pub mod git_checkout;
 pub mod group;
 pub mod handle;
 pub mod hostname;
@@ -41,6 +43,7 @@ mod replace;
 mod revert;
 pub mod run;
 pub mod service;
+mod shadow;
 pub mod sysctl;
 mod system;
 mod systemd;
@@ -59,6 +62,8 @@ mod bench;
 mod command_tests;
 #[cfg(all(test, unix))]
 mod cron_tests;
+#[cfg(all(test, unix))]
+mod directory_tests;
 #[cfg(all(test, unix))]
 mod edited_tests;
 #[cfg(all(test, unix))]

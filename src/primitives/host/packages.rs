@@ -7,7 +7,7 @@ use rhai::{Map as ScriptMap, NativeCallContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::apt::{ANY, Along, LEFT, PROVIDED, QUESTION, REFRESH, age, explain, parse_installed};
+use super::apt::{ANY, Along, KEEP_NOTHING, LEFT, PROVIDED, QUESTION, REFRESH, age, explain, parse_installed};
 use super::connect::BecomeOption;
 use super::handle::Host;
 use super::part::{Asking, Part, Placed};
@@ -172,7 +172,7 @@ impl Packages {
         let mut along = Along::default();
         if !names.is_empty() {
             let script = format!(
-                "{}if lists_are_fresh; then echo fresh; else echo stale; fi\napt-get -s -q {} < /dev/null\n",
+                "{}if lists_are_fresh; then echo fresh; else echo stale; fi\napt-get -s -q {KEEP_NOTHING} {} < /dev/null\n",
                 age(self.options.update_cache, self.options.cache_valid_time),
                 self.transaction(&names)
             );

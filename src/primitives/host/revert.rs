@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::handle::Host;
 use super::part::Part;
 use super::with_revert::WithRevertOptions;
-use crate::clients::ssh::{Become, Command, Exit, quote};
+use crate::clients::ssh::{Become, Command, Exit, Output, quote};
 use crate::error::{Class, Error, Result};
 use crate::run::capability::Writer;
 use crate::run::difference::Difference;
@@ -42,10 +42,21 @@ fn place(name: &str) -> String {
     format!("dir=/var/lib/homelab/revert/{name}\nunit=homelab-revert-{name}\nunits=/etc/systemd/system\n")
 }
 
+const NEEDS_SYSTEMD: &str = "[ -d /run/systemd/system ] || { echo 'this host has no systemd' >&2; exit 1; }\n";
+
+/// What such a host is told by.
+fn refusal(host: &Host, output: &Output) -> Option<Error> {
+    output.stderr_text().contains("has no systemd").then(|| {
+        let what = "with_revert is only supported with systemd, which keeps the timer, and this host has none";
+        Error::new(Class::Blocked, format!("{}: {what}", host.name()))
+            .help("make the change without it, at a machine whose console is within reach")
+    })
+}
+
 /// Asks whether the timer runs, and whether it has run out.
 fn question(name: &str) -> String {
     format!(
-        "{}if [ -e \"$dir/fired\" ]; then echo fired; elif [ -e \"$units/$unit.timer\" ]; then echo armed; else echo none; fi\n",
+        "{NEEDS_SYSTEMD}{}if [ -e \"$dir/fired\" ]; then echo fired; elif [ -e \"$units/$unit.timer\" ]; then echo armed; else echo none; fi\n",
         place(name)
     )
 }
@@ -95,8 +106,7 @@ impl Arm {
              [Install]\nWantedBy=timers.target\n"
         );
         format!(
-            r#"[ -d /run/systemd/system ] || {{ echo 'with_revert is only supported with systemd, which keeps the timer' >&2; exit 1; }}
-{place}umask 077
+            r#"{place}umask 077
 # What an earlier run has kept and not put back is how it was before all that.
 if [ -e "$dir/fired" ] || ! [ -e "$dir/whole" ]; then
   rm -rf "$dir" && mkdir -p "$dir/kept" || exit 1
@@ -154,6 +164,10 @@ impl Part for Arm {
 
     fn question(&self) -> String {
         question(&self.options.name)
+    }
+
+    fn refusal(&self, host: &Host, output: &Output) -> Option<Error> {
+        refusal(host, output)
     }
 
     fn parse(&self, answer: &str) -> Result<State> {

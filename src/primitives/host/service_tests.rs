@@ -105,6 +105,18 @@ fn a_unit_that_is_not_there_is_an_error_unless_it_should_not_run() {
 }
 
 #[test]
+fn what_cannot_bring_a_unit_leaves_no_doubt_about_one_that_is_not_there() {
+    let bench = Bench::simulated();
+    let script = "h.file(#{ path: \"/etc/motd\", content: \"hello\\n\" });\n\
+                  h.service(#{ name: \"none\", started: false, enabled: false });";
+    assert_eq!(bench.converge(script), ["create vm:file:/etc/motd"]);
+    let error = bench
+        .plan("h.file(#{ path: \"/etc/motd\", content: \"other\\n\" }); h.service(#{ name: \"none\", started: true })")
+        .error();
+    assert_eq!(error.class(), Class::Blocked);
+}
+
+#[test]
 fn a_service_that_fails_to_start_is_told_with_its_reason() {
     let bench = Bench::simulated();
     let script = "h.file(#{ path: \"/etc/systemd/system/bad.service\", content: \

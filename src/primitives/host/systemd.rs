@@ -5,6 +5,7 @@ use std::fmt;
 use super::handle::Host;
 use crate::clients::ssh::quote;
 use crate::error::{Class, Error, Result};
+use crate::run::resource::Cell;
 use crate::run::scope;
 use crate::run::value::{Map, State, Value};
 
@@ -148,7 +149,8 @@ systemctl show -p LoadState -p ActiveState -p SubState -p UnitFileState -p NeedD
             let fresh = ["enabled", "started", "masked", "needs_daemon_reload"];
             return Ok(State::Here(Value::Map(fresh.map(|field| (field.to_owned(), Value::Bool(false))).into())));
         }
-        Ok(scope::stale_realm(&host.realm())?.map_or(State::Absent, |cause| State::Unknown(cause.maybe_absent())))
+        let cause = scope::stale_cells(&host.realm(), may_bring_a_unit)?;
+        Ok(cause.map_or(State::Absent, |cause| State::Unknown(cause.maybe_absent())))
     }
 
     /// Whether a change of its file, or of those that add to it, is planned.
@@ -161,6 +163,30 @@ systemctl show -p LoadState -p ActiveState -p SubState -p UnitFileState -p NeedD
                     && (own.as_ref() == Some(cell) || additions.iter().any(|folder| cell.path.starts_with(folder)))
             })
         })
+    }
+}
+
+/// Whether a change of this cell can bring a unit: packages do, files below these folders, and what systemd makes units of.
+fn may_bring_a_unit(cell: &Cell) -> bool {
+    const SOURCES: [&str; 9] = [
+        "/etc/systemd",
+        "/run/systemd",
+        "/usr/lib/systemd",
+        "/usr/local/lib/systemd",
+        "/lib/systemd",
+        "/etc/init.d",
+        "/etc/fstab",
+        "/etc/crypttab",
+        "/usr/share/dbus-1",
+    ];
+    let within = |path: &str, folder: &str| {
+        path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || folder == "/")
+    };
+    match cell.path.split_once(':') {
+        // A bundle of files may reach into a folder below its own.
+        Some(("file" | "files", path)) => SOURCES.iter().any(|source| within(path, source) || within(source, path)),
+        Some(_) => false,
+        None => cell.path == "packages",
     }
 }
 

@@ -10,6 +10,7 @@ use super::accounts;
 use super::connect::BecomeOption;
 use super::handle::Host;
 use super::part::{Asking, Part, Placed};
+use super::shadow;
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
@@ -152,7 +153,7 @@ impl User {
             Some(_) => "own=".to_owned(),
             // useradd makes a group of the user's name, and refuses where there is one already.
             None => format!(
-                "if getent group {name} > /dev/null; then own={}; else own=--user-group; fi",
+                "if entry group {name} > /dev/null; then own={}; else own=--user-group; fi",
                 quote(&format!("--gid={}", options.name))
             ),
         };
@@ -246,10 +247,10 @@ impl Part for User {
         let mut stdin = String::new();
         if let Some(hash) = self.options.password_hash.as_ref().filter(|_| difference.touches("password")) {
             // Not as an argument: those show in the list of processes.
-            script.push_str("chpasswd --encrypted || exit 1\n");
+            script.push_str("chpasswd -e || exit 1\n");
             stdin = format!("{}:{}\n", self.options.name, hash.expose());
         }
-        Ok(Command::script(format!("{}{script}", accounts::NEEDS_SHADOW)).stdin(stdin))
+        Ok(Command::script(format!("{}{}{script}", shadow::TOOLS, accounts::ENTRY)).stdin(stdin))
     }
 
     fn fills(&self) -> &'static [&'static str] {

@@ -1,4 +1,5 @@
-//! A booted machine, which all tests share and which ends with them.
+//! Machines that are booted in containers, which tests share and which end with them: a Debian with systemd, and one that
+//! has nothing but BusyBox.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use super::root;
+use super::{busybox, root};
 
 /// How long a boot may take on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -16,30 +17,44 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const RESTARTS: usize = 10;
 
 /// A machine.
-pub struct Debian {
+pub struct Machine {
     folder: PathBuf,
     port: u16,
+    kind: Kind,
 }
 
-impl Debian {
-    /// The machine; booted for the first test that asks. `None`, with a word about it, where there can be none.
-    pub fn shared() -> Option<&'static Debian> {
-        static SHARED: OnceLock<Option<Debian>> = OnceLock::new();
-        SHARED
-            .get_or_init(|| match root::hindrance() {
-                None => Some(Debian::boot("shared")),
-                Some(why) => {
-                    eprintln!("skipped: {why}");
-                    None
-                }
-            })
-            .as_ref()
+/// What kind of machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A minimal Debian, with a user `ops` who may become root.
+    Debian,
+    /// Nothing but BusyBox and an SSH server.
+    BusyBox,
+}
+
+impl Machine {
+    /// The Debian that tests share; booted for the first one that asks. `None`, with a word about it, where there can be
+    /// none.
+    pub fn debian() -> Option<&'static Machine> {
+        static SHARED: OnceLock<Option<Machine>> = OnceLock::new();
+        SHARED.get_or_init(|| Machine::of(Kind::Debian, "shared")).as_ref()
     }
 
-    /// A machine that one test has for itself.
-    pub fn own(name: &str) -> Option<Debian> {
-        match root::hindrance() {
-            None => Some(Debian::boot(name)),
+    /// The BusyBox machine that tests share.
+    pub fn busybox() -> Option<&'static Machine> {
+        static SHARED: OnceLock<Option<Machine>> = OnceLock::new();
+        SHARED.get_or_init(|| Machine::of(Kind::BusyBox, "busybox")).as_ref()
+    }
+
+    /// A Debian that one test has for itself.
+    pub fn own(name: &str) -> Option<Machine> {
+        Machine::of(Kind::Debian, name)
+    }
+
+    fn of(kind: Kind, name: &str) -> Option<Machine> {
+        let why = root::hindrance().or_else(|| if kind == Kind::BusyBox { busybox::hindrance() } else { None });
+        match why {
+            None => Some(Machine::boot(kind, name)),
             Some(why) => {
                 eprintln!("skipped: {why}");
                 None
@@ -47,20 +62,32 @@ impl Debian {
         }
     }
 
-    fn boot(name: &str) -> Self {
-        let installed = root::installed();
+    fn boot(kind: Kind, name: &str) -> Self {
         let folder = root::folder().join(name);
         if folder.exists() {
             root::remove(&folder);
         }
         fs::create_dir(&folder).expect("a folder");
         let system = folder.join("root");
-        root::succeeds(Command::new("cp").arg("-a").arg(installed).arg(&system), "copying the system");
-        let machine = Debian { folder, port: free_port() };
+        match kind {
+            Kind::Debian => {
+                let installed = root::installed();
+                root::succeeds(Command::new("cp").arg("-a").arg(installed).arg(&system), "copying the system");
+            }
+            Kind::BusyBox => busybox::install(&system),
+        }
+        let machine = Machine { folder, port: free_port(), kind };
         machine.admit(&system);
         machine.start(&system);
         machine.wait_until_it_is_up();
         machine
+    }
+
+    fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Debian => "debian",
+            Kind::BusyBox => "busybox",
+        }
     }
 
     /// Lets a new key in, over the loopback alone.
@@ -68,7 +95,7 @@ impl Debian {
         let keygen = ["-q", "-t", "ed25519", "-N", "", "-f"];
         root::succeeds(Command::new("ssh-keygen").args(keygen).arg(self.key()), "ssh-keygen");
         let public = fs::read(self.key().with_extension("pub")).expect("it is made");
-        for home in ["root", "home/ops"] {
+        for home in ["root", "home/ops"].iter().filter(|home| system.join(home).exists()) {
             fs::write(system.join(home).join(".ssh/authorized_keys"), &public).expect("written");
         }
         let settings = format!("Port {}\nListenAddress 127.0.0.1\n", self.port);
@@ -88,6 +115,7 @@ impl Debian {
         command
             .args(["--pdeathsig", "KILL", "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"])
             .arg("--console=pipe")
+            .arg("--timezone=off")
             .arg(format!("--machine=homelab-{name}-{}", std::process::id()))
             .arg("--directory")
             .arg(system)
@@ -113,6 +141,9 @@ impl Debian {
     }
 
     fn is_up(&self) -> bool {
+        if self.kind == Kind::BusyBox {
+            return self.log_in("root", "true").status.success();
+        }
         let said = self.log_in("root", "systemctl is-system-running --wait");
         let said = String::from_utf8_lossy(&said.stdout).into_owned();
         matches!(said.trim(), "running" | "degraded")
@@ -122,11 +153,15 @@ impl Debian {
         String::from_utf8_lossy(&fs::read(self.folder.join("console")).unwrap_or_default()).into_owned()
     }
 
-    /// What playbooks begin with: `h` is the machine, reached as somebody who may become root.
+    /// What playbooks begin with: `h` is the machine, reached as somebody who may become root where there is a way to do so.
     pub fn prelude(&self) -> String {
+        let whom = match self.kind {
+            Kind::Debian => "user: \"ops\", become: true",
+            Kind::BusyBox => "user: \"root\"",
+        };
         format!(
-            "let h = ssh::host(#{{ name: \"debian\", address: \"127.0.0.1\", port: {}, user: \"ops\", become: true, \
-             key: {:?}, host_key: {:?} }});\n",
+            "let h = ssh::host(#{{ name: {:?}, address: \"127.0.0.1\", port: {}, {whom}, key: {:?}, host_key: {:?} }});\n",
+            self.name(),
             self.port,
             self.key().display().to_string(),
             fs::read_to_string(self.folder.join("host_key.pub")).expect("it is made").trim(),
