@@ -20,6 +20,7 @@ mod look_back;
 mod names;
 mod new;
 mod phase0;
+mod phase1;
 mod phase3;
 mod project;
 mod reference;

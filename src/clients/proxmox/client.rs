@@ -18,7 +18,7 @@ use super::lost::{Lost, Way};
 use super::session::{Pass, Session};
 use super::settings::{Credentials, Endpoint, Settings};
 use super::transport::{Received, Transport};
-use super::{ApiError, Failure, Params, Result};
+use super::{ApiError, Failure, Params, Result, Trust};
 
 /// How often a call is repeated at most.
 const REPEATS: u32 = 3;
@@ -106,6 +106,12 @@ impl Client {
     /// A client for the same API that asks as somebody else.
     pub fn with_credentials(&self, credentials: Credentials) -> Result<Self, Error> {
         let settings = Settings { credentials, ..self.inner.settings.clone() };
+        Self::with_pace(settings, self.inner.pace.clone())
+    }
+
+    /// A client for the same API that recognises its certificate in another way.
+    pub fn with_trust(&self, trust: Trust) -> Result<Self, Error> {
+        let settings = Settings { trust, ..self.inner.settings.clone() };
         Self::with_pace(settings, self.inner.pace.clone())
     }
 

@@ -97,6 +97,18 @@ mod functions {
         super::wait::wait_until(&context, options, &closure)
     }
 
+    /// Waits until a closure finds nothing wrong any more: it gives a list of complaints, and what it still finds in the end
+    /// ends the step, all of it. A dry run looks once, and says what the run will wait for.
+    ///
+    /// ```rhai
+    /// wait_until_clear(#{ what: "the cluster", timeout: "20s" },
+    ///     || proxmox::connect().nodes().filter(|node| node.status != "online").map(|node| `${node.node} is offline`));
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn wait_until_clear(context: NativeCallContext, options: Map, closure: FnPtr) -> RhaiResultOf<()> {
+        super::wait::wait_until_clear(&context, options, &closure)
+    }
+
     /// Calls a closure again when it fails, and gives back what it returned in the end.
     ///
     /// ```rhai

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rhai::{Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
+use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -64,35 +64,65 @@ fn double() -> f64 {
     2.0
 }
 
+/// What ends a wait, and what is said where it does not.
+struct Goal {
+    /// What is waited for, in words.
+    what: String,
+    reached: fn(&Dynamic) -> bool,
+    missed: fn(&WaitOptions, &Dynamic) -> Error,
+}
+
 /// Calls a closure until it answers something else than `false` or `()`. A dry run looks once: what it does not see
 /// yet, the run will wait for.
 pub(super) fn wait_until(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr) -> RhaiResult<Dynamic> {
     let options: WaitOptions = options(call, "wait_until", map)?;
+    let missed = |options: &WaitOptions, seen: &Dynamic| {
+        Error::new(Class::Timeout, format!("{}: not within {}", options.what, options.timeout))
+            .cause(format!("last seen: {seen}"))
+            .help("look at why, or give it more time with `timeout:`")
+    };
+    wait(call, &options, closure, &Goal { what: options.what.clone(), reached: holds, missed })
+}
+
+/// Calls a closure until it finds nothing wrong any more. A dry run looks once, as with `wait_until`.
+pub(super) fn wait_until_clear(call: &NativeCallContext<'_>, map: Map, closure: &FnPtr) -> RhaiResult<()> {
+    let options: WaitOptions = options(call, "wait_until_clear", map)?;
+    let missed = |options: &WaitOptions, seen: &Dynamic| {
+        let complaints: Vec<String> = seen
+            .read_lock::<Array>()
+            .into_iter()
+            .flat_map(|all| all.iter().map(Dynamic::to_string).collect::<Vec<_>>())
+            .collect();
+        Error::new(Class::Blocked, format!("{}: {}", options.what, complaints.join("; ")))
+            .help(format!("that is what was seen after {}: put it right, then run again", options.timeout))
+    };
+    let what = format!("nothing is wrong with {}", options.what);
+    wait(call, &options, closure, &Goal { what, reached: is_clear, missed }).map(drop)
+}
+
+fn wait(call: &NativeCallContext<'_>, options: &WaitOptions, closure: &FnPtr, goal: &Goal) -> RhaiResult<Dynamic> {
     let began = Instant::now();
     let planning = scope::is_planning().map_err(fail)?;
     loop {
         let answer = look(call, closure);
         if planning {
-            return plan_wait(call, closure, answer, &options.what);
+            return plan_wait(call, closure, answer, goal);
         }
         let answer = answer?;
         if let Some(unknown) = answer.read_lock::<Unknown>() {
             return Err(defer(&unknown, "wait_until"));
         }
-        if holds(&answer) {
+        if (goal.reached)(&answer) {
             scope::run().map_err(fail)?.waited();
             return Ok(answer);
         }
         let waited = began.elapsed();
         if waited >= options.timeout.0 {
-            let error = Error::new(Class::Timeout, format!("{}: not within {}", options.what, options.timeout))
-                .cause(format!("last seen: {answer}"))
-                .help("look at why, or give it more time with `timeout:`");
-            return Err(fail(error));
+            return Err(fail((goal.missed)(options, &answer)));
         }
         scope::emit(What::Waiting {
             step: scope::step(),
-            what: options.what.clone(),
+            what: goal.what.clone(),
             observed: answer.to_string(),
             milliseconds: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
         })
@@ -118,21 +148,26 @@ fn plan_wait(
     call: &NativeCallContext<'_>,
     closure: &FnPtr,
     answer: RhaiResult<Dynamic>,
-    what: &str,
+    goal: &Goal,
 ) -> RhaiResult<Dynamic> {
     let deferred = deferral::take().is_some();
     match answer {
-        Ok(answer) if !deferred && holds(&answer) => Ok(answer),
+        Ok(answer) if !deferred && (goal.reached)(&answer) => Ok(answer),
         Err(error) if !deferred => Err(error),
         _ => {
-            scope::say(Level::Info, format!("would wait until {what}")).map_err(fail)?;
-            let unknown = Unknown::from_origin(what);
+            scope::say(Level::Info, format!("would wait until {}", goal.what)).map_err(fail)?;
+            let unknown = Unknown::from_origin(&goal.what);
             if let Some(context) = Context::of(call) {
                 context.forget(&Dynamic::from(closure.clone()), &unknown);
             }
             Ok(to_dynamic(&Value::Unknown(unknown)))
         }
     }
+}
+
+/// An answer that is no list is something wrong, too: nobody knows what it means.
+fn is_clear(answer: &Dynamic) -> bool {
+    answer.read_lock::<Array>().is_some_and(|complaints| complaints.is_empty())
 }
 
 fn holds(answer: &Dynamic) -> bool {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::handle::{Proxmox, REALM, TASK_TIMEOUT, integer};
-use crate::clients::proxmox::{Params, Upid, segment};
+use crate::clients::proxmox::{Params, Trust, Upid, segment};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::capability::Writer;
@@ -19,7 +19,7 @@ use crate::run::event::Level;
 use crate::run::resource::{Cell, Fact, Reader, Resource};
 use crate::run::scope;
 use crate::run::value::{Map, State, Value};
-use crate::script::args::TextOrSecret;
+use crate::script::args::{self, TextOrSecret};
 
 /// How long a cluster, or a member, may take to show.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -48,6 +48,13 @@ pub struct MemberOptions {
     pub link0: String,
     /// The password of `root@pam` on the member that it joins.
     pub password: TextOrSecret,
+    /// How long the cluster may take to see it. Default: 3 minutes.
+    #[serde(default = "three_minutes")]
+    pub timeout: args::Duration,
+}
+
+fn three_minutes() -> args::Duration {
+    args::Duration(PATIENCE)
 }
 
 fn rows(pve: &Proxmox, reader: &Reader, path: &str) -> Result<Vec<Json>> {
@@ -81,7 +88,7 @@ fn check_address(pve: &Proxmox, reader: &Reader, node: &str, address: &str) -> R
 }
 
 /// Waits for something to be so. Errors on the way are part of it: nodes restart what answers.
-fn wait_for(what: &str, look: impl Fn(&Reader) -> Result<bool>) -> Result<()> {
+fn wait_for(what: &str, patience: Duration, look: impl Fn(&Reader) -> Result<bool>) -> Result<()> {
     let began = Instant::now();
     loop {
         let reader = Reader::default();
@@ -93,8 +100,8 @@ fn wait_for(what: &str, look: impl Fn(&Reader) -> Result<bool>) -> Result<()> {
             {
                 return Err(error);
             }
-            seen if began.elapsed() > PATIENCE => {
-                let error = Error::new(Class::Timeout, format!("{what} for {} s", PATIENCE.as_secs()));
+            seen if began.elapsed() > patience => {
+                let error = Error::new(Class::Timeout, format!("{what} within {} s", patience.as_secs()));
                 return Err(seen
                     .err()
                     .into_iter()
@@ -148,6 +155,7 @@ impl Fact for Cluster {
     }
 
     fn read(&self, reader: &Reader) -> Result<State> {
+        reader.touch("/cluster/config");
         let Some(found) = cluster_of(&self.pve, reader)? else {
             self.check_first(reader)?;
             return Ok(State::Absent);
@@ -173,7 +181,7 @@ impl Resource for Cluster {
         let params = Params::new().with("clustername", &self.options.name).with("link0", &self.options.link0);
         self.pve.post_task("/cluster/config", &params, TASK_TIMEOUT, writer).map_err(refused)?;
         // The node goes on for some seconds to tell that it is alone.
-        wait_for("the cluster does not show", |reader| Ok(cluster_of(&self.pve, reader)?.is_some()))
+        wait_for("the cluster does not show", PATIENCE, |reader| Ok(cluster_of(&self.pve, reader)?.is_some()))
             .map_err(refused)?;
         Ok(Map::new())
     }
@@ -199,7 +207,7 @@ impl Member {
     /// What speaks against the join: Proxmox finds some of it only half-way, and some of it never.
     fn check_joiner(&self, reader: &Reader) -> Result<()> {
         let node = &self.options.node;
-        let mut wrong = Vec::new();
+        let mut wrong = self.check_names(reader)?;
         if let Some(other) = cluster_of(&self.joiner, reader)? {
             wrong.push(format!("{node} is in the cluster {}", text(&other, "name")));
         }
@@ -211,6 +219,10 @@ impl Member {
         let version = |pve: &Proxmox| {
             Ok::<_, Error>(text(&pve.get_now(reader, "/version", &Params::new())?, "version").to_owned())
         };
+        let joins = |pve: &Proxmox| pve.get_now(reader, "/cluster/config/apiversion", &Params::new());
+        if joins(&self.first)? != joins(&self.joiner)? {
+            wrong.push(format!("{node} and the cluster speak of joins in different versions"));
+        }
         let (here, there) = (version(&self.first)?, version(&self.joiner)?);
         if here != there {
             wrong.push(format!("{node} runs Proxmox VE {there}, the cluster {here}"));
@@ -224,6 +236,34 @@ impl Member {
         Err(wrong.iter().fold(error, Error::cause).help(
             "put right what is named; a node with guests is emptied first: back them up, remove them, restore them after the join",
         ))
+    }
+
+    /// Whether the node is called as is said, and finds itself by that name: the name becomes part of the cluster.
+    fn check_names(&self, reader: &Reader) -> Result<Vec<String>> {
+        let node = &self.options.node;
+        let status = rows(&self.joiner, reader, "/cluster/status")?;
+        let own =
+            status.iter().find(|row| text(row, "type") == "node" && row.get("local").and_then(integer) == Some(1));
+        if let Some(own) = own.map(|own| text(own, "name")).filter(|own| own != node) {
+            return Ok(vec![format!("the node that answers there is {own}, not {node}")]);
+        }
+        let hosts = self.joiner.get_now(reader, &self.node_path("hosts"), &Params::new())?;
+        let mut wrong = Vec::new();
+        for (address, names) in text(&hosts, "data").lines().filter_map(super::hosts::parts) {
+            if !names.contains(&node.as_str()) {
+                continue;
+            }
+            if address.starts_with("127.") || address == "::1" {
+                wrong.push(format!(
+                    "{node} takes {address} for its own address (/etc/hosts): the others cannot reach it"
+                ));
+            } else if !address.contains(':') && address != self.options.link0 {
+                wrong.extend(
+                    check_address(&self.joiner, reader, node, address)?.map(|why| format!("{why} (/etc/hosts)")),
+                );
+            }
+        }
+        Ok(wrong)
     }
 
     /// Whether the clocks agree: corosync drops those that it does not believe.
@@ -293,19 +333,45 @@ impl Member {
         ))
     }
 
+    /// What the node tells of a join that goes on, as far as it still does.
+    fn last_words(&self, reader: &Reader, upid: Option<&Upid>) -> Option<String> {
+        let path = self.node_path(&format!("tasks/{}/log", segment(&upid?.to_string())));
+        // Where it does not answer the cluster may: a member's tasks are told by all.
+        let ask = |pve: &Proxmox| pve.get_now(reader, &path, &Params::new()).ok();
+        let log = ask(&self.joiner).or_else(|| ask(&self.first))?;
+        let lines = log.as_array()?.iter().map(|row| text(row, "t")).filter(|line| !line.is_empty());
+        lines.last().map(|line| format!("the node: {line}"))
+    }
+
+    /// Whether the node's own API is back, with the certificate that the cluster has made for it.
+    fn is_back(&self, reader: &Reader) -> Result<bool> {
+        let join = self.first.get_now(reader, "/cluster/config/join", &Params::new())?;
+        let nodes = join.get("nodelist").and_then(Json::as_array).into_iter().flatten();
+        let own = nodes.into_iter().find(|row| text(row, "name") == self.options.node);
+        let Some(fingerprint) = own.map(|row| text(row, "pve_fp")).filter(|pin| !pin.is_empty()) else {
+            return Ok(false);
+        };
+        let client = self.joiner.client().with_trust(Trust::Fingerprints(vec![fingerprint.to_owned()]))?;
+        // A client of its own, and so a connection of its own: those that are there may be to what is about to end.
+        reader.wait(async { Ok(client.get("/version", &Params::new()).await.is_ok()) })
+    }
+
     /// Judged by the member that is there: the joining node changes its certificate and its users, and drops whoever asks.
     fn wait_for_it(&self, upid: Option<&Upid>) -> Result<()> {
         let failed = std::cell::RefCell::new(None);
-        wait_for("the cluster does not see the node", |reader| {
+        wait_for("the cluster does not see the node", self.options.timeout.0, |reader| {
             if let Some((_, true)) = self.seen(reader)? {
-                return Ok(
-                    cluster_of(&self.first, reader)?.is_some_and(|row| row.get("quorate").and_then(integer) == Some(1))
-                );
+                let cluster = cluster_of(&self.first, reader)?;
+                let is_quorate = cluster.is_some_and(|row| row.get("quorate").and_then(integer) == Some(1));
+                return Ok(is_quorate && self.is_back(reader)?);
             }
             *failed.borrow_mut() = upid.and_then(|upid| self.failure(reader, upid));
             Ok(failed.borrow().is_some())
         })
-        .map_err(|error| error.context(format!("{}: has not joined", self.address())))?;
+        .map_err(|error| {
+            let words = self.last_words(&Reader::default(), upid);
+            words.into_iter().fold(error, Error::cause).context(format!("{}: has not joined", self.address()))
+        })?;
         failed.into_inner().map_or(Ok(()), Err)
     }
 }
@@ -320,6 +386,7 @@ impl Fact for Member {
     }
 
     fn read(&self, reader: &Reader) -> Result<State> {
+        reader.touch("/cluster/config");
         match self.seen(reader)? {
             Some((address, online)) => Ok(State::Here(Value::Map(Map::from([
                 ("link0".to_owned(), Value::Text(address)),

@@ -187,10 +187,11 @@ impl Api {
             request_timeout: options.timeout.0,
         };
         let key = key(&settings, &secret);
+        let node = host.map(|host| host.name().to_owned());
         let client = self.connections.client(settings, &key)?;
         // One handle a run and connection: what one part of a playbook has read, another need not read again.
         let mut handles = lock(&self.handles);
-        Ok(handles.entry(key).or_insert_with(|| Proxmox::new(client)).clone())
+        Ok(handles.entry(key).or_insert_with(|| Proxmox::new(client, node)).clone())
     }
 }
 

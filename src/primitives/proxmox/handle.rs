@@ -48,6 +48,8 @@ pub struct Proxmox {
 
 struct Inner {
     client: Client,
+    /// The node that answers, where the playbook has said so.
+    node: Option<String>,
     guests: tokio::sync::Mutex<Option<Arc<Vec<Guest>>>>,
     permissions: tokio::sync::Mutex<Option<Arc<Permissions>>>,
     nodes: tokio::sync::OnceCell<Vec<String>>,
@@ -68,11 +70,12 @@ impl fmt::Debug for Proxmox {
 }
 
 impl Proxmox {
-    /// A handle on a client.
-    pub fn new(client: Client) -> Self {
+    /// A handle on a client; the node that answers may be known.
+    pub fn new(client: Client, node: Option<String>) -> Self {
         Proxmox {
             inner: Arc::new(Inner {
                 client,
+                node,
                 guests: tokio::sync::Mutex::default(),
                 permissions: tokio::sync::Mutex::default(),
                 nodes: tokio::sync::OnceCell::new(),
@@ -86,6 +89,11 @@ impl Proxmox {
     /// The client behind it.
     pub fn client(&self) -> &Client {
         &self.inner.client
+    }
+
+    /// The node that answers, where the playbook has said so.
+    pub fn node(&self) -> Option<&str> {
+        self.inner.node.as_deref()
     }
 
     /// Where the API is, for errors.

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::handle::{Proxmox, REALM, integer, nonsense};
-use super::reads::{plain, planned_in};
+use super::reads::plain;
 use crate::clients::proxmox::{Params, segment};
 use crate::error::{Class, Error, Result};
 use crate::run::ensure::read;
@@ -55,9 +55,6 @@ pub(super) fn storage_status(pve: &Proxmox, node: &str, id: &str) -> Result<Valu
 /// The cluster and its nodes, as the node that is asked sees them: `name`, `quorate`, `nodes`. A node in no cluster has no
 /// `name`.
 pub(super) fn cluster_status(pve: &Proxmox) -> Result<Value> {
-    if let Some(cause) = planned_in("members")? {
-        return Ok(Value::Unknown(cause.part("cluster_status")));
-    }
     let rows = plain(pve, "cluster", "/cluster/status", Params::new())?;
     let Value::List(rows) = rows else { return Ok(rows) };
     let is = |row: &Value, kind: &str| row.get("type").and_then(Value::as_text) == Some(kind);

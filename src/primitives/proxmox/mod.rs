@@ -20,6 +20,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trial;
 pub mod vm;
 mod witness;
 
@@ -35,6 +36,7 @@ pub use node::{DnsOptions, NodeOptions, PoolOptions};
 pub use require::RequireOptions;
 pub use storage::StorageOptions;
 pub use token::TokenOptions;
+pub use trial::TrialOptions;
 
 use rhai::plugin::*;
 
@@ -185,8 +187,8 @@ mod methods {
     /// if !pve.quorum() { block("the cluster has no quorum") }
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn quorum(pve: &mut Proxmox) -> RhaiResultOf<bool> {
-        reads::quorum(pve).map_err(fail)
+    pub fn quorum(pve: &mut Proxmox) -> RhaiResultOf<Dynamic> {
+        answer(reads::quorum(pve))
     }
 
     /// All guests that the token may see, each a map with `vmid`, `name`, `node`, `status` and more.

@@ -13,7 +13,9 @@ mod methods {
     use rhai::{EvalAltResult, Map, NativeCallContext};
 
     use crate::primitives::proxmox::object::settle;
-    use crate::primitives::proxmox::{Proxmox, access, acl, bridge, cluster, hosts, mapping, node, storage, token};
+    use crate::primitives::proxmox::{
+        Proxmox, access, acl, bridge, cluster, hosts, mapping, node, storage, token, trial,
+    };
     use crate::script::context::options;
     use crate::script::failure::fail;
 
@@ -198,5 +200,17 @@ mod methods {
     pub fn member(context: NativeCallContext, pve: &mut Proxmox, joiner: Proxmox, member: Map) -> RhaiResultOf<Map> {
         let options = options(&context, "pve.member", member)?;
         cluster::member(pve, &joiner, options).map_err(fail)
+    }
+    /// Moves a virtual machine that nobody needs from node to node while it is off, and takes it away again: proof that they
+    /// let each other in, and that what one keeps on a storage the next one can keep as well. It is carried out at each call,
+    /// so that it belongs into `on_change`.
+    ///
+    /// ```rhai
+    /// pve.migration_trial(#{ vmid: 9990, storage: "local-zfs", nodes: ["pve-01", "pve-02"] });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn migration_trial(context: NativeCallContext, pve: &mut Proxmox, trial: Map) -> RhaiResultOf<Map> {
+        let options = options(&context, "pve.migration_trial", trial)?;
+        trial::carry_out(pve, options).map_err(fail)
     }
 }

@@ -77,7 +77,7 @@ fn steady(value: Value) -> Value {
 }
 
 /// What a read shows of things that have cells of their own: by the kind of its cell, the kinds of theirs.
-const SHOWS: [(&str, &[&str]); 8] = [
+const SHOWS: [(&str, &[&str]); 9] = [
     ("storages", &["storage"]),
     ("storage-status", &["storage"]),
     ("network", &["bridge"]),
@@ -86,17 +86,26 @@ const SHOWS: [(&str, &[&str]); 8] = [
     ("permissions", &["acl", "role", "user", "group", "token"]),
     ("nodes", &["member"]),
     ("members", &["cluster", "member"]),
+    ("cluster", &["cluster", "member"]),
 ];
 
-/// What this dry run has planned that a read of this kind would show.
-pub(super) fn planned_in(kind: &str) -> Result<Option<Unknown>> {
+/// Kinds whose cells name their node right after the kind, and so do the things that they show.
+const OF_A_NODE: [&str; 2] = ["network", "hosts-file"];
+
+/// What a node gives up when it joins a cluster: the cluster's takes its place.
+const REPLACED_BY_A_JOIN: [&str; 4] = ["storages", "storage-status", "mappings", "permissions"];
+
+/// What this dry run has planned that a read of this cell would show.
+pub(super) fn planned_in(cell: &str) -> Result<Option<Unknown>> {
+    let (kind, rest) = cell.split_once(':').unwrap_or((cell, ""));
     let Some((_, shown)) = SHOWS.iter().find(|(read, _)| *read == kind) else { return Ok(None) };
     if !scope::is_planning()? {
         return Ok(None);
     }
-    let is_shown = |cell: &Cell| {
-        let of_kind = cell.path.split_once(':').is_some_and(|(kind, _)| shown.contains(&kind));
-        cell.realm == REALM && of_kind
+    let is_of_it = |name: &str| !OF_A_NODE.contains(&kind) || name.split([':', '/']).next() == Some(rest);
+    let is_shown = |planned: &Cell| {
+        let of_kind = planned.path.split_once(':').is_some_and(|(kind, name)| shown.contains(&kind) && is_of_it(name));
+        planned.realm == REALM && of_kind
     };
     scope::with(|branch| {
         let planned = branch.overlay.cells().find(|(cell, _)| is_shown(cell));
@@ -104,12 +113,29 @@ pub(super) fn planned_in(kind: &str) -> Result<Option<Unknown>> {
     })
 }
 
+/// Why a node cannot be read yet: its join is only planned. Until then its own API alone tells of it, and not of what it
+/// will have from the cluster.
+fn before_its_join(pve: &Proxmox, kind: &str, path: &str) -> Result<Option<Unknown>> {
+    let Some(node) = path.strip_prefix("/nodes/").and_then(|rest| rest.split('/').next()) else { return Ok(None) };
+    let tells = pve.node() == Some(node) && !REPLACED_BY_A_JOIN.contains(&kind);
+    if tells || !scope::is_planning()? {
+        return Ok(None);
+    }
+    let member = Cell::new(REALM, format!("member:{node}"));
+    scope::with(|branch| branch.overlay.cell(&member).map(|planned| Unknown::from_origin(&planned.by)))
+}
+
 pub(super) fn plain(pve: &Proxmox, cell: impl Into<String>, path: impl Into<String>, params: Params) -> Result<Value> {
-    let cell = cell.into();
-    if let Some(cause) = planned_in(cell.split(':').next().unwrap_or_default())? {
+    let (cell, path) = (cell.into(), path.into());
+    let kind = cell.split(':').next().unwrap_or_default();
+    let planned = match planned_in(&cell)? {
+        Some(cause) => Some(cause),
+        None => before_its_join(pve, kind, &path)?,
+    };
+    if let Some(cause) = planned {
         return Ok(Value::Unknown(cause.part(&cell)));
     }
-    Ok(read(&Plain { pve, cell, path: path.into(), params })?.into_value())
+    Ok(read(&Plain { pve, cell, path, params })?.into_value())
 }
 
 /// The version: `version`, `release`, `repoid`.
@@ -128,11 +154,15 @@ pub(super) fn node(pve: &Proxmox, name: &str) -> Result<Value> {
 }
 
 /// Whether the cluster has quorum. A node that is in no cluster is its own majority.
-pub(super) fn quorum(pve: &Proxmox) -> Result<bool> {
-    let rows = plain(pve, "cluster", "/cluster/status", Params::new())?;
-    let Value::List(rows) = rows else { return Err(nonsense(pve.place(), "/cluster/status", "rows")) };
+pub(super) fn quorum(pve: &Proxmox) -> Result<Value> {
+    let rows = match plain(pve, "cluster", "/cluster/status", Params::new())? {
+        Value::List(rows) => rows,
+        unknown @ Value::Unknown(_) => return Ok(unknown),
+        _ => return Err(nonsense(pve.place(), "/cluster/status", "rows")),
+    };
     let cluster = rows.iter().find(|row| row.get("type").and_then(Value::as_text) == Some("cluster"));
-    Ok(cluster.is_none_or(|row| row.get("quorate").and_then(Value::as_int) == Some(1)))
+    let is_quorate = |row: &Value| row.get("quorate").and_then(Value::as_int) == Some(1);
+    Ok(Value::Bool(cluster.is_none_or(is_quorate)))
 }
 
 /// The storages of a node.

@@ -87,7 +87,7 @@ fn check(pve: &Proxmox, options: &RequireOptions) -> Result<()> {
     let sees = |path: &str| lacking.iter().all(|lack| lack.path != path);
     let mut missing = Vec::new();
     check_version(pve, options, &mut missing)?;
-    if options.quorum && sees("/") && !reads::quorum(pve)? {
+    if options.quorum && sees("/") && reads::quorum(pve)? == Value::Bool(false) {
         missing.push(Miss::new("the cluster has no quorum", "start the other nodes; `pvecm status` tells who votes"));
     }
     check_nodes(pve, options, &sees, &mut missing)?;

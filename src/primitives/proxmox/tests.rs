@@ -179,7 +179,7 @@ impl Cluster {
             StepBook::default(),
             Vec::new(),
         );
-        (run, Proxmox::new(Client::new(settings).unwrap()))
+        (run, Proxmox::new(Client::new(settings).unwrap(), None))
     }
 
     /// The calls that changed something.

@@ -13,6 +13,9 @@ use super::cluster::{Cluster, Node};
 /// The file as all members see it, and the copy that corosync itself reads.
 const FILES: [&str; 2] = ["/etc/pve/corosync.conf", "/etc/corosync/corosync.conf"];
 
+/// The file of storages, which all members see.
+const STORAGES: &str = "/etc/pve/storage.cfg";
+
 /// A cluster by its name.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Corosync {
@@ -83,9 +86,11 @@ impl Node {
 }
 
 impl Cluster {
-    /// Writes to the disks of the members what a node of a cluster has there: the configuration, and its certificates.
+    /// Writes to the disks of the members what a node of a cluster has there: the configuration, the storages, and its
+    /// certificates.
     pub(crate) fn write_members(&self) {
         let corosync = self.corosync.as_ref().map(|corosync| corosync.file(&self.nodes));
+        let storages = self.storages_file();
         for (name, node) in &self.nodes {
             let Some(machine) = self.machines.node(name) else { continue };
             let put = |path: &str, text: &str| {
@@ -95,6 +100,10 @@ impl Cluster {
             };
             if let Some(text) = &corosync {
                 FILES.iter().for_each(|path| put(path, text));
+            }
+            // There is none before somebody defines a storage.
+            if !storages.is_empty() {
+                put(STORAGES, &storages);
             }
             for certificate in &node.certificates {
                 put(&certificate.path(), &certificate.pem);

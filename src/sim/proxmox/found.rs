@@ -25,6 +25,9 @@ use crate::sim::world::Secrets;
 pub(crate) const USER: &str = "automation@pve";
 pub(crate) const TOKEN: &str = "homelab";
 
+/// Where the installer puts guests on ZFS.
+const INSTALLED_POOL: &str = "rpool/data";
+
 /// The root disk of the template, the size of the cloud image.
 const TEMPLATE_SIZE: u64 = 3584 << 20;
 /// What is on it.
@@ -77,7 +80,7 @@ fn bare(seed: &Seed, names: &[&str], certificates: &Certificates, secrets: &Secr
         pace: 1.0,
         search_domain: seed.search_domain.clone(),
         nodes,
-        storages: BTreeMap::new(),
+        storages: installed(seed),
         volumes: Vec::new(),
         outside: outside(seed),
         looked: BTreeMap::new(),
@@ -123,6 +126,13 @@ fn permit(cluster: &mut Cluster, secrets: &Secrets) {
     cluster.access.add_user(USER, "homelab automation");
     cluster.access.add_token(USER, TOKEN, true, &secrets.token);
     cluster.access.grant_homelab(USER, TOKEN);
+}
+
+/// The storages of a fresh node: one that was installed on ZFS has a pool for its guests, too.
+fn installed(seed: &Seed) -> BTreeMap<String, Storage> {
+    let pool = seed.storages.iter().find(|one| one.kind == "zfspool" && source(one).1 == INSTALLED_POOL);
+    let Some(pool) = pool.and_then(|one| Some((one.id.clone(), storage(one)?))) else { return BTreeMap::new() };
+    [("local".to_string(), installed_local()), pool].into()
 }
 
 /// `local` as the installer leaves it.

@@ -146,10 +146,16 @@ impl Cluster {
             // Every node has it, whatever is asked.
             local.settings.remove("nodes");
         }
+        self.write_members();
+    }
+
+    /// The text of the file.
+    pub(crate) fn storages_file(&self) -> String {
+        self.storages.iter().map(|(id, storage)| storage.section(id)).collect()
     }
 
     fn storage_digest(&self) -> String {
-        sha1(&self.storages.iter().map(|(id, storage)| storage.section(id)).collect::<String>())
+        sha1(&self.storages_file())
     }
 
     /// Whether a caller may see a storage.

@@ -54,7 +54,9 @@ pub(super) fn publish(sim: &Sim, url: &str, path: &str, content: &[u8]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn local_is_there_before_anybody_defines_a_storage() {
     let dir = tempfile::tempdir().unwrap();
-    let sim = start(dir.path(), Scenario::Bare, None).await;
+    // Without ZFS, whose installation writes the file.
+    let seed = crate::sim::Seed { storages: Vec::new(), ..super::lab::seed(Scenario::Bare) };
+    let sim = super::lab::start_seeded(dir.path(), seed, None, 1.0).await;
     let root = Client::root(&sim, "10.20.11.11").await;
     let before = root.get("/storage/local").await;
     assert_eq!(before.data()["priority"], 0);

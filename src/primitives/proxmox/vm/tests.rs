@@ -93,7 +93,7 @@ impl Lab {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
         });
-        Proxmox::new(client.expect("settings are right"))
+        Proxmox::new(client.expect("settings are right"), None)
     }
 
     /// Runs something as a run of its own, and gives back what was said.
