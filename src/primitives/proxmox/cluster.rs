@@ -339,8 +339,8 @@ impl Member {
         // Where it does not answer the cluster may: a member's tasks are told by all.
         let ask = |pve: &Proxmox| pve.get_now(reader, &path, &Params::new()).ok();
         let log = ask(&self.joiner).or_else(|| ask(&self.first))?;
-        let lines = log.as_array()?.iter().map(|row| text(row, "t")).filter(|line| !line.is_empty());
-        lines.last().map(|line| format!("the node: {line}"))
+        let mut lines = log.as_array()?.iter().map(|row| text(row, "t")).filter(|line| !line.is_empty());
+        lines.next_back().map(|line| format!("the node: {line}"))
     }
 
     /// Whether the node's own API is back, with the certificate that the cluster has made for it.

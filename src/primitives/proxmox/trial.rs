@@ -137,7 +137,7 @@ impl Fact for Trial {
 
 impl Resource for Trial {
     fn want(&self, _have: &State) -> Result<State> {
-        let nodes = self.options.nodes.iter().map(|node| Value::text(node)).collect();
+        let nodes = self.options.nodes.iter().map(Value::text).collect();
         Ok(State::Here(Value::Map(Map::from([
             ("moves".to_owned(), Value::List(nodes)),
             ("storage".to_owned(), Value::text(&self.options.storage)),
