@@ -96,12 +96,27 @@ fn a_tree_may_stand_on_a_package_a_user_and_a_folder_that_are_only_planned() {
 #[test]
 fn a_password_of_a_repository_stands_nowhere_on_a_real_debian() {
     let Some(debian) = Machine::debian() else { return };
-    let script = "h.git_checkout(#{ repo: \"https://127.0.0.1:1/app.git\", path: \"/opt/app\", username: \"me\", \
+    let script = "h.git_checkout(#{ repo: \"https://127.0.0.1:1/app.git\", path: \"/opt/secret\", username: \"me\", \
                   password: secret(\"HOMELAB_GIT_TOKEN\") });";
     let project = debian.project(script);
     project.write(".envrc", "export HOMELAB_GIT_TOKEN=tiger-lily-for-git\n");
     let error = debian.refuses_in(&project);
     assert!(error.contains("127.0.0.1:1/app.git cannot be read") && !error.contains("tiger-lily"), "{error}");
     // sudo and the SSH server log what they are told to run.
-    assert_eq!(debian.shell("ls -d /opt/app 2> /dev/null; journalctl -q --no-pager | grep -c tiger-lily"), "0");
+    assert_eq!(debian.shell("ls -d /opt/secret 2> /dev/null; journalctl -q --no-pager | grep -c tiger-lily"), "0");
+}
+
+/// The example of the reference, with a repository that is there in place of its own.
+#[test]
+fn the_example_of_the_reference_runs_on_a_real_debian() {
+    let Some(debian) = Machine::debian() else { return };
+    origin(debian, "exemplary");
+    debian.shell("git -C /srv/exemplary tag v1.2");
+    let reference = include_str!("../../docs/reference.md");
+    let section = reference.split("### `host.git_checkout`").nth(1).expect("it is explained");
+    let example = section.split("```").find(|code| code.contains("let host")).expect("with an example");
+    let lines = example.lines().skip(1).filter(|line| !line.starts_with("let host"));
+    let script = lines.collect::<Vec<_>>().join("\n").replace("https://git.example.org/app.git", "/srv/exemplary");
+    assert_eq!(debian.converge(&script.replace("host.", "h.")), ["create debian:git_checkout:/opt/app"]);
+    assert_eq!(debian.shell("cat /opt/app/a"), "two");
 }

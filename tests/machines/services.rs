@@ -38,6 +38,38 @@ fn a_unit_of_a_real_systemd_is_made_started_restarted_and_stopped() {
 }
 
 #[test]
+fn a_unit_whose_file_is_gone_is_no_unit_unless_it_still_runs() {
+    let Some(debian) = Machine::debian() else { return };
+    let path = "/etc/systemd/system/brief.service";
+    let unit = format!(
+        "h.file(#{{ path: {path:?}, content: \"[Service]\\nExecStart=/usr/bin/sleep 1000\\n\\n[Install]\\nWantedBy=multi-user.target\\n\" }});"
+    );
+    let gone = format!(
+        "h.service(#{{ name: \"brief\", started: false, enabled: false }});\nh.file(#{{ path: {path:?}, absent: true }});"
+    );
+    debian.converge(&format!("{unit}\nh.service(#{{ name: \"brief\", started: true, enabled: true }});"));
+    assert_eq!(
+        debian.converge(&gone),
+        ["update debian:service:brief".to_owned(), format!("delete debian:file:{path}")]
+    );
+
+    let other_way =
+        format!("h.file(#{{ path: {path:?}, absent: true }});\nh.service(#{{ name: \"brief\", started: false }});");
+    debian.converge(&format!("{unit}\nh.service(#{{ name: \"brief\", started: true }});"));
+    assert_eq!(
+        debian.converge(&other_way),
+        [format!("delete debian:file:{path}"), "update debian:service:brief".to_owned()]
+    );
+    assert_eq!(debian.shell("systemctl is-active brief"), "inactive");
+
+    // Somebody took the file away and had systemd read that, but not stop it.
+    debian.converge(&format!("{unit}\nh.service(#{{ name: \"brief\", started: true }});"));
+    debian.shell(&format!("rm {path}; systemctl daemon-reload"));
+    assert_eq!(debian.converge("h.service(#{ name: \"brief\", started: false });"), ["update debian:service:brief"]);
+    assert_eq!(debian.shell("systemctl show -p ActiveState brief"), "ActiveState=inactive");
+}
+
+#[test]
 fn a_unit_of_a_real_systemd_is_masked_and_unmasked() {
     let Some(debian) = Machine::debian() else { return };
     let masked = "h.service(#{ name: \"systemd-timesyncd\", masked: true });";

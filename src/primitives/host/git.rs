@@ -60,6 +60,7 @@ export GIT_CONFIG_VALUE_1='!f() { test "$1" = get && printf "username=%s\npasswo
 pub const AS_OWNER: &str = r#"command -v git > /dev/null 2>&1 || { echo 'git: not found' >&2; exit 1; }
 [ -n "$owner" ] || ! [ -e "$path" ] || owner=$(stat -c %U -- "$path") || exit 1
 as_owner() {
+  [ "$owner" != UNKNOWN ] || { echo "$path belongs to a user that does not exist any more" >&2; return 1; }
   if [ -z "$owner" ] || [ "$owner" = "$(id -un)" ]; then sh -c "$1" < /dev/null
   else su -s /bin/sh -c "$1" "$owner" < /dev/null; fi
 }
@@ -138,6 +139,13 @@ pub fn explain(host: &Host, path: &str, said: &str) -> Option<Error> {
     if said.contains("git: not found") {
         return Some(
             error(Class::Blocked, "it has no git").help("install it before: `h.packages(#{ names: [\"git\"] })`"),
+        );
+    }
+    if said.contains("belongs to a user that does not exist") {
+        return Some(
+            error(Class::Conflict, "git cannot be run as its owner")
+                .cause(said)
+                .help("give it to somebody else, as root: `chown -R USER: PATH` on the host"),
         );
     }
     if said.contains("is no commit that the repository has") {

@@ -121,7 +121,17 @@ impl Service {
         self.enabled == Some(true) || self.started == Some(true)
     }
 
+    fn is_not_there(&self) -> Error {
+        Error::new(Class::Blocked, format!("service {}: there is no such unit", self.unit)).help(
+            "install the package that brings it, or its unit file, before; `systemctl list-unit-files` on the host shows what \
+             there is",
+        )
+    }
+
     fn check_it_can_be_enabled(&self, have: &Map) -> Result<()> {
+        if self.enabled == Some(true) && have.contains_key("gone") {
+            return Err(self.is_not_there());
+        }
         let kind = have.get("kind").and_then(Value::as_text);
         match kind {
             Some(kind) if self.enabled == Some(true) => {
@@ -173,10 +183,7 @@ impl Part for Service {
                 map.clone()
             }
             State::Absent if self.asks_for_something() => {
-                return Err(Error::new(Class::Blocked, format!("service {}: there is no such unit", self.unit)).help(
-                    "install the package that brings it, or its unit file, before; `systemctl list-unit-files` on the host \
-                     shows what there is",
-                ));
+                return Err(self.is_not_there());
             }
             State::Absent if self.masked != Some(true) => return Ok(State::Absent),
             _ => Map::new(),

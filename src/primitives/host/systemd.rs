@@ -72,14 +72,17 @@ impl Unit {
   done
   echo other; exit 0
 fi
-systemctl show -p LoadState -p ActiveState -p SubState -p UnitFileState -p NeedDaemonReload -p FragmentPath -- {}
+said=$(systemctl show -p LoadState -p ActiveState -p SubState -p UnitFileState -p NeedDaemonReload -p FragmentPath -- {}) || exit 1
+printf '%s\n' "$said"
+path=$(printf '%s\n' "$said" | sed -n 's/^FragmentPath=//p')
+if [ -n "$path" ] && ! [ -e "$path" ] && ! [ -L "$path" ]; then echo FileIsGone=yes; fi
 "#,
             quote(&self.0)
         )
     }
 
     /// What it said: absent, or a map with `enabled`, `started`, `masked` and `needs_daemon_reload`; a `kind` where it
-    /// cannot be enabled; the `path` of its file.
+    /// cannot be enabled; the `path` of its file. One whose file is gone is absent, unless it still runs: then it is `gone`.
     pub fn parse(&self, answer: &str) -> Result<State> {
         if let Some(other) = answer.strip_prefix("other") {
             let found = match other.trim() {
@@ -93,8 +96,7 @@ systemctl show -p LoadState -p ActiveState -p SubState -p UnitFileState -p NeedD
             |key: &str| answer.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default();
         let (load, file) = (told("LoadState"), told("UnitFileState"));
         match load {
-            "not-found" => return Ok(State::Absent),
-            "loaded" | "masked" => {}
+            "not-found" | "loaded" | "masked" => {}
             other => {
                 return Err(Error::new(Class::Blocked, format!("service {self}: systemd cannot load it: {other:?}"))
                     .help(format!("`systemctl status {}` on the host says why", quote(&self.0))));
@@ -106,14 +108,21 @@ systemctl show -p LoadState -p ActiveState -p SubState -p UnitFileState -p NeedD
             "activating" => told("SubState") != "auto-restart",
             _ => false,
         };
+        let gone = load == "not-found" || told("FileIsGone") == "yes";
+        if gone && !started {
+            return Ok(State::Absent);
+        }
         let mut state = Map::from([
             ("enabled".to_owned(), Value::Bool(matches!(file, "enabled" | "alias"))),
             ("started".to_owned(), Value::Bool(started)),
             ("masked".to_owned(), Value::Bool(masked)),
-            ("needs_daemon_reload".to_owned(), Value::Bool(told("NeedDaemonReload") == "yes")),
+            ("needs_daemon_reload".to_owned(), Value::Bool(told("NeedDaemonReload") == "yes" && !gone)),
             ("path".to_owned(), Value::from(told("FragmentPath"))),
         ]);
-        if matches!(file, "static" | "generated" | "transient") {
+        if gone {
+            state.insert("gone".to_owned(), Value::Bool(true));
+            state.insert("enabled".to_owned(), Value::Bool(false));
+        } else if matches!(file, "static" | "generated" | "transient") {
             state.insert("kind".to_owned(), Value::from(file));
         }
         Ok(State::Here(Value::Map(state)))
@@ -128,8 +137,17 @@ systemctl show -p LoadState -p ActiveState -p SubState -p UnitFileState -p NeedD
         match state {
             State::Absent => self.perhaps_planned(host),
             State::Here(Value::Map(mut map)) => {
-                let is_read = map.get("started") == Some(&Value::Bool(true));
-                if is_read && self.is_changed(host, map.get("path").and_then(Value::as_text))? {
+                let path = map.get("path").and_then(Value::as_text).map(str::to_owned);
+                let started = map.get("started") == Some(&Value::Bool(true));
+                if self.goes(host, path.as_deref())? {
+                    if !started {
+                        return Ok(State::Absent);
+                    }
+                    map.insert("gone".to_owned(), Value::Bool(true));
+                    map.insert("enabled".to_owned(), Value::Bool(false));
+                    map.insert("needs_daemon_reload".to_owned(), Value::Bool(false));
+                    map.remove("kind");
+                } else if started && self.is_changed(host, path.as_deref())? {
                     map.insert("needs_daemon_reload".to_owned(), Value::Bool(true));
                 }
                 Ok(State::Here(Value::Map(map)))
@@ -151,6 +169,17 @@ systemctl show -p LoadState -p ActiveState -p SubState -p UnitFileState -p NeedD
         }
         let cause = scope::stale_cells(&host.realm(), may_bring_a_unit)?;
         Ok(cause.map_or(State::Absent, |cause| State::Unknown(cause.maybe_absent())))
+    }
+
+    /// Whether its file is planned to go, and none takes its place.
+    fn goes(&self, host: &Host, path: Option<&str>) -> Result<bool> {
+        let Some(path) = path.filter(|path| !path.is_empty()) else { return Ok(false) };
+        scope::with(|branch| {
+            let planned =
+                |path: &str| branch.overlay.cell(&host.path_cell(path)).map(|planned| planned.state == State::Absent);
+            let others = FOLDERS.iter().map(|folder| format!("{folder}/{}", self.0));
+            planned(path) == Some(true) && !others.into_iter().any(|other| planned(&other) == Some(false))
+        })
     }
 
     /// Whether a change of its file, or of those that add to it, is planned.

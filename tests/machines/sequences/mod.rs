@@ -42,9 +42,12 @@ fn what_a_plan_says_of_a_random_sequence_is_what_the_run_does() {
                 round.by_hand(dice.pick(&given::BY_HAND));
             }
             let sequence = world::sequence(&mut dice, &mut known, LENGTH, &url);
+            if at % 10 == 9 {
+                eprintln!("{} of {count}", at + 1);
+            }
             match round.play(&sequence) {
                 Ok(told) => tally.add(&told),
-                Err(why) => panic!("seed {seed}, sequence {at}: {why}\n{}", round.smaller(sequence)),
+                Err(why) => panic!("seed {seed}, sequence {at}: {}\n{}", why.text, round.smaller(sequence, why.kind)),
             }
         }
     }
@@ -67,6 +70,17 @@ struct Tally {
     refused: usize,
     changes: usize,
     sure: usize,
+}
+
+/// What was not as it must be.
+struct Failure {
+    /// In a few words: a smaller sequence must fail in the same way.
+    kind: &'static str,
+    text: String,
+}
+
+fn failure<T>(kind: &'static str, text: impl std::fmt::Display) -> Result<T, Failure> {
+    Err(Failure { kind, text: format!("{kind}: {text}") })
 }
 
 /// What was seen of one sequence.
@@ -133,13 +147,13 @@ impl<'a> Round<'a> {
     }
 
     /// Plans, runs and runs again; says what was not as it must be.
-    fn play(&mut self, sequence: &[String]) -> Result<Seen, String> {
+    fn play(&mut self, sequence: &[String]) -> Result<Seen, Failure> {
         self.write(sequence);
         self.machine.shell("touch /run/before-the-plan");
         let plan = self.told("plan");
         let written = self.machine.shell(WRITTEN);
         if !written.is_empty() {
-            return Err(format!("the plan wrote on the host:\n{written}"));
+            return failure("the plan wrote on the host", written);
         }
         let run = self.told("run");
         self.before.push(Done::Sequence(sequence.to_vec()));
@@ -147,42 +161,45 @@ impl<'a> Round<'a> {
         if plan.is_well() {
             let again = self.told("run");
             if !again.is_well() {
-                return Err(format!("the second run fails: {}", again.everything()));
+                return failure("the second run fails", again.everything());
             }
             let changes = again.changes("change-started");
             if !changes.is_empty() {
-                return Err(format!("the second run changes {changes:?}\n{}", again.diffs("change-started")));
+                return failure("the second run changes something", again.diffs("change-started"));
             }
         }
         Ok(compared)
     }
 
     /// The last sequence with as few operations as still fail, and what comes before it.
-    fn smaller(mut self, sequence: Vec<String>) -> String {
+    fn smaller(mut self, sequence: Vec<String>, kind: &str) -> String {
         let mut history = std::mem::take(&mut self.before);
         if matches!(history.last(), Some(Done::Sequence(last)) if *last == sequence) {
             history.pop();
         }
-        if self.again(&[], &sequence).is_err() {
-            history.clear();
+        let fails = |history: &[Done], sequence: &[String]| {
+            self.again(history, sequence).err().filter(|why| why.kind == kind).map(|why| why.text)
+        };
+        let mut at = 0;
+        while at < history.len() {
+            let mut fewer = history.clone();
+            fewer.remove(at);
+            if fails(&fewer, &sequence).is_some() { history = fewer } else { at += 1 }
         }
         let mut least = sequence;
         let mut at = 0;
         while at < least.len() {
             let mut fewer = least.clone();
             fewer.remove(at);
-            match self.again(&history, &fewer) {
-                Err(_) => least = fewer,
-                Ok(()) => at += 1,
-            }
+            if fails(&history, &fewer).is_some() { least = fewer } else { at += 1 }
         }
-        let why = self.again(&history, &least).err().unwrap_or_else(|| "it does not fail any more".to_owned());
+        let why = fails(&history, &least).unwrap_or_else(|| "it does not fail any more".to_owned());
         let before: String = history.iter().map(|done| format!("{done}\n")).collect();
         format!("{before}{}\n{why}", Done::Sequence(least))
     }
 
     /// Plays what comes before, and then the sequence.
-    fn again(&self, history: &[Done], sequence: &[String]) -> Result<(), String> {
+    fn again(&self, history: &[Done], sequence: &[String]) -> Result<(), Failure> {
         let mut round = Round::new(self.machine);
         for done in history {
             match done {
@@ -208,7 +225,7 @@ impl std::fmt::Display for Done {
 
 /// Compares what a plan said with what the run did: in order, each with its diff. What the plan was not sure of may be
 /// missing; where the plan fails the run must fail alike.
-fn compare(plan: &Told, run: &Told) -> Result<Seen, String> {
+fn compare(plan: &Told, run: &Told) -> Result<Seen, Failure> {
     let (planned, done) = (plan.told_changes("change-planned"), run.told_changes("change-started"));
     let mut left = done.iter();
     let mut next = left.next();
@@ -221,20 +238,20 @@ fn compare(plan: &Told, run: &Told) -> Result<Seen, String> {
             _ if !is_sure => {}
             _ => {
                 let came = next.map_or_else(|| "nothing".to_owned(), Value::to_string);
-                return Err(format!("planned {change}\ndone    {came}\n{}", run.everything()));
+                return failure("planned and not done so", format!("{change}\ndone    {came}\n{}", run.everything()));
             }
         }
     }
     if let Some(more) = next {
-        return Err(format!("the run did what was not planned: {more}\n{}", plan.diffs("change-planned")));
+        return failure("done and not planned", format!("{more}\n{}", plan.diffs("change-planned")));
     }
     if plan.is_well() != run.is_well() || plan.error_message() != run.error_message() {
-        return Err(format!("the plan: {}\nthe run: {}", plan.everything(), run.everything()));
+        return failure("plan and run end otherwise", format!("{}\nthe run: {}", plan.everything(), run.everything()));
     }
     if run.is_well() {
         let fidelity = &run.last("run-finished")["fidelity"];
         if fidelity["misses"] != Value::Array(Vec::new()) {
-            return Err(format!("the run's own score: {fidelity}"));
+            return failure("the score", fidelity);
         }
     }
     Ok(Seen { changes: done.len(), sure, refused: !plan.is_well() })

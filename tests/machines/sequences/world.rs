@@ -71,7 +71,7 @@ pub fn sequence(dice: &mut Dice, world: &mut World, length: usize, url: &str) ->
 impl Maker<'_> {
     /// One that makes sense here; none where the dice chose one that does not.
     fn operation(&mut self) -> Option<String> {
-        match self.dice.below(25) {
+        match self.dice.below(27) {
             0 | 1 => self.folder(),
             2 => self.no_folder(),
             3 | 4 => self.file(),
@@ -91,6 +91,8 @@ impl Maker<'_> {
             21 => self.name_or_zone(),
             22 => self.transfer(),
             23 => self.command(),
+            24 => self.tree(),
+            25 => self.guarded(),
             _ => self.elsewhere(),
         }
     }
@@ -430,6 +432,34 @@ impl Maker<'_> {
                 format!("h.run([\"rm\", \"-f\", {path:?}], #{{ only_if: \"test -e {path}\", provides: [{path:?}] }});")
             }
         })
+    }
+
+    fn tree(&mut self) -> Option<String> {
+        let path = self.dice.pick(&["/srv/git/one", "/srv/git/two"]);
+        self.decide(path)?;
+        let revision = self.dice.pick(&["", ", revision: \"main\"", ", revision: \"side\"", ", revision: \"v1\""]);
+        let there: Vec<&'static str> = self.world.users.iter().copied().chain(["root", "ops"]).collect();
+        let owner = match self.dice.one_in(2) {
+            true => {
+                let owner = self.dice.pick(&there);
+                self.leaned_on.insert(owner);
+                format!(", owner: {owner:?}")
+            }
+            false => String::new(),
+        };
+        Some(format!(
+            "h.directory(#{{ path: \"/srv/git\" }});\nh.git_checkout(#{{ repo: \"/srv/origin\", path: {path:?}{revision}{owner} }});"
+        ))
+    }
+
+    fn guarded(&mut self) -> Option<String> {
+        self.decide("guarded")?;
+        let name = self.dice.pick(&["one", "two"]);
+        let content = self.dice.pick(&["x\n", "y\n"]);
+        Some(format!(
+            "h.with_revert(#{{ name: \"lab\", after: \"5m\", files: [\"/srv/lab/guarded-{name}\"], run: \"true\" }}, || {{\n\
+             h.file(#{{ path: \"/srv/lab/guarded-{name}\", content: {content:?} }});\n}});"
+        ))
     }
 
     fn elsewhere(&mut self) -> Option<String> {
