@@ -66,8 +66,9 @@ as_owner() {
 }
 "#;
 
-/// What stands there. The tree is asked as its owner, not as the one who is wanted.
-pub const QUESTION: &str = r#"[ -e "$path" ] || [ -L "$path" ] || { echo absent; exit 0; }
+/// What stands there: without the notes that git takes on the way. The tree is asked as its owner, not as the one who is wanted.
+pub const QUESTION: &str = r#"export GIT_OPTIONAL_LOCKS=0
+[ -e "$path" ] || [ -L "$path" ] || { echo absent; exit 0; }
 [ -d "$path" ] && ! [ -L "$path" ] || { echo 'other no folder'; exit 0; }
 [ -n "$(ls -A -- "$path")" ] || { echo absent; exit 0; }
 [ -e "$path/.git" ] || { echo 'other a folder with something else in it'; exit 0; }

@@ -42,7 +42,7 @@ fn what_a_plan_says_of_a_random_sequence_is_what_the_run_does() {
                 round.by_hand(dice.pick(&given::BY_HAND));
             }
             let sequence = world::sequence(&mut dice, &mut known, LENGTH, &url);
-            if at % 10 == 9 {
+            if at % 5 == 4 {
                 eprintln!("{} of {count}", at + 1);
             }
             match round.play(&sequence) {
