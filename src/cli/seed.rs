@@ -186,6 +186,7 @@ fn gpus(table: &Table) -> Result<Vec<GpuSeed>> {
                 audio_id: known(row.cell("audio_id"), "10de:22bc"),
                 subsystem_id: known(row.cell("subsystem_id"), "10de:181b"),
                 iommu_group: known(row.cell("iommu_group"), "17").parse().unwrap_or(17),
+                enclosure_uid: known(row.cell("enclosure_uid"), ""),
             })
         })
         .collect()

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::contacts::Contact;
-pub(crate) use super::host::{Forwarder, Observer, Passwords, Tree, TreeChanges, tree_changes};
+pub(crate) use super::host::{
+    Board, Enclosure, Esp, Firmware, Forwarder, Function, Observer, Passwords, PciDevice, Setup, Thunderbolt, Tree,
+    TreeChanges, tree_changes,
+};
 use crate::error::{Error, Result};
 
 /// What cloud-init tells a guest at its first boot.
@@ -51,6 +54,7 @@ pub(crate) struct NodeSpec {
     /// Its bridges. The first has its card and its address.
     pub(crate) bridges: Vec<String>,
     pub(crate) authorized_keys: Vec<String>,
+    pub(crate) setup: Setup,
 }
 
 impl NodeSpec {
@@ -120,6 +124,12 @@ pub(crate) trait Machine: Send + Sync {
     fn fit(&self, hardware: &Hardware);
     /// Takes on changed cloud-init settings, as a guest does when it boots with a changed drive.
     fn apply(&self, settings: &CloudInit);
+    /// What its kernel has on the PCI bus.
+    fn pci(&self) -> Vec<PciDevice>;
+    /// How its firmware boots it.
+    fn firmware(&self) -> Firmware;
+    /// Gives a device, all functions of it, to a guest.
+    fn give_to_guest(&self, slot: &str);
     /// Makes a directory and those above it, as far as they are not there.
     fn make_directory(&self, path: &str);
     /// Whether a directory is there.

@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::guests::{
-    CloudInit, Connection, Execution, Hardware, Link, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Tree,
-    TreeChanges, Workshop,
+    CloudInit, Connection, Execution, Firmware, Hardware, Link, Machine, NodeSpec, PciDevice, PlainFile, SharedMachine,
+    Surroundings, Tree, TreeChanges, Workshop,
 };
 use super::host;
 use crate::error::{Class, Error, Result};
@@ -60,6 +60,7 @@ impl Workshop for Posix {
             gateway: spec.gateway.clone(),
             interfaces: spec.interfaces(),
             authorized_keys: spec.authorized_keys.clone(),
+            setup: spec.setup.clone(),
         }))
     }
 
@@ -86,6 +87,18 @@ impl Machine for Inside {
 
     fn apply(&self, settings: &CloudInit) {
         self.with(|machine| machine.reconfigure(&settings_of(settings)));
+    }
+
+    fn pci(&self) -> Vec<PciDevice> {
+        self.with(|machine| machine.pci.clone())
+    }
+
+    fn firmware(&self) -> Firmware {
+        self.with(|machine| machine.board.firmware.clone())
+    }
+
+    fn give_to_guest(&self, slot: &str) {
+        self.with(|machine| machine.give_to_vfio(slot));
     }
 
     fn make_directory(&self, path: &str) {

@@ -2,6 +2,7 @@
 //! reach it through one gateway and by the addresses of the real homelab, so that only where they dial differs. Its world
 //! lasts in a folder.
 
+pub(crate) mod boards;
 mod cable;
 mod chance;
 mod contacts;

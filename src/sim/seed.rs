@@ -97,7 +97,8 @@ pub struct StorageSeed {
     pub shared: bool,
     /// Its size in bytes.
     pub size_bytes: u64,
-    /// Where it is: `server:/export`, `pool/dataset`, `group/thin-pool`, or the path of a directory. Empty makes one up.
+    /// Where it is: `server:/export`, `pool/dataset`, `group/thin-pool`, or the path of a directory. Empty makes one
+    /// up.
     #[serde(default)]
     pub source: String,
 }
@@ -159,6 +160,9 @@ pub struct GpuSeed {
     pub subsystem_id: String,
     /// The IOMMU group of both.
     pub iommu_group: u32,
+    /// By which its Thunderbolt enclosure is told from all others; empty makes one up.
+    #[serde(default)]
+    pub enclosure_uid: String,
 }
 
 /// Another machine of the network.
@@ -181,6 +185,22 @@ pub enum Scenario {
     Bare,
     /// A foundation that nobody may automate yet.
     S2,
+    /// The node with the card boots with systemd-boot, and somebody put kernel parameters where only GRUB reads them.
+    S3,
+    /// The node with the card boots with GRUB, behind Secure Boot.
+    S4,
+    /// The card is on another bus and in another group from the next boot of its node on.
+    S5,
+    /// An earlier set-up kept one driver off the card, and `nova_core` took it.
+    S6,
+    /// A device of somebody else is in the card's IOMMU group.
+    S7,
+    /// The enclosure is there, and no card in it.
+    GpuMissing,
+    /// One of the boot partitions that the node with the card is to keep up to date is gone.
+    EspStale,
+    /// The boot partition of the node with the card has no room for another kernel.
+    EspFull,
 }
 
 /// How much of the homelab is there when a world begins.
@@ -202,6 +222,14 @@ impl Scenario {
         ("bare", Scenario::Bare, Start::Bare),
         ("s1", Scenario::Bare, Start::Bare),
         ("s2", Scenario::S2, Start::WithoutAccess),
+        ("s3", Scenario::S3, Start::Bare),
+        ("s4", Scenario::S4, Start::Bare),
+        ("s5", Scenario::S5, Start::Bare),
+        ("s6", Scenario::S6, Start::Bare),
+        ("s7", Scenario::S7, Start::Bare),
+        ("gpu-missing", Scenario::GpuMissing, Start::Bare),
+        ("esp-stale", Scenario::EspStale, Start::Bare),
+        ("esp-full", Scenario::EspFull, Start::Bare),
     ];
 
     /// What a world of it begins with.

@@ -1,6 +1,7 @@
 //! The whole simulated world, as it lies on disk: one file, and beside it one for each machine, which are large and
 //! change on their own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::guests::{NodeSpec, SharedMachine, Workshop};
+use super::boards;
+use super::guests::{NodeSpec, Setup, SharedMachine, Workshop};
 use super::proxmox::Cluster;
 use super::seed::{HostSeed, NodeSeed, Seed};
 use super::tls::Certificates;
@@ -43,6 +45,9 @@ pub(crate) struct World {
     #[serde(default)]
     pub(crate) internet: Internet,
     pub(crate) secrets: Secrets,
+    /// What nodes are made of whose machines are still to be made.
+    #[serde(skip)]
+    setups: BTreeMap<String, Setup>,
     #[serde(skip)]
     pub(super) certificates: Option<Arc<Certificates>>,
     /// Counts the moments at which something may have gone that connections lead to.
@@ -117,6 +122,7 @@ impl World {
             hosts: seed.network_hosts.clone(),
             clusters: super::proxmox::found(seed, certificates, &secrets)?,
             internet: Internet::found(&seed.internet),
+            setups: seed.nodes.iter().map(|node| (node.name.clone(), boards::setup(seed, &node.name))).collect(),
             secrets,
             certificates: None,
             moments: watch::Sender::default(),
@@ -196,6 +202,7 @@ impl World {
             gateway: self.gateway.clone(),
             bridges: self.bridges.clone(),
             authorized_keys: authorized_keys.to_vec(),
+            setup: self.setups.get(&node.name).cloned().unwrap_or_default(),
         }
     }
 

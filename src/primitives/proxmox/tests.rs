@@ -71,6 +71,7 @@ fn seed() -> Seed {
             audio_id: "10de:22bc".into(),
             subsystem_id: "10de:181b".into(),
             iommu_group: 17,
+            enclosure_uid: String::new(),
         }],
         ..Seed::default()
     }

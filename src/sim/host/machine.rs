@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::fs::{Computed, Cred, Fs, Ino, Kind, Sys, now};
+use super::hardware::{Board, PciDevice};
 use super::process::Life;
 use super::random;
 
@@ -59,25 +60,6 @@ impl UnitRun {
     }
 }
 
-/// A device on the PCI bus, as `lspci` shows it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PciDevice {
-    /// `0000:2f:00.0`
-    pub address: String,
-    /// `0300`
-    pub class: String,
-    /// What the class is called, `VGA compatible controller`.
-    pub class_name: String,
-    /// `10de:27b2`
-    pub id: String,
-    /// `NVIDIA Corporation AD104GL [RTX 4000 SFF Ada Generation]`
-    pub name: String,
-    /// The driver bound to it.
-    pub driver: Option<String>,
-    /// Its IOMMU group.
-    pub iommu_group: Option<u32>,
-}
-
 /// What a command did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecResult {
@@ -117,8 +99,14 @@ pub struct Machine {
     pub modules: Vec<String>,
     /// Units that are or were running.
     pub units: BTreeMap<String, UnitRun>,
-    /// The PCI bus.
+    /// What it is made of.
+    #[serde(default)]
+    pub board: Board,
+    /// What is on its PCI bus now.
     pub pci: Vec<PciDevice>,
+    /// The devices that `vfio-pci` was told to take when it was loaded.
+    #[serde(default)]
+    pub(super) vfio_ids: Vec<String>,
     /// What `journalctl` shows, newest last.
     pub journal: VecDeque<String>,
     /// When it booted, seconds.
@@ -202,20 +190,26 @@ impl Machine {
     pub fn read_at(&self, ino: Ino, offset: u64, buffer: &mut [u8]) -> Sys<usize> {
         let Kind::Computed(what) = self.fs.inode(ino)?.kind else { return self.fs.read_at(ino, offset, buffer) };
         // A second read of the same open file must not start over with other content.
-        let text = if offset == 0 { self.compute(what) } else { String::new() };
-        let length = buffer.len().min(text.len());
-        buffer[..length].copy_from_slice(&text.as_bytes()[..length]);
+        let goes_on = matches!(what, Computed::Authorized(_) | Computed::Hostname);
+        let text = if offset == 0 || goes_on { self.compute(what) } else { String::new() };
+        let rest = text.as_bytes().get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let length = buffer.len().min(rest.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
         Ok(length)
     }
 
     /// Writes to an open object.
     pub fn write_at(&mut self, ino: Ino, offset: Option<u64>, data: &[u8]) -> Sys<u64> {
-        if let Kind::Computed(Computed::Hostname) = self.fs.inode(ino)?.kind {
-            self.hostname = String::from_utf8_lossy(data).trim().to_owned();
-            self.note_change();
-            return Ok(data.len() as u64);
+        match self.fs.inode(ino)?.kind {
+            Kind::Computed(Computed::Hostname) => {
+                self.hostname = String::from_utf8_lossy(data).trim().to_owned();
+                self.note_change();
+            }
+            Kind::Computed(Computed::Authorized(index)) => self.authorize(index, data)?,
+            Kind::Computed(Computed::Rescan) => self.rescan(data)?,
+            _ => return self.fs.write_at(ino, offset, data),
         }
-        self.fs.write_at(ino, offset, data)
+        Ok(data.len() as u64)
     }
 
     fn compute(&self, what: Computed) -> String {
@@ -227,6 +221,8 @@ impl Machine {
             Computed::Load => "0.00 0.01 0.00 1/128 1000\n".to_owned(),
             Computed::Uuid => format!("{}\n", random::uuid()),
             Computed::Hostname => format!("{}\n", self.hostname),
+            Computed::Authorized(index) => self.authorization(index),
+            Computed::Rescan => String::new(),
             Computed::Modules => {
                 self.modules.iter().map(|name| format!("{name} 16384 0 - Live 0x0000000000000000\n")).collect()
             }

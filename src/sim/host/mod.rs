@@ -4,6 +4,7 @@
 
 mod exec;
 mod fs;
+mod hardware;
 mod machine;
 mod memory;
 mod pipe;
@@ -18,8 +19,9 @@ mod tree;
 mod users;
 
 pub use exec::run_shared;
-pub use machine::{ExecResult, Machine, Nic, PciDevice, PowerRequest, SharedMachine, UnitRun};
-pub use seed::{CloudInit, Hardware, NodeSpec};
+pub use hardware::{Board, Enclosure, Esp, Firmware, Function, PciDevice, Thunderbolt};
+pub use machine::{ExecResult, Machine, Nic, PowerRequest, SharedMachine, UnitRun};
+pub use seed::{CloudInit, Hardware, NodeSpec, Setup};
 pub use ssh::{Forward, Forwarder, Observer, Options as SshOptions, Passwords, serve_ssh, serve_ssh_with};
 pub use tree::{Changes as TreeChanges, Tree, changes as tree_changes};
 

@@ -70,6 +70,8 @@ pub(crate) struct Node {
     /// The options of its own.
     #[serde(default)]
     pub(crate) config: node_config::Options,
+    /// What is on its PCI bus where its own system does not say it: in a recorded world.
+    #[serde(default)]
     pub(crate) devices: Vec<PciDevice>,
     /// The certificates of its authority and of its own, in this order.
     pub(crate) certificates: Vec<Certificate>,
@@ -148,7 +150,20 @@ pub(crate) struct PciDevice {
     /// `10de:27b2`.
     pub(crate) id: String,
     pub(crate) subsystem_id: String,
-    pub(crate) iommu_group: u32,
+    /// None where the node has no IOMMU, or it is off.
+    pub(crate) iommu_group: Option<u32>,
+}
+
+impl From<crate::sim::guests::PciDevice> for PciDevice {
+    fn from(device: crate::sim::guests::PciDevice) -> Self {
+        PciDevice {
+            address: device.address,
+            class: format!("0x{}", device.class),
+            id: device.id,
+            subsystem_id: device.subsystem_id,
+            iommu_group: device.iommu_group,
+        }
+    }
 }
 
 impl Node {
@@ -164,6 +179,15 @@ impl Node {
 }
 
 impl Cluster {
+    /// What is on the PCI bus of a node.
+    pub(crate) fn devices(&self, node: &str) -> Vec<PciDevice> {
+        let recorded = self.nodes.get(node).map(|node| node.devices.clone()).unwrap_or_default();
+        match self.machines.node(node).filter(|_| recorded.is_empty()) {
+            Some(machine) => machine.pci().into_iter().map(PciDevice::from).collect(),
+            None => recorded,
+        }
+    }
+
     /// A span of milliseconds at this cluster's pace.
     pub(crate) fn span(&self, milliseconds: u64) -> u64 {
         // Spans are a few seconds at most; no precision is lost.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::access::Access;
 use super::checksum::Sums;
-use super::cluster::{Cluster, Node, PciDevice, root_size};
+use super::cluster::{Cluster, Node, root_size};
 use super::corosync::{self, Corosync};
 
 use super::mapping::Mapping;
@@ -17,7 +17,7 @@ use super::volume::{Volume, fresh_use, split};
 use crate::error::Result;
 use crate::sim::chance::{self, Chance};
 use crate::sim::guests::{CARD, Machines};
-use crate::sim::seed::{GpuSeed, Seed, Start, StorageSeed, TemplateSeed};
+use crate::sim::seed::{Seed, Start, StorageSeed, TemplateSeed};
 use crate::sim::tls::Certificates;
 use crate::sim::world::Secrets;
 
@@ -54,7 +54,6 @@ fn bare(seed: &Seed, names: &[&str], certificates: &Certificates, secrets: &Secr
     let mut nodes = BTreeMap::new();
     let root = seed.storages.iter().find(|storage| storage.id == "local").map(|storage| storage.size_bytes);
     for (index, node) in seed.nodes.iter().enumerate().filter(|(_, node)| names.contains(&node.name.as_str())) {
-        let devices = seed.gpus.iter().filter(|gpu| gpu.node == node.name).flat_map(devices).collect();
         nodes.insert(
             node.name.clone(),
             Node {
@@ -64,7 +63,6 @@ fn bare(seed: &Seed, names: &[&str], certificates: &Certificates, secrets: &Secr
                 memory_mb: node.memory_mb,
                 cores: node.cores,
                 cards: [CARD.to_string()].into(),
-                devices,
                 certificates: certificates.of(&node.name),
                 booted: chance::now(),
                 root_size: root.unwrap_or_else(root_size),
@@ -221,22 +219,6 @@ fn outside(seed: &Seed) -> Outside {
         found.files.insert(path, WebFile { length: file.size_bytes, image, sums, system });
     }
     outside
-}
-
-fn devices(gpu: &GpuSeed) -> Vec<PciDevice> {
-    let function = |address: String, class: &str, id: &str| PciDevice {
-        address,
-        class: class.into(),
-        id: id.into(),
-        subsystem_id: gpu.subsystem_id.clone(),
-        iommu_group: gpu.iommu_group,
-    };
-    let mut devices = vec![function(gpu.address.clone(), "0x030000", &gpu.pci_id)];
-    if !gpu.audio_id.is_empty() {
-        let audio = gpu.address.strip_suffix(".0").map_or_else(|| gpu.address.clone(), |device| format!("{device}.1"));
-        devices.push(function(audio, "0x040300", &gpu.audio_id));
-    }
-    devices
 }
 
 fn add_template(cluster: &mut Cluster, seed: &Seed, template: &TemplateSeed) {

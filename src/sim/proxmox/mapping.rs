@@ -59,7 +59,7 @@ pub(crate) fn find_device(cluster: &Cluster, node: &str, mapping: &str) -> Resul
 /// What is wrong with a mapping's entry for a node.
 fn check_entry(cluster: &Cluster, node: &str, mapping: &str, keys: &property::Keys, is_mdev: bool) -> Option<String> {
     let path = keys.get("path").map(String::as_str).unwrap_or_default();
-    let devices = cluster.nodes.get(node).map(|node| node.devices.as_slice()).unwrap_or_default();
+    let devices = cluster.devices(node);
     // A path without function means all functions of the device.
     let Some(device) = devices.iter().find(|device| device.address == path || device.address == format!("{path}.0"))
     else {
@@ -67,13 +67,13 @@ fn check_entry(cluster: &Cluster, node: &str, mapping: &str, keys: &property::Ke
     };
     let actual = [
         ("id", device.id.clone()),
-        ("iommugroup", device.iommu_group.to_string()),
+        ("iommugroup", device.iommu_group.map(|group| group.to_string()).unwrap_or_default()),
         ("subsystem-id", device.subsystem_id.clone()),
     ];
     if is_mdev {
         return Some(format!("'mdev' does not match for '{mapping}' (0 != 1)"));
     }
-    for (key, actual) in actual {
+    for (key, actual) in actual.into_iter().filter(|(_, actual)| !actual.is_empty()) {
         match keys.get(key) {
             None => return Some(format!("missing expected property '{key}' for device '{path}'")),
             Some(mapped) if *mapped != actual => {
@@ -191,7 +191,7 @@ const HIDDEN_CLASSES: &str = "05;06;0b";
 pub(crate) fn devices(cluster: &mut Cluster, call: &Call) -> Outcome {
     let hidden = call.params.get("pci-class-blacklist").unwrap_or(HIDDEN_CLASSES);
     let verbose = call.params.get("verbose") != Some("0");
-    let devices = cluster.nodes.get(&call.node).map(|node| node.devices.as_slice()).unwrap_or_default();
+    let devices = cluster.devices(&call.node);
     let shown = |device: &&PciDevice| !items(hidden).any(|class| device.class[2..].starts_with(class));
     Answer::of(devices.iter().filter(shown).map(|device| device_row(device, verbose)).collect::<Vec<_>>())
 }
@@ -202,7 +202,7 @@ fn device_row(device: &PciDevice, verbose: bool) -> Value {
         format!("0x{}", if second { model } else { vendor })
     };
     let mut row = json!({
-        "id": device.address, "class": device.class, "iommugroup": device.iommu_group,
+        "id": device.address, "class": device.class, "iommugroup": device.iommu_group.map_or(-1, i64::from),
         "vendor": half(&device.id, false), "device": half(&device.id, true),
     });
     if verbose {

@@ -110,7 +110,7 @@ pub(crate) fn status(cluster: &mut Cluster, call: &Call) -> Outcome {
         "pveversion": format!("pve-manager/{VERSION}/{REPO_ID}"),
         "kversion": format!("Linux {KERNEL} {KERNEL_BUILD}"),
         "current-kernel": { "sysname": "Linux", "release": KERNEL, "version": KERNEL_BUILD, "machine": "x86_64" },
-        "boot-info": { "mode": "efi", "secureboot": 0 },
+        "boot-info": boot_info(cluster, &call.node),
         "uptime": node.uptime(call.now),
         "cpu": 0.02, "wait": 0, "idle": 0,
         "loadavg": ["0.10", "0.12", "0.15"],
@@ -126,6 +126,13 @@ pub(crate) fn status(cluster: &mut Cluster, call: &Call) -> Outcome {
             "total": size, "used": taken, "avail": size - taken, "free": size - taken,
         },
     }))
+}
+
+fn boot_info(cluster: &Cluster, node: &str) -> Value {
+    match cluster.machines.node(node).map(|machine| machine.firmware()) {
+        Some(firmware) if !firmware.uefi => json!({ "mode": "legacy-bios" }),
+        firmware => json!({ "mode": "efi", "secureboot": i32::from(firmware.is_some_and(|it| it.secure_boot)) }),
+    }
 }
 
 /// `GET /nodes/{node}/time`.

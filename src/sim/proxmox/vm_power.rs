@@ -220,11 +220,24 @@ fn power_on(cluster: &mut Cluster, node: &str, vmid: u32, at: u64, log: &mut Vec
         let hardware = hardware(cluster, node, vmid);
         cluster.machines.boot_guest(vmid, settings, &hardware, has_drive);
     }
+    give_devices(cluster, node, vmid);
     if let Ok(vm) = cluster.vm_mut(node, vmid) {
         vm.running = Some(running);
         vm.executions.clear();
     }
     Ok(warnings)
+}
+
+/// The node's own drivers let go of what the guest gets.
+fn give_devices(cluster: &Cluster, node: &str, vmid: u32) {
+    let (Some(vm), Some(machine)) = (cluster.vms.get(&vmid), cluster.machines.node(node)) else { return };
+    for (_, value) in vm.config.iter().filter(|(name, _)| name.starts_with("hostpci")) {
+        let keys = property::loose(value);
+        let mapped = keys.get("mapping").and_then(|mapping| find_device(cluster, node, mapping).ok());
+        if let Some(address) = mapped.as_ref().or(keys.get("host")).or(keys.get("")) {
+            machine.give_to_guest(address);
+        }
+    }
 }
 
 /// What QEMU shows the guest.

@@ -14,8 +14,8 @@ use tokio::io::AsyncWriteExt;
 
 use crate::error::Result;
 use crate::sim::guests::{
-    CloudInit, Connection, Execution, Hardware, Link, Machine, NodeSpec, PlainFile, SharedMachine, Surroundings, Tree,
-    TreeChanges, Workshop,
+    CloudInit, Connection, Execution, Firmware, Hardware, Link, Machine, NodeSpec, PciDevice, PlainFile, SharedMachine,
+    Surroundings, Tree, TreeChanges, Workshop,
 };
 use crate::sim::{Faults, GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed};
 
@@ -60,6 +60,7 @@ pub(super) fn seed(scenario: Scenario) -> Seed {
             audio_id: "10de:22bc".into(),
             subsystem_id: "10de:181b".into(),
             iommu_group: 17,
+            enclosure_uid: String::new(),
         }],
         ..Seed::default()
     }
@@ -70,15 +71,16 @@ struct Echo {
     settings: Mutex<CloudInit>,
     directories: Mutex<BTreeSet<String>>,
     files: Mutex<BTreeMap<String, String>>,
+    pci: Vec<PciDevice>,
 }
 
 impl Echo {
     fn shared(settings: CloudInit) -> SharedMachine {
-        Echo::with_files(settings, BTreeMap::new())
+        Echo::with_files(settings, BTreeMap::new(), Vec::new())
     }
 
-    fn with_files(settings: CloudInit, files: BTreeMap<String, String>) -> SharedMachine {
-        Arc::new(Echo { settings: Mutex::new(settings), directories: Mutex::default(), files: Mutex::new(files) })
+    fn with_files(settings: CloudInit, files: BTreeMap<String, String>, pci: Vec<PciDevice>) -> SharedMachine {
+        Arc::new(Echo { settings: Mutex::new(settings), directories: Mutex::default(), files: Mutex::new(files), pci })
     }
 
     fn settings(&self) -> MutexGuard<'_, CloudInit> {
@@ -100,6 +102,16 @@ impl Machine for Echo {
     fn apply(&self, settings: &CloudInit) {
         self.settings().clone_from(settings);
     }
+
+    fn pci(&self) -> Vec<PciDevice> {
+        self.pci.clone()
+    }
+
+    fn firmware(&self) -> Firmware {
+        Firmware { uefi: true, ..Firmware::default() }
+    }
+
+    fn give_to_guest(&self, _: &str) {}
 
     fn make_directory(&self, path: &str) {
         self.directories.lock().unwrap().insert(path.into());
@@ -186,12 +198,13 @@ impl Workshop for Echoes {
             ("/etc/resolv.conf", format!("nameserver {}\n", spec.gateway)),
         ];
         let settings = CloudInit { hostname: spec.name.clone(), ..CloudInit::default() };
-        Echo::with_files(settings, files.map(|(path, text)| (path.to_string(), text)).into())
+        let files = files.map(|(path, text)| (path.to_string(), text)).into();
+        Echo::with_files(settings, files, spec.setup.board.everything())
     }
 
     fn load(&self, saved: &str) -> Result<SharedMachine> {
         let (settings, files) = serde_json::from_str(saved).unwrap();
-        Ok(Echo::with_files(settings, files))
+        Ok(Echo::with_files(settings, files, Vec::new()))
     }
 }
 

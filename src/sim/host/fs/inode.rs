@@ -96,6 +96,10 @@ pub enum Computed {
     Modules,
     /// /proc/sys/kernel/hostname
     Hostname,
+    /// `authorized` of what is plugged into a Thunderbolt port
+    Authorized(u8),
+    /// /sys/bus/pci/rescan
+    Rescan,
 }
 
 /// What an inode is.

@@ -60,9 +60,14 @@ pub fn boot(machine: &mut Machine) {
     }
     machine.fs.uncover_all();
     memory_file_systems(machine);
-    kernel_files(machine);
+    let entry = machine.boot_entry();
+    if let Some(kernel) = entry.as_ref().and_then(|entry| entry.kernel.clone()) {
+        machine.kernel = kernel;
+    }
+    kernel_files(machine, entry.as_ref().map(|entry| entry.cmdline.as_str()));
     machine.mount_listed();
     machine.modules.clear();
+    machine.find_hardware(entry.and_then(|entry| entry.initramfs).as_deref());
     let mut modules = vec!["/etc/modules".to_owned()];
     modules.extend(machine.files_in("/usr/lib/modules-load.d", ".conf"));
     modules.extend(machine.files_in("/etc/modules-load.d", ".conf"));
@@ -71,6 +76,9 @@ pub fn boot(machine: &mut Machine) {
         let refused = !module_settings(machine, "blacklist", &name).is_empty();
         if is_kernel_module(&name) && !refused {
             machine.load_module(&name);
+            machine.after_loading(&name);
+        } else if !refused {
+            machine.log(format!("systemd-modules-load[312]: Failed to find module '{name}'"));
         }
     }
     for setting in sysctl_files(machine).iter().flat_map(|path| machine.config_lines(path)).collect::<Vec<_>>() {
@@ -113,7 +121,7 @@ fn memory_file_systems(machine: &mut Machine) {
     }
 }
 
-fn kernel_files(machine: &mut Machine) {
+fn kernel_files(machine: &mut Machine, cmdline: Option<&str>) {
     machine.fs.wipe("/proc");
     machine.fs.wipe("/sys");
     machine.put_dir("/proc", 0o555);
@@ -127,8 +135,7 @@ fn kernel_files(machine: &mut Machine) {
         let mode = if name.starts_with("kernel/os") || name.starts_with("kernel/random") { 0o444 } else { 0o644 };
         machine.put_kernel_file(&format!("/proc/sys/{name}"), mode, &format!("{value}\n"));
     }
-    let cmdline = machine.fs.text("/etc/kernel/cmdline");
-    let cmdline = if cmdline.is_empty() { "root=/dev/sda1 ro console=tty1 console=ttyS0".to_owned() } else { cmdline };
+    let cmdline = cmdline.unwrap_or("root=/dev/sda1 ro console=tty1 console=ttyS0").to_owned();
     let (memory, disk) = (machine.memory_kib, machine.disk_bytes / 1024);
     let cpu: String = (0..machine.processors)
         .map(|index| format!("processor\t: {index}\nvendor_id\t: GenuineIntel\nmodel name\t: 13th Gen Intel(R) Core(TM) i9-13900H\nflags\t\t: fpu vme de pse tsc msr pae mce cx8 apic vmx lm sse2 avx2\n\n"))
@@ -205,27 +212,10 @@ fn system_files(machine: &mut Machine) {
         machine.put_kernel_file(&format!("{dir}/mtu"), 0o444, &format!("{}\n", nic.mtu));
         machine.put_kernel_file(&format!("{dir}/operstate"), 0o444, "up\n");
     }
-    for device in machine.pci.clone() {
-        let dir = format!("/sys/bus/pci/devices/{}", device.address);
-        let (vendor, product) = device.id.split_once(':').unwrap_or((&device.id, ""));
-        machine.put_kernel_file(&format!("{dir}/vendor"), 0o444, &format!("0x{vendor}\n"));
-        machine.put_kernel_file(&format!("{dir}/device"), 0o444, &format!("0x{product}\n"));
-        machine.put_kernel_file(&format!("{dir}/class"), 0o444, &format!("0x{}00\n", device.class));
-        if let Some(driver) = &device.driver {
-            machine.put_kernel_dir(&format!("/sys/bus/pci/drivers/{driver}"));
-            machine.put_link(&format!("{dir}/driver"), &format!("../../drivers/{driver}"));
-        }
-        if let Some(group) = device.iommu_group {
-            let path = format!("/sys/kernel/iommu_groups/{group}/devices");
-            machine.put_kernel_dir(&path);
-            machine.put_link(&format!("{path}/{}", device.address), &dir);
-            machine.put_link(&format!("{dir}/iommu_group"), &format!("/sys/kernel/iommu_groups/{group}"));
-        }
-    }
 }
 
 impl Machine {
-    fn put_kernel_dir(&mut self, path: &str) {
+    pub(in crate::sim::host) fn put_kernel_dir(&mut self, path: &str) {
         let slashes = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);
         for end in slashes.collect::<Vec<_>>() {
             if !self.fs.exists(&path[..end]) {
@@ -234,7 +224,7 @@ impl Machine {
         }
     }
 
-    fn put_kernel_file(&mut self, path: &str, mode: u32, text: &str) {
+    pub(in crate::sim::host) fn put_kernel_file(&mut self, path: &str, mode: u32, text: &str) {
         let dir = path.rsplit_once('/').map_or("/", |(dir, _)| dir);
         self.put_kernel_dir(dir);
         self.put(path, mode, text);
@@ -254,13 +244,16 @@ impl Machine {
         if self.modules.iter().any(|known| known == name) {
             return;
         }
+        let options: Vec<String> =
+            module_settings(self, "options", name).iter().flat_map(|line| line.split(' ').map(str::to_owned)).collect();
+        self.load_module_with(name, &options);
+    }
+
+    /// The same with these parameters.
+    pub(in crate::sim::host) fn load_module_with(&mut self, name: &str, options: &[String]) {
         self.modules.insert(0, name.to_owned());
         let mut parameters = vec![(format!("/sys/module/{name}/refcnt"), 0o444, "0".to_owned())];
-        for (key, value) in module_settings(self, "options", name)
-            .iter()
-            .flat_map(|settings| settings.split(' '))
-            .filter_map(|setting| setting.split_once('='))
-        {
+        for (key, value) in options.iter().filter_map(|setting| setting.split_once('=')) {
             parameters.push((format!("/sys/module/{name}/parameters/{key}"), 0o444, value.to_owned()));
         }
         parameters.extend(

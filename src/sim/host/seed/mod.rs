@@ -7,4 +7,4 @@ mod stock;
 
 pub use boot::boot;
 pub use guest::{CloudInit, Hardware};
-pub use node::NodeSpec;
+pub use node::{NodeSpec, Setup};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::stock::StockUnit;
+use crate::sim::host::hardware::{Board, ESP_LIST};
 use crate::sim::host::machine::{Machine, Nic};
 use crate::sim::host::random;
 
@@ -21,6 +22,21 @@ pub struct NodeSpec {
     pub interfaces: String,
     /// Who may log in as root.
     pub authorized_keys: Vec<String>,
+    /// What it is made of, and what was done to it before.
+    pub setup: Setup,
+}
+
+/// What a node is made of, and what somebody did to it before anybody looked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// The machine.
+    pub board: Board,
+    /// Files that were written, by path, and then the boot loader and the initramfs made of them.
+    pub files: Vec<(String, String)>,
+    /// Files that were written, and nothing made of them.
+    pub later_files: Vec<(String, String)>,
+    /// Kernels that were installed since, and not copied to where the firmware reads.
+    pub later_kernels: Vec<String>,
 }
 
 const UNITS: &[StockUnit] = &[
@@ -83,6 +99,16 @@ ID=debian
 HOME_URL=\"https://www.debian.org/\"
 ";
 
+/// What the kernel is told of its root where that is ZFS.
+const ZFS_ROOT: &str = "root=ZFS=rpool/ROOT/pve-1 boot=zfs";
+
+/// Modules that are part of the kernel itself.
+const BUILT_IN: &str = "kernel/drivers/iommu/iommufd/iommufd.ko\nkernel/fs/fuse/fuse.ko\n";
+
+/// What Proxmox keeps off everywhere.
+const PVE_BLACKLIST: &str = "# This file contains a list of modules which are not supported by Proxmox VE\n\n\
+    # nvidiafb see bugreport https://bugzilla.proxmox.com/show_bug.cgi?id=701\nblacklist nvidiafb\n";
+
 impl Machine {
     /// A node after its installation.
     pub fn pve_node(spec: NodeSpec) -> Machine {
@@ -121,10 +147,50 @@ impl Machine {
         for path in ["/etc/kernel", "/etc/pve", "/etc/pve/local", "/etc/pve/priv", "/etc/network/interfaces.d"] {
             machine.put_dir(path, 0o755);
         }
-        machine.put("/etc/kernel/cmdline", 0o644, "root=ZFS=rpool/ROOT/pve-1 boot=zfs\n");
         machine.put_authorized_keys("/root", (0, 0), &spec.authorized_keys);
         machine.put("/etc/ssh/sshd_config.d/root.conf", 0o644, "PermitRootLogin yes\n");
+        machine.install_boot(spec.setup);
         super::boot(&mut machine);
         machine
+    }
+
+    /// Kernels and the boot loader, as the installer leaves them, and what was done since.
+    fn install_boot(&mut self, setup: Setup) {
+        self.board = setup.board;
+        let kernel = self.kernel.clone();
+        self.put_kernel(&kernel);
+        self.put_dir("/etc/default/grub.d", 0o755);
+        self.put("/etc/modprobe.d/pve-blacklist.conf", 0o644, PVE_BLACKLIST);
+        // With ZFS the installer sets up partitions of their own; without, GRUB reads the root file system.
+        let on_zfs = if self.board.esps.is_empty() { "" } else { ZFS_ROOT };
+        self.put(
+            "/etc/default/grub",
+            0o644,
+            format!("GRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"{on_zfs}\"\n"),
+        );
+        if !self.board.esps.is_empty() {
+            self.put("/etc/kernel/cmdline", 0o644, format!("{ZFS_ROOT}\n"));
+            let uuids: String = self.board.esps.iter().map(|esp| format!("{}\n", esp.uuid)).collect();
+            self.put(ESP_LIST, 0o644, uuids);
+        }
+        for (path, text) in &setup.files {
+            self.put(path, 0o644, text);
+        }
+        self.make_initramfs(&kernel);
+        self.format_esps();
+        self.update_grub();
+        for (path, text) in &setup.later_files {
+            self.put(path, 0o644, text);
+        }
+        for kernel in &setup.later_kernels {
+            self.put_kernel(kernel);
+            self.make_initramfs(kernel);
+        }
+    }
+
+    fn put_kernel(&mut self, kernel: &str) {
+        self.put(&format!("/boot/vmlinuz-{kernel}"), 0o644, "");
+        self.put_dir(&format!("/usr/lib/modules/{kernel}"), 0o755);
+        self.put(&format!("/usr/lib/modules/{kernel}/modules.builtin"), 0o644, BUILT_IN);
     }
 }

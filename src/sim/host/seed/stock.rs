@@ -191,7 +191,7 @@ pub type StockUnit = (&'static str, &'static str, bool, bool);
 
 impl Machine {
     /// Puts a file of the system in place, whatever stood there.
-    pub(super) fn put(&mut self, path: &str, mode: u32, content: impl AsRef<[u8]>) {
+    pub(in crate::sim::host) fn put(&mut self, path: &str, mode: u32, content: impl AsRef<[u8]>) {
         self.place(|fs, root| {
             fs.write(root, path, content.as_ref(), mode)?;
             let ino = fs.find(root, path, true)?;
@@ -200,12 +200,12 @@ impl Machine {
     }
 
     /// Makes a directory of the system.
-    pub(super) fn put_dir(&mut self, path: &str, mode: u32) {
+    pub(in crate::sim::host) fn put_dir(&mut self, path: &str, mode: u32) {
         self.place(|fs, root| fs.make_dir(root, path, mode));
     }
 
     /// Makes a link of the system.
-    pub(super) fn put_link(&mut self, path: &str, target: &str) {
+    pub(in crate::sim::host) fn put_link(&mut self, path: &str, target: &str) {
         self.place(|fs, root| fs.symlink(root, target, path));
     }
 
@@ -227,7 +227,7 @@ impl Machine {
     }
 
     /// Moves a directory with everything in it to a realm.
-    pub(super) fn set_realm(&mut self, path: &str, realm: Realm) {
+    pub(in crate::sim::host) fn set_realm(&mut self, path: &str, realm: Realm) {
         if let Ok(ino) = self.fs.find(&Cred::root(), path, true) {
             self.fs.settle(ino, realm);
         }

@@ -1,4 +1,4 @@
-//! sysctl, lsmod, modprobe, lspci, nproc.
+//! sysctl, lsmod, modprobe, nproc.
 
 use super::Options;
 use crate::sim::host::fs::{Access, Errno};
@@ -145,6 +145,9 @@ const AVAILABLE: &[&str] = &[
     "xt_MASQUERADE",
     "thunderbolt",
     "nouveau",
+    "nova_core",
+    "nova_drm",
+    "nvidiafb",
     "snd_hda_intel",
     "i915",
     "8021q",
@@ -184,10 +187,12 @@ pub fn modprobe(p: &Process) -> Exit {
         p.session.with(|machine| match (options.has('r'), loaded) {
             (true, true) => {
                 machine.unload_module(&name);
+                machine.after_unloading(&name);
                 machine.note_change();
             }
             (false, false) => {
                 machine.load_module(&name);
+                machine.after_loading(&name);
                 machine.note_change();
             }
             _ => {}
@@ -211,42 +216,6 @@ pub fn module_settings(machine: &crate::sim::host::machine::Machine, word: &str,
 /// Whether the kernel has this module.
 pub fn is_available(name: &str) -> bool {
     AVAILABLE.contains(&name)
-}
-
-/// The PCI bus.
-pub fn lspci(p: &Process) -> Exit {
-    let long = [];
-    let options = Options::parse(p, "nkDd:s:v", &long)?;
-    let numeric =
-        p.operands().iter().filter(|word| word.starts_with('-')).map(|word| word.matches('n').count()).sum::<usize>();
-    if options.has('v') {
-        return not_simulated("lspci -v");
-    }
-    for device in p.session.with(|machine| machine.pci.clone()) {
-        let fits = |spec: &str| {
-            let (vendor, product) = spec.split_once(':').unwrap_or((spec, ""));
-            let (own_vendor, own_product) = device.id.split_once(':').unwrap_or((&device.id, ""));
-            (vendor.is_empty() || vendor == own_vendor) && (product.is_empty() || product == own_product)
-        };
-        if options.value('d').is_some_and(|spec| !fits(spec))
-            || options
-                .value('s')
-                .is_some_and(|slot| !device.address.ends_with(slot) && !device.address.contains(&format!("{slot}.")))
-        {
-            continue;
-        }
-        let short = device.address.strip_prefix("0000:").unwrap_or(&device.address);
-        let address = if options.has('D') { &device.address } else { short };
-        p.line(match numeric {
-            0 => format!("{address} {}: {}", device.class_name, device.name),
-            1 => format!("{address} {}: {}", device.class, device.id),
-            _ => format!("{address} {} [{}]: {} [{}]", device.class_name, device.class, device.name, device.id),
-        })?;
-        if let (true, Some(driver)) = (options.has('k'), &device.driver) {
-            p.line(format!("\tKernel driver in use: {driver}"))?;
-        }
-    }
-    Ok(0)
 }
 
 /// The number of processors.

@@ -4,6 +4,7 @@
 mod accounts;
 mod archive;
 mod awk;
+mod boot;
 pub mod clock;
 mod copy;
 mod crontab;
@@ -23,6 +24,7 @@ mod network;
 mod options;
 mod packages;
 mod pattern;
+mod pci;
 mod power;
 mod print;
 mod repositories;
@@ -37,6 +39,7 @@ mod test;
 mod text;
 mod timers;
 mod translate;
+mod udevadm;
 mod units;
 
 use super::process::{Exit, Process};
@@ -76,6 +79,7 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("dpkg", BIN, packages::dpkg),
     ("dpkg-query", BIN, packages::dpkg_query),
     ("echo", BIN, print::echo),
+    ("efibootmgr", BIN, boot::efibootmgr),
     ("env", BIN, launch::env),
     ("expr", BIN, test::expr),
     ("false", BIN, launch::no),
@@ -95,10 +99,11 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("logger", BIN, logs::logger),
     ("ls", BIN, listing::ls),
     ("lsblk", BIN, disks::lsblk),
-    ("lspci", BIN, kernel::lspci),
+    ("lspci", BIN, pci::lspci),
     ("md5sum", BIN, digest::md5sum),
     ("mkdir", BIN, files::mkdir),
     ("mktemp", BIN, files::mktemp),
+    ("mokutil", BIN, boot::mokutil),
     ("mount", BIN, disks::mount),
     ("mv", BIN, copy::mv),
     ("nohup", BIN, launch::nohup),
@@ -135,6 +140,7 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("tr", BIN, translate::tr),
     ("true", BIN, launch::yes),
     ("truncate", BIN, files::truncate),
+    ("udevadm", BIN, udevadm::udevadm),
     ("umount", BIN, mounting::umount),
     ("uname", BIN, identity::uname),
     ("uniq", BIN, sort::uniq),
@@ -146,7 +152,10 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("lsmod", SBIN, kernel::lsmod),
     ("modprobe", SBIN, kernel::modprobe),
     ("poweroff", SBIN, power::poweroff),
+    ("proxmox-boot-tool", SBIN, boot::boot_tool),
     ("reboot", SBIN, power::reboot),
+    ("update-grub", SBIN, boot::update_grub),
+    ("update-initramfs", SBIN, boot::update_initramfs),
     ("shutdown", SBIN, power::shutdown),
     ("swapoff", SBIN, disks::swapoff),
     ("swapon", SBIN, disks::swapon),
@@ -185,7 +194,6 @@ const ELSEWHERE: &[&str] = &[
     "docker",
     "dpkg-reconfigure",
     "du",
-    "efibootmgr",
     "ethtool",
     "exportfs",
     "fdisk",
@@ -226,7 +234,6 @@ const ELSEWHERE: &[&str] = &[
     "mkfs",
     "mkfs.ext4",
     "mkswap",
-    "mokutil",
     "more",
     "nano",
     "nc",
@@ -246,7 +253,6 @@ const ELSEWHERE: &[&str] = &[
     "ping",
     "pkill",
     "pmxcfs",
-    "proxmox-boot-tool",
     "pvecm",
     "pve-firewall",
     "pvesh",
@@ -281,12 +287,9 @@ const ELSEWHERE: &[&str] = &[
     "tcpdump",
     "top",
     "tty",
-    "udevadm",
     "ufw",
     "unshare",
     "unzip",
-    "update-grub",
-    "update-initramfs",
     "uuidgen",
     "vgs",
     "vi",

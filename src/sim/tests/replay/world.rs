@@ -87,6 +87,7 @@ fn seed_of(recording: &Recording, given: &Given) -> Seed {
         audio_id: "10de:1aef".into(),
         subsystem_id: "1458:403b".into(),
         iommu_group: given.cards[index].group,
+        enclosure_uid: String::new(),
     };
     let template = given.machines.iter().find(|(_, machine)| machine.is_template);
     let template = template.filter(|(vmid, _)| !is_made_here(recording, **vmid)).map(|(vmid, machine)| TemplateSeed {
@@ -169,7 +170,7 @@ fn hardware(sim: &Sim, recording: &Recording) {
         class: row["class"].as_str().unwrap_or_default().into(),
         id: format!("{}:{}", text(row, "vendor"), text(row, "device")),
         subsystem_id: format!("{}:{}", text(row, "subsystem_vendor"), text(row, "subsystem_device")),
-        iommu_group: row["iommugroup"].as_u64().and_then(|group| u32::try_from(group).ok()).unwrap_or_default(),
+        iommu_group: row["iommugroup"].as_u64().and_then(|group| u32::try_from(group).ok()),
     };
     for cluster in &mut sim.frame.world().clusters {
         for (name, node) in &mut cluster.nodes {
