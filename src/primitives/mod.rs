@@ -64,6 +64,7 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
     ]);
     all.extend(host::content_schemas());
     all.extend(host::system_schemas());
+    all.extend(host::vfio::schemas());
     all.extend(inputs::schemas());
     all
 }

@@ -237,6 +237,7 @@ fn believe(
             }
         }
         overlay.spread_over_cells(&through.cells, &cause);
+        overlay.spread_over_cells(&resource.stirs(), &cause);
         overlay.make_stale(through.paths, &address);
         match (machine, difference.action) {
             (Some(machine), Action::Delete) => overlay.take_away(&machine, &address),

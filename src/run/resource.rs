@@ -171,6 +171,11 @@ pub trait Resource: Fact {
         Reach::Cell
     }
 
+    /// The cells of other facts that its change alters as well: a dry run does not know them afterwards.
+    fn stirs(&self) -> Vec<Cell> {
+        Vec::new()
+    }
+
     /// The machine that answers once the wanted state is there.
     fn brings(&self, _difference: &Difference) -> Option<Machine> {
         None

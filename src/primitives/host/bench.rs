@@ -31,6 +31,7 @@ use crate::run::unknown::Unknown;
 use crate::run::{replay, scope};
 use crate::script::context::{Context, Services};
 use crate::script::failure::as_error;
+use crate::sim::host::Setup;
 
 /// A server, a way to it, and a folder to work in.
 pub(super) struct Bench {
@@ -101,6 +102,11 @@ impl Bench {
     /// A fresh Ubuntu guest in the simulator, as a user who becomes root.
     pub fn simulated() -> Self {
         Bench::on(|home, runtime| Some(Ground::simulated(home, runtime))).expect("it is always there")
+    }
+
+    /// A Proxmox node in the simulator, set up so.
+    pub fn node(setup: Setup) -> Self {
+        Bench::on(|home, runtime| Some(Ground::node(home, runtime, setup))).expect("it is always there")
     }
 
     /// Does the same on everything there is: a real server with this machine's tools, one with BusyBox's, and a

@@ -12,14 +12,14 @@ use tokio::runtime::Runtime;
 
 use crate::clients::ssh::append_known_host;
 use crate::clients::ssh::sshd::{Home, Sshd, public_key};
-use crate::sim::host::{CloudInit, Hardware, Machine, Observer, SharedMachine, run_shared, serve_ssh};
+use crate::sim::host::{CloudInit, Hardware, Machine, NodeSpec, Observer, Setup, SharedMachine, run_shared, serve_ssh};
 
 /// A host.
 pub(super) enum Ground {
     /// An OpenSSH server on this machine; with BusyBox's tools where there is a folder of them.
     Real { server: Sshd, _tools: Option<TempDir> },
-    /// A simulated machine, the port that it is served on, and what it is sent.
-    Simulated(SharedMachine, u16, Arc<Commands>),
+    /// A simulated machine, the port that it is served on, what it is sent, and what a playbook says about logging in.
+    Simulated(SharedMachine, u16, Arc<Commands>, &'static str),
 }
 
 /// Counts the commands that a simulated machine is sent.
@@ -66,7 +66,26 @@ impl Ground {
             address: Some("192.0.2.31/24".to_owned()),
             ..CloudInit::default()
         };
-        let machine: SharedMachine = Arc::new(Mutex::new(Machine::guest(config, &Hardware::default())));
+        let machine = Machine::guest(config, &Hardware::default());
+        Self::serve(home, runtime, machine, ", user: \"ops\", become: true")
+    }
+
+    /// A simulated Proxmox node.
+    pub fn node(home: &Home, runtime: &Runtime, setup: Setup) -> Self {
+        let key = home.key("key", "ed25519", "");
+        let spec = NodeSpec {
+            name: "pve-01".to_owned(),
+            fqdn: "pve-01.example.org".to_owned(),
+            address_cidr: "192.0.2.11/24".to_owned(),
+            authorized_keys: vec![public_key(&key).to_openssh().expect("it has a text")],
+            setup,
+            ..NodeSpec::default()
+        };
+        Self::serve(home, runtime, Machine::pve_node(spec), ", user: \"root\"")
+    }
+
+    fn serve(home: &Home, runtime: &Runtime, machine: Machine, login: &'static str) -> Self {
+        let machine: SharedMachine = Arc::new(Mutex::new(machine));
         let host_key = machine.lock().expect("nobody panics").fs.text("/etc/ssh/ssh_host_ed25519_key.pub");
         let host_key = crate::clients::ssh::PublicKey::from_openssh(host_key.trim()).expect("a sound key");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("the loopback has a free port");
@@ -79,13 +98,13 @@ impl Ground {
                 tokio::spawn(serve_ssh(stream, Arc::clone(&served), Arc::clone(&observer) as Arc<dyn Observer>));
             }
         });
-        Ground::Simulated(machine, port, commands)
+        Ground::Simulated(machine, port, commands, login)
     }
 
     pub fn port(&self) -> u16 {
         match self {
             Ground::Real { server, .. } => server.port,
-            Ground::Simulated(_, port, _) => *port,
+            Ground::Simulated(_, port, ..) => *port,
         }
     }
 
@@ -93,7 +112,7 @@ impl Ground {
     pub fn login(&self) -> &'static str {
         match self {
             Ground::Real { .. } => "",
-            Ground::Simulated(..) => ", user: \"ops\", become: true",
+            Ground::Simulated(_, _, _, login) => login,
         }
     }
 
@@ -108,7 +127,7 @@ impl Ground {
     /// How many commands a simulated machine was sent so far.
     pub fn commands(&self) -> usize {
         match self {
-            Ground::Simulated(_, _, commands) => commands.0.load(Ordering::SeqCst),
+            Ground::Simulated(_, _, commands, _) => commands.0.load(Ordering::SeqCst),
             Ground::Real { .. } => panic!("nobody counts the commands of a real server"),
         }
     }

@@ -52,9 +52,11 @@ fn yes() -> bool {
 }
 
 /// Whether it is loaded.
-struct Loaded {
-    name: String,
-    absent: bool,
+pub(super) struct Loaded {
+    /// Its name.
+    pub name: String,
+    /// Whether it should not be.
+    pub absent: bool,
 }
 
 /// Brings a module to its wanted state.

@@ -51,6 +51,7 @@ mod text;
 pub mod timezone;
 pub mod upload;
 pub mod user;
+pub mod vfio;
 pub mod wait;
 pub mod with_revert;
 
@@ -114,6 +115,7 @@ pub fn register(engine: &mut Engine) {
     engine.register_global_module(rhai::exported_module!(methods).into());
     content::register(engine);
     system::register(engine);
+    vfio::register(engine);
 }
 
 #[export_module]

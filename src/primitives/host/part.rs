@@ -65,6 +65,11 @@ pub trait Part: Send + Sync + 'static {
         difference.action
     }
 
+    /// The cells of other facts of the host that its change alters as well.
+    fn stirs(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// Whether it can be read back. What only happens, such as a restart, cannot.
     fn is_lasting(&self) -> bool {
         true
@@ -188,6 +193,10 @@ impl<P: Part> Resource for Placed<P> {
 
     fn reach(&self) -> Reach {
         if self.part.is_believed() { Reach::Cell } else { Reach::Cells(Vec::new()) }
+    }
+
+    fn stirs(&self) -> Vec<Cell> {
+        self.part.stirs().into_iter().map(|path| self.host.cell(path)).collect()
     }
 
     fn owns_cell(&self) -> bool {

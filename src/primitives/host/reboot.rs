@@ -275,7 +275,8 @@ impl Resource for Reboot {
     }
 
     fn reach(&self) -> Reach {
-        Reach::Cells(vec![self.host.cell("facts")])
+        let of_a_boot = ["facts"].into_iter().chain(super::vfio::CELLS_OF_A_BOOT);
+        Reach::Cells(of_a_boot.map(|path| self.host.cell(path)).collect())
     }
 
     fn owns_cell(&self) -> bool {

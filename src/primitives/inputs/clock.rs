@@ -35,7 +35,7 @@ impl Fact for Clock {
 }
 
 /// The time as a text, or unknown.
-fn now(format: &str) -> Result<Value> {
+pub(super) fn now(format: &str) -> Result<Value> {
     Ok(match ensure::read(&Clock)? {
         State::Here(Value::Int(seconds)) => {
             let moment = jiff::Timestamp::from_second(seconds)

@@ -10,7 +10,7 @@ use super::Inputs;
 use super::local::file::text_of;
 use super::record;
 use crate::error::{Class, Error, Result};
-use crate::inputs::tables::{Cell, Document, Row, Table};
+use crate::inputs::tables::{Cell, Content, Document, Row, Table};
 use crate::inputs::text::Text;
 use crate::run::unknown::Unknown;
 use crate::run::value::{self, Value};
@@ -29,6 +29,10 @@ pub struct ReadOptions {
     /// Columns whose cells must not be empty in any row. Default: none.
     #[serde(default)]
     pub required: Vec<String>,
+    /// Columns that playbooks write down once they have seen it: a cell that still says `observed` is `()`. Default:
+    /// none, then it is an error.
+    #[serde(default)]
+    pub observed: Vec<String>,
     /// What the cells of a column must be, where they are not empty. One that is something else is an error that points
     /// at it. Default: anything.
     #[serde(default)]
@@ -159,7 +163,11 @@ fn read_row(table: &Table, key: &str, options: &ReadOptions, planned: Option<&va
         let value = match (planned.and_then(|planned| planned.get(column)), &row) {
             (Some(Value::Text(text)), _) => record::read_back(text),
             (Some(planned), _) => to_dynamic(planned),
-            (None, Some(row)) => value(&row.cell(column)?)?,
+            (None, Some(row)) => {
+                let cell = row.cell(column)?;
+                let waits = options.observed.contains(column) && cell.content() == Content::NotObserved;
+                if waits { Dynamic::UNIT } else { value(&cell)? }
+            }
             (None, None) => Dynamic::UNIT,
         };
         map.insert(column.as_str().into(), value);

@@ -192,6 +192,23 @@ mod docs_functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn record(context: NativeCallContext, file: &str, table: &str, key: &str, cells: Map) -> RhaiResultOf<Map> {
-        super::record::record(&context, file, table, key, cells)
+        super::record::record(&context, file, table, key, cells, None)
+    }
+
+    /// The same, with a column that gets the day, in UTC, whenever another of the cells changes.
+    ///
+    /// ```rhai
+    /// docs::record("HARDWARE.md", "boot", "pve-01", #{ loader: "GRUB" }, "checked_at");
+    /// ```
+    #[rhai_fn(name = "record", return_raw)]
+    pub fn record_dated(
+        context: NativeCallContext,
+        file: &str,
+        table: &str,
+        key: &str,
+        cells: Map,
+        dated: &str,
+    ) -> RhaiResultOf<Map> {
+        super::record::record(&context, file, table, key, cells, Some(dated))
     }
 }

@@ -19,6 +19,7 @@ use crate::run::difference::Difference;
 use crate::run::ensure;
 use crate::run::resource::{Cell, Fact, Reader, Resource};
 use crate::run::scope::{self, Phase};
+use crate::run::unknown::Unknown;
 use crate::run::value::{Map, State, Value};
 use crate::script::RhaiResult;
 use crate::script::context::Context;
@@ -35,10 +36,16 @@ pub(super) fn record(
     table: &str,
     key: &str,
     cells: ScriptMap,
+    dated: Option<&str>,
 ) -> RhaiResult<ScriptMap> {
     let inputs = Context::service::<Inputs>(call)?;
     let cells = written(cells).map_err(fail)?;
-    let record = Record { inputs, file: format!("docs/{file}"), table: table.to_owned(), key: key.to_owned(), cells };
+    let dated = match dated {
+        Some(column) => Some((column.to_owned(), super::clock::now("%F").map_err(fail)?)),
+        None => None,
+    };
+    let (table, key) = (table.to_owned(), key.to_owned());
+    let record = Record { inputs, file: format!("docs/{file}"), table, key, cells, dated };
     ensure::ensure(&Arc::new(record)).map(outcome::to_map).map_err(fail)
 }
 
@@ -101,6 +108,8 @@ struct Record {
     table: String,
     key: String,
     cells: Map,
+    /// The column of the day, and which day it is.
+    dated: Option<(String, Value)>,
 }
 
 impl Record {
@@ -147,14 +156,21 @@ impl Fact for Record {
             let text = if cell.content() == Content::Nothing { NOTHING } else { cell.shown() };
             Ok((column.clone(), Value::text(text)))
         };
-        Ok(State::Here(Value::Map(self.cells.keys().map(shown).collect::<Result<_>>()?)))
+        let columns = self.cells.keys().chain(self.dated.iter().map(|(column, _)| column));
+        Ok(State::Here(Value::Map(columns.map(shown).collect::<Result<_>>()?)))
     }
 }
 
 impl Resource for Record {
     fn want(&self, have: &State) -> Result<State> {
         let mut row = have.here().and_then(Value::as_map).cloned().unwrap_or_default();
+        let differs = self.cells.iter().any(|(column, value)| row.get(column) != Some(value));
         row.extend(self.cells.clone());
+        if let Some((column, day)) = self.dated.as_ref().filter(|_| differs) {
+            let unknown: Vec<&Unknown> = self.cells.values().flat_map(Value::unknowns).collect();
+            let day = if unknown.is_empty() { day.clone() } else { Value::Unknown(Unknown::join(unknown)) };
+            row.insert(column.clone(), day);
+        }
         Ok(State::Here(Value::Map(row)))
     }
 

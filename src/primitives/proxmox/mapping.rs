@@ -13,6 +13,7 @@ use crate::run::event::Level;
 use crate::run::resource::{Fact as _, Reader};
 use crate::run::scope;
 use crate::run::value::{Map, Value};
+use crate::script::args::Maybe;
 
 /// A PCI mapping as it should be. What is not said is left as it is.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -45,7 +46,7 @@ pub struct Device {
     /// Its address, as in `2f:00.0`, which is believed only as long as the device is there: addresses move. Needed where a node
     /// has two of a kind. Default: wherever it is.
     #[serde(default)]
-    pub address: Option<String>,
+    pub address: Option<Maybe<String>>,
     /// Whether all functions of the device go together: a graphics card with its sound. Default: true.
     #[serde(default = "yes")]
     pub all_functions: bool,
@@ -88,6 +89,10 @@ pub(super) fn object(pve: &Proxmox, options: PciMappingOptions) -> Result<Object
 fn found(pve: &Proxmox, address: &str, devices: &[Device]) -> Result<Value> {
     let mut map = Vec::new();
     for device in devices {
+        // Where that is only known later, so is what else a node will tell of it.
+        if let Some(unknown) = device.address.as_ref().and_then(Maybe::unknown) {
+            return Ok(Value::Unknown(unknown.clone()));
+        }
         match inventory::pci_devices(pve, &device.node)? {
             Value::Unknown(unknown) => return Ok(Value::Unknown(unknown)),
             list => map.push(Value::Map(row(device, &functions(&list), address)?)),
@@ -131,7 +136,7 @@ fn full(address: &str) -> String {
 fn row(device: &Device, functions: &[Function<'_>], address: &str) -> Result<Map> {
     let id = device.id.to_ascii_lowercase();
     let found: Vec<&Function<'_>> = functions.iter().filter(|function| function.id == id).collect();
-    let said = device.address.as_deref().map(full);
+    let said = device.address.as_ref().and_then(Maybe::known).map(|address| full(address));
     let there =
         said.as_deref().and_then(|said| found.iter().find(|function| function.address.starts_with(said)).copied());
     let node = &device.node;

@@ -49,6 +49,14 @@ impl<T> Maybe<T> {
         }
     }
 
+    /// Where it will come from, while that is all that is known.
+    pub fn unknown(&self) -> Option<&Unknown> {
+        match self {
+            Maybe::Known(_) => None,
+            Maybe::Unknown(unknown) => Some(unknown),
+        }
+    }
+
     /// As a value to compare and to show.
     pub fn into_value(self, value: impl FnOnce(T) -> Value) -> Value {
         match self {
