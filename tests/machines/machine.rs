@@ -51,6 +51,11 @@ impl Machine {
         Machine::of(Kind::Debian, name)
     }
 
+    /// A BusyBox machine that one test has for itself.
+    pub fn own_busybox(name: &str) -> Option<Machine> {
+        Machine::of(Kind::BusyBox, name)
+    }
+
     fn of(kind: Kind, name: &str) -> Option<Machine> {
         let why = root::hindrance().or_else(|| if kind == Kind::BusyBox { busybox::hindrance() } else { None });
         match why {

@@ -175,6 +175,16 @@ fn a_command_runs_on_a_small_system_where_its_guard_says_so() {
 }
 
 #[test]
+fn a_small_system_is_restarted_once() {
+    let Some(small) = Machine::own_busybox("busybox-restarted") else { return };
+    let before = small.shell("cat /proc/sys/kernel/random/boot_id");
+    let script = "let conf = h.file(#{ path: \"/etc/lab.conf\", content: \"new\\n\" }); h.reboot(#{ on: conf });";
+    assert_eq!(small.converge(script), ["create busybox:file:/etc/lab.conf", "run busybox:reboot"]);
+    assert_ne!(small.shell("cat /proc/sys/kernel/random/boot_id"), before);
+    assert_eq!(small.shell("ls -A /var/lib/homelab"), "");
+}
+
+#[test]
 fn what_needs_apt_or_systemd_is_refused_by_a_small_system_in_its_plan() {
     let Some(small) = Machine::busybox() else { return };
     for (script, said) in [
