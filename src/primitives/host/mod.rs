@@ -20,6 +20,7 @@ pub mod entry;
 mod facts;
 pub mod file;
 pub mod files;
+mod foresight;
 mod git;
 pub mod git_checkout;
 pub mod group;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::apt::{ANY, Along, KEEP_NOTHING, LEFT, PROVIDED, QUESTION, REFRESH, age, explain, parse_installed};
 use super::connect::BecomeOption;
+use super::foresight;
 use super::handle::Host;
 use super::part::{Asking, Part, Placed};
 use crate::clients::ssh::{Command, Output, quote_all};
@@ -85,6 +86,7 @@ pub(super) fn packages(call: &NativeCallContext<'_>, host: &Host, map: ScriptMap
     let options: PackagesOptions = options(call, "packages", map)?;
     let become_ = options.become_.clone();
     let packages = Packages::new(options).map_err(fail)?;
+    packages.foresee_beside_planned(host, become_.as_ref()).map_err(fail)?;
     let placed = Arc::new(Placed::new(host, become_.as_ref(), packages));
     ensure(&placed).map(|outcome| outcome::to_map(only(&placed.part.wanted, outcome))).map_err(fail)
 }
@@ -139,12 +141,16 @@ impl Packages {
         }
     }
 
-    /// apt-get with what it is to do with those packages that differ.
-    fn transaction(&self, names: &[&Wanted]) -> String {
-        let recommends = self.options.install_recommends.map_or("", |yes| match yes {
+    fn recommends(&self) -> &'static str {
+        self.options.install_recommends.map_or("", |yes| match yes {
             true => "-o APT::Install-Recommends=true ",
             false => "-o APT::Install-Recommends=false ",
-        });
+        })
+    }
+
+    /// apt-get with what it is to do with those packages that differ.
+    fn transaction(&self, names: &[&Wanted]) -> String {
+        let recommends = self.recommends();
         let downgrades = if self.options.allow_downgrade { "--allow-downgrades " } else { "" };
         let words = quote_all(names.iter().map(|package| package.word()));
         format!("{} {recommends}{downgrades}-- {words}", self.verb())
@@ -189,6 +195,21 @@ impl Packages {
             along = Along::parse(&said, |name| names.iter().any(|package| package.name == name));
         }
         *self.along.lock().unwrap_or_else(PoisonError::into_inner) = along;
+        Ok(())
+    }
+
+    /// The same beside what this dry run has planned: then the host's own state is not the one that counts.
+    fn foresee_beside_planned(&self, host: &Host, become_: Option<&BecomeOption>) -> Result<()> {
+        let Some(planned) = foresight::planned(host)? else { return Ok(()) };
+        let words = self.to_do(&planned).into_iter().map(|package| match self.options.absent {
+            true => format!("{}-", package.name),
+            false => package.word(),
+        });
+        let words: Vec<String> = words.collect();
+        if !words.is_empty() {
+            let along = foresight::beside_planned(host, become_, &planned, &words, self.recommends())?;
+            *self.along.lock().unwrap_or_else(PoisonError::into_inner) = along;
+        }
         Ok(())
     }
 
@@ -266,7 +287,7 @@ impl Part for Packages {
     fn complete(&self, state: State, asking: &Asking<'_>) -> Result<State> {
         // A package that a planned repository brings cannot be foreseen yet.
         if let State::Here(Value::Map(have)) = &state
-            && scope::stale_realm(&asking.host.realm())?.is_none()
+            && scope::stale_cells(&asking.host.realm(), foresight::is_a_source)?.is_none()
         {
             self.foresee(have, asking)?;
         }

@@ -1,6 +1,7 @@
 //! Random sequences of operations on a real Debian: a plan says what the run changes, and a second run changes nothing.
 
 mod dice;
+mod found;
 mod given;
 mod world;
 
@@ -31,6 +32,13 @@ fn what_a_plan_says_of_a_random_sequence_is_what_the_run_does() {
     let seed = number("HOMELAB_TEST_SEED").unwrap_or(1);
     let Some(machine) = Machine::own("sequences") else { return };
     assert_eq!(machine.shell(&given::prepare()), "");
+    for (what, before, then) in found::FOUND {
+        let mut round = Round::new(&machine);
+        for sequence in [before, then] {
+            let sequence: Vec<String> = sequence.iter().map(|line| (*line).to_owned()).collect();
+            round.play(&sequence).unwrap_or_else(|why| panic!("{what}: {}", why.text));
+        }
+    }
     let url = web::serve(world::ON_THE_WEB);
     let mut tally = Tally::default();
     for begin in (0..count).step_by(ROUND) {
@@ -47,7 +55,7 @@ fn what_a_plan_says_of_a_random_sequence_is_what_the_run_does() {
             }
             match round.play(&sequence) {
                 Ok(told) => tally.add(&told),
-                Err(why) => panic!("seed {seed}, sequence {at}: {}\n{}", why.text, round.smaller(sequence, why.kind)),
+                Err(why) => panic!("seed {seed}, sequence {at}: {}\n{}", why.text, round.smaller(sequence, &why.kind)),
             }
         }
     }
@@ -75,12 +83,13 @@ struct Tally {
 /// What was not as it must be.
 struct Failure {
     /// In a few words: a smaller sequence must fail in the same way.
-    kind: &'static str,
+    kind: String,
     text: String,
 }
 
-fn failure<T>(kind: &'static str, text: impl std::fmt::Display) -> Result<T, Failure> {
-    Err(Failure { kind, text: format!("{kind}: {text}") })
+fn failure<T>(kind: impl Into<String>, text: impl std::fmt::Display) -> Result<T, Failure> {
+    let kind = kind.into();
+    Err(Failure { text: format!("{kind}: {text}"), kind })
 }
 
 /// What was seen of one sequence.
@@ -165,7 +174,7 @@ impl<'a> Round<'a> {
             }
             let changes = again.changes("change-started");
             if !changes.is_empty() {
-                return failure("the second run changes something", again.diffs("change-started"));
+                return failure(format!("the second run changes {changes:?}"), again.diffs("change-started"));
             }
         }
         Ok(compared)
@@ -226,6 +235,9 @@ impl std::fmt::Display for Done {
 /// Compares what a plan said with what the run did: in order, each with its diff. What the plan was not sure of may be
 /// missing; where the plan fails the run must fail alike.
 fn compare(plan: &Told, run: &Told) -> Result<Seen, Failure> {
+    if plan.is_well() && !run.is_well() {
+        return failure("the plan ends well and the run does not", run.everything());
+    }
     let (planned, done) = (plan.told_changes("change-planned"), run.told_changes("change-started"));
     let mut left = done.iter();
     let mut next = left.next();
@@ -238,12 +250,18 @@ fn compare(plan: &Told, run: &Told) -> Result<Seen, Failure> {
             _ if !is_sure => {}
             _ => {
                 let came = next.map_or_else(|| "nothing".to_owned(), Value::to_string);
-                return failure("planned and not done so", format!("{change}\ndone    {came}\n{}", run.everything()));
+                return failure(
+                    format!("planned and not done so: {}", change["address"]),
+                    format!("{change}\ndone    {came}\n{}", run.everything()),
+                );
             }
         }
     }
     if let Some(more) = next {
-        return failure("done and not planned", format!("{more}\n{}", plan.diffs("change-planned")));
+        return failure(
+            format!("done and not planned: {}", more["address"]),
+            format!("{more}\n{}", plan.diffs("change-planned")),
+        );
     }
     if plan.is_well() != run.is_well() || plan.error_message() != run.error_message() {
         return failure("plan and run end otherwise", format!("{}\nthe run: {}", plan.everything(), run.everything()));

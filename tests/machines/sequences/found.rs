@@ -1,0 +1,37 @@
+//! Sequences that once went wrong, each after another that brings about what it needs.
+
+pub const FOUND: [(&str, &[&str], &[&str]); 4] = [
+    (
+        "a unit that is stopped, and whose file then goes",
+        &[
+            r#"h.file(#{ path: "/etc/systemd/system/lab-nap.service", content: "[Service]\nExecStart=/usr/bin/sleep 1000\n\n[Install]\nWantedBy=multi-user.target\n" });"#,
+            r#"h.service(#{ name: "lab-nap", started: true, enabled: true });"#,
+        ],
+        &[
+            r#"h.service(#{ name: "lab-nap", started: false, enabled: false });"#,
+            r#"h.file(#{ path: "/etc/systemd/system/lab-nap.service", absent: true });"#,
+        ],
+    ),
+    (
+        "a tree of git that is only looked at",
+        &[
+            r#"h.directory(#{ path: "/srv/git" });"#,
+            r#"h.git_checkout(#{ repo: "/srv/origin", path: "/srv/git/two", revision: "side" });"#,
+        ],
+        &[r#"h.git_checkout(#{ repo: "/srv/origin", path: "/srv/git/two", revision: "side" });"#],
+    ),
+    (
+        "a package that takes another with it, after a change of something else",
+        &[r#"h.packages(#{ names: ["lab-three"] });"#],
+        &[r#"h.file(#{ path: "/srv/lab/one", content: "1\n" });"#, r#"h.packages(#{ names: ["lab-rival"] });"#],
+    ),
+    (
+        "packages that take others with them or bring them, after other packages",
+        &[r#"h.packages(#{ names: ["lab-two", "lab-three"] });"#],
+        &[
+            r#"h.packages(#{ names: ["lab-served"] });"#,
+            r#"h.packages(#{ names: ["lab-one"], absent: true });"#,
+            r#"h.packages(#{ names: ["lab-rival"] });"#,
+        ],
+    ),
+];
