@@ -38,7 +38,11 @@ impl RunServices {
 /// The services for a run on a stage.
 pub(super) fn of(stage: &Stage, environment: &Environment, past: Arc<dyn Past>) -> Result<RunServices> {
     let ssh = Arc::new(ssh(stage, environment, past));
-    let inputs = Arc::new(Inputs::new(&stage.project.root, environment.clone(), stage.proposals()));
+    let inputs = Inputs::new(&stage.project.root, environment.clone(), stage.proposals());
+    let inputs = Arc::new(match stage.simulated {
+        true => inputs.with_notes(stage.project.simulator().join("docs.json")),
+        false => inputs,
+    });
     let all = Services::default()
         .with(Arc::clone(&inputs))
         .with(Arc::clone(&stage.network))

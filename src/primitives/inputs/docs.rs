@@ -89,7 +89,10 @@ pub(super) enum Sheet {
 pub(super) fn load(inputs: &Inputs, file: &str) -> Result<Sheet> {
     let name = format!("docs/{file}");
     match text_of(inputs, &name)? {
-        Value::Text(text) => Ok(Sheet::Known(Document::new(Text::new(&name, &text), inputs.proposals().clone()))),
+        Value::Text(text) => {
+            let text = inputs.with_what_was_noted(&name, &text)?;
+            Ok(Sheet::Known(Document::new(Text::new(&name, &text), inputs.proposals().clone())))
+        }
         Value::Unknown(unknown) => Ok(Sheet::Unknown(unknown)),
         _ => Err(Error::new(Class::InputMissing, format!("{name}: no such file"))
             .help("facts stand in the tables of docs/*.md; name one of those files")),

@@ -6,6 +6,7 @@ mod docs;
 mod formats;
 pub mod http;
 pub mod local;
+mod notes;
 mod patterns;
 mod record;
 mod service;

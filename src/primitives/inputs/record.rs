@@ -112,22 +112,25 @@ struct Record {
     dated: Option<(String, Value)>,
 }
 
+/// Cells as texts, empty where there is nothing.
+fn plain(cells: &Map) -> Vec<(&str, &str)> {
+    cells
+        .iter()
+        .map(|(column, value)| (column.as_str(), value.as_text().filter(|text| *text != NOTHING).unwrap_or_default()))
+        .collect()
+}
+
 impl Record {
     fn document(&self) -> Result<Document> {
         self.inputs.note_read(self.inputs.root().join(&self.file));
         let text = Text::load(self.inputs.root(), &self.file)?;
-        Ok(Document::new(text, self.inputs.proposals().clone()))
+        let text = self.inputs.with_what_was_noted(&self.file, text.text())?;
+        Ok(Document::new(Text::new(&self.file, &text), self.inputs.proposals().clone()))
     }
 
     /// The text of the file with these cells.
     fn text_with(&self, document: &Document, cells: &Map) -> Result<String> {
-        let cells: Vec<(&str, &str)> = cells
-            .iter()
-            .map(|(column, value)| {
-                (column.as_str(), value.as_text().filter(|text| *text != NOTHING).unwrap_or_default())
-            })
-            .collect();
-        set_cells(document, &self.table, &self.key, &cells)
+        set_cells(document, &self.table, &self.key, &plain(cells))
     }
 }
 
@@ -174,10 +177,16 @@ impl Resource for Record {
         Ok(State::Here(Value::Map(row)))
     }
 
-    fn change(&self, _difference: &Difference, _writer: &Writer) -> Result<Map> {
+    fn change(&self, difference: &Difference, _writer: &Writer) -> Result<Map> {
         let _alone = self.inputs.hold_writing();
+        // The day is among them.
+        let cells = difference.want.here().and_then(Value::as_map).unwrap_or(&self.cells);
+        if let Some(notes) = self.inputs.notes() {
+            notes.add(&self.file, &self.table, &self.key, &plain(cells))?;
+            return Ok(Map::new());
+        }
         let document = self.document()?;
-        let text = self.text_with(&document, &self.cells)?;
+        let text = self.text_with(&document, cells)?;
         let path = self.inputs.root().join(&self.file);
         let mode = std::fs::metadata(&path).map(|found| std::os::unix::fs::PermissionsExt::mode(&found.permissions()));
         file::write_atomically(&path, &text, mode.unwrap_or(0o644) & 0o7777)

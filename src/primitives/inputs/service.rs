@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
+use super::notes::Notes;
 use crate::error::{Class, Error, Result};
 use crate::inputs::environment::Environment;
 use crate::inputs::tables::Proposals;
@@ -20,6 +21,8 @@ pub struct Inputs {
     read: Mutex<BTreeSet<PathBuf>>,
     /// How many of the proposals taken were told of.
     told: Mutex<usize>,
+    /// Where what is written down is kept instead of the tables.
+    notes: Option<Notes>,
     /// Held while a row is written: several branches may write rows of one file.
     writing: Mutex<()>,
 }
@@ -33,7 +36,30 @@ impl Inputs {
             proposals,
             read: Mutex::default(),
             told: Mutex::default(),
+            notes: None,
             writing: Mutex::default(),
+        }
+    }
+
+    /// The same, with what playbooks write down kept in a file of its own: the tables stay as they are.
+    #[must_use]
+    pub fn with_notes(self, path: impl Into<PathBuf>) -> Self {
+        Inputs { notes: Some(Notes::at(path)), ..self }
+    }
+
+    /// What is kept instead of the tables.
+    pub(super) fn notes(&self) -> Option<&Notes> {
+        self.notes.as_ref()
+    }
+
+    /// The text of a file of tables, with what was written down beside it.
+    pub(super) fn with_what_was_noted(&self, file: &str, text: &str) -> Result<String> {
+        match &self.notes {
+            Some(notes) => {
+                self.note_read(notes.path());
+                notes.applied(file, text)
+            }
+            None => Ok(text.to_owned()),
         }
     }
 

@@ -121,6 +121,20 @@ fn what_was_observed_is_written_into_its_cells_and_nowhere_else() {
 }
 
 #[test]
+fn a_row_gets_the_day_when_something_else_in_it_changes_and_only_then() {
+    let lab = lab();
+    let dated = |vlan: i64| {
+        format!(r##"docs::record("NETWORK.md", "hosts", "pve-02", #{{ vlan: {vlan} }}, "note"); time::today()"##)
+    };
+    let day = lab.run(&dated(13)).json();
+    let row = |day: &serde_json::Value| format!("| 13   | no  | {} ", day.as_str().unwrap());
+    assert!(lab.read("docs/NETWORK.md").unwrap().contains(&row(&day)), "{:?}", lab.read("docs/NETWORK.md"));
+    lab.run(r#"docs::record("NETWORK.md", "hosts", "pve-02", #{ note: "last year" })"#);
+    assert_eq!(lab.run(&dated(13)).changes().len(), 0, "nothing else has changed");
+    assert_eq!(lab.run(&dated(14)).changes().len(), 1);
+}
+
+#[test]
 fn a_dry_run_reads_the_rows_that_it_has_planned() {
     let lab = lab();
     let script = format!(
