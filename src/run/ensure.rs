@@ -109,7 +109,7 @@ fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> 
     consent::refuse_spent(&address, &difference)?;
     rehearse(resource, &difference)?;
     let (mark, because) = judge(&address, &difference, view.fog.as_ref())?;
-    precaution::take(&cell, mark)?;
+    precaution::take(&cell, resource.endangers(), mark)?;
     let change = Change {
         id: run.next_change(),
         address: address.clone(),
@@ -259,7 +259,7 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
     consent::refuse_destruction(run, resource, &difference)?;
     consent::ask_approval(run, &address)?;
     run.check_interrupt()?;
-    precaution::take(&cell, Mark::Sure)?;
+    precaution::take(&cell, resource.endangers(), Mark::Sure)?;
     let failure = scope::with(|branch| branch.after_failure().map(str::to_owned))?;
     let change = Change {
         id: run.next_change(),

@@ -10,8 +10,8 @@ use crate::error::Result;
 
 /// Gets ready before a change is made, or planned.
 pub trait Precaution: Send + Sync {
-    /// What is about to be changed, and how sure it is that it will be.
-    fn before(&self, cell: &Cell, mark: Mark) -> Result<()>;
+    /// What is about to be changed, which host that may cut off, and how sure it is that it will be.
+    fn before(&self, cell: &Cell, endangered: Option<&str>, mark: Mark) -> Result<()>;
 }
 
 /// The precautions that hold at some place, outermost first.
@@ -25,9 +25,9 @@ impl fmt::Debug for Precautions {
 }
 
 /// Takes all precautions before a cell is changed.
-pub(super) fn take(cell: &Cell, mark: Mark) -> Result<()> {
+pub(super) fn take(cell: &Cell, endangered: Option<&str>, mark: Mark) -> Result<()> {
     let all = scope::with(|branch| branch.precautions.clone())?;
-    all.0.iter().try_for_each(|precaution| precaution.before(cell, mark))
+    all.0.iter().try_for_each(|precaution| precaution.before(cell, endangered, mark))
 }
 
 /// Works on something before each change of which a precaution is taken.

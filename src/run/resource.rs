@@ -151,6 +151,11 @@ pub trait Resource: Fact {
         difference.action
     }
 
+    /// The name of the host that a change of this may cut off, where it is none of that host's own.
+    fn endangers(&self) -> Option<&str> {
+        None
+    }
+
     /// Why this difference destroys something, or `None`.
     fn destroys(&self, _difference: &Difference) -> Option<String> {
         None

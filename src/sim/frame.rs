@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::chance::now;
 use super::faults::Faults;
-use super::guests::Observer;
+use super::guests::{Observer, SharedMachine};
 use super::log::{Conceal, Entry, RequestLog};
 use super::saving::{Saving, Snapshot};
 use super::tls::Certificates;
@@ -59,6 +59,12 @@ impl Frame {
     pub(crate) fn node_keys(&self, node: &str) -> Vec<String> {
         let machine = self.world().clusters.iter().find_map(|cluster| cluster.machines.node(node));
         machine.map(|machine| machine.host_keys()).unwrap_or_default()
+    }
+
+    /// The machines of which a timer has run out.
+    pub(crate) fn due_machines(&self) -> Vec<SharedMachine> {
+        let machines = self.world().machines().into_iter().map(|(_, machine)| machine);
+        machines.filter(|machine| machine.is_due()).collect()
     }
 
     /// The world. It is never locked across an await.

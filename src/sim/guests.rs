@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::contacts::Contact;
+pub(crate) use super::host::outlook::{ClusterView, Member, Neighbour, Outlook};
 pub(crate) use super::host::{
-    Board, Enclosure, Esp, Firmware, Forwarder, Function, Observer, Passwords, PciDevice, Setup, Thunderbolt, Tree,
-    TreeChanges, tree_changes,
+    Board, Bridge, Enclosure, Esp, Firmware, Forwarder, Function, Observer, Passwords, PciDevice, Setup, Thunderbolt,
+    Tree, TreeChanges, tree_changes,
 };
 use crate::error::{Error, Result};
 
@@ -53,6 +54,8 @@ pub(crate) struct NodeSpec {
     pub(crate) gateway: String,
     /// Its bridges. The first has its card and its address.
     pub(crate) bridges: Vec<String>,
+    /// Whether somebody has changed its network without applying that.
+    pub(crate) has_pending: bool,
     pub(crate) authorized_keys: Vec<String>,
     pub(crate) setup: Setup,
 }
@@ -70,6 +73,12 @@ impl NodeSpec {
         }
         text + "source /etc/network/interfaces.d/*\n"
     }
+
+    /// What somebody has made of it and not applied: larger packets on its first bridge. Empty where nobody has.
+    pub(crate) fn pending(&self) -> String {
+        let larger = self.interfaces().replacen("\tbridge-fd 0\n", "\tbridge-fd 0\n\tmtu 9000\n", 1);
+        if self.has_pending { larger } else { String::new() }
+    }
 }
 
 /// A network interface of a machine that is up.
@@ -82,6 +91,8 @@ pub(crate) struct Link {
     pub(crate) gateway: Option<String>,
     /// Its largest packet.
     pub(crate) mtu: u32,
+    /// What it connects, where it is a bridge.
+    pub(crate) bridge: Option<Bridge>,
 }
 
 /// A file on a machine's disk.
@@ -148,6 +159,16 @@ pub(crate) trait Machine: Send + Sync {
     fn put_tree(&self, directory: &str, changes: &TreeChanges);
     /// Brings exactly these interfaces up, beside the loopback.
     fn set_links(&self, links: Vec<Link>);
+    /// Hears what is around it.
+    fn see(&self, outlook: &Arc<Outlook>);
+    /// Whether somebody on it waits for its interfaces to be brought up anew.
+    fn wants_reload(&self) -> bool;
+    /// Hears that they were, or what went wrong.
+    fn reloaded(&self, complaint: Option<String>);
+    /// Whether one of its timers has run out.
+    fn is_due(&self) -> bool;
+    /// Does what its timers that have run out are for.
+    fn run_due(&self);
     /// Runs a command as root.
     fn agent_exec(&self, command: &[String]) -> Execution;
     /// Its network interfaces, in the guest agent's form.
@@ -318,6 +339,12 @@ impl Machines {
             own.parse::<Ipv4Addr>().is_ok_and(|own| own == address)
         };
         self.guests.iter().filter(move |(_, guest)| is_there(guest)).map(|(vmid, _)| *vmid)
+    }
+
+    /// The address that a guest was given.
+    pub(crate) fn address_of(&self, vmid: u32) -> Option<String> {
+        let address = self.guests.get(&vmid)?.settings.address.split('/').next()?.to_owned();
+        (!address.is_empty()).then_some(address)
     }
 
     /// The guests that have an address.

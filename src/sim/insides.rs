@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::guests::{
-    CloudInit, Connection, Execution, Firmware, Hardware, Link, Machine, NodeSpec, PciDevice, PlainFile, SharedMachine,
-    Surroundings, Tree, TreeChanges, Workshop,
+    CloudInit, Connection, Execution, Firmware, Hardware, Link, Machine, NodeSpec, Outlook, PciDevice, PlainFile,
+    SharedMachine, Surroundings, Tree, TreeChanges, Workshop,
 };
 use super::host;
 use crate::error::{Class, Error, Result};
@@ -59,6 +59,7 @@ impl Workshop for Posix {
             address_cidr: spec.address_cidr.clone(),
             gateway: spec.gateway.clone(),
             interfaces: spec.interfaces(),
+            pending: spec.pending(),
             authorized_keys: spec.authorized_keys.clone(),
             setup: spec.setup.clone(),
         }))
@@ -137,8 +138,34 @@ impl Machine for Inside {
 
     fn set_links(&self, links: Vec<Link>) {
         let gateway = links.iter().find_map(|link| link.gateway.clone()).unwrap_or_default();
-        let links = links.into_iter().map(|link| (link.name, link.addresses, link.mtu)).collect();
+        let nic =
+            |Link { name, addresses, mtu, bridge, .. }| host::Nic { name, mac: String::new(), addresses, mtu, bridge };
+        let links = links.into_iter().map(nic).collect();
         self.with(|machine| machine.set_links(links, gateway));
+    }
+
+    fn see(&self, outlook: &Arc<Outlook>) {
+        self.with(|machine| {
+            if machine.outlook != *outlook {
+                machine.outlook = Arc::clone(outlook);
+            }
+        });
+    }
+
+    fn wants_reload(&self) -> bool {
+        self.with(|machine| machine.reload == host::outlook::Reload::Wanted)
+    }
+
+    fn reloaded(&self, complaint: Option<String>) {
+        self.with(|machine| machine.reload = host::outlook::Reload::Done(complaint));
+    }
+
+    fn is_due(&self) -> bool {
+        self.with(|machine| machine.is_due())
+    }
+
+    fn run_due(&self) {
+        host::run_due_timers(&self.0);
     }
 
     fn agent_exec(&self, command: &[String]) -> Execution {

@@ -15,6 +15,7 @@ pub mod host;
 mod insides;
 mod joining;
 mod log;
+mod outlook;
 mod proxmox;
 mod saving;
 mod seed;
@@ -312,6 +313,15 @@ async fn tick(frame: Arc<Frame>, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::timeout(TICK, frame.wanted())).await.is_some() {
         let frame = Arc::clone(&frame);
         // A disk that is full now may have room later; stopping tells if it still has none.
-        let _ = tokio::task::spawn_blocking(move || frame.settle_and_save()).await;
+        let settling = Arc::clone(&frame);
+        let _ = tokio::task::spawn_blocking(move || settling.settle_and_save()).await;
+        for machine in frame.due_machines() {
+            let frame = Arc::clone(&frame);
+            // It may wait for the world to go on.
+            tokio::task::spawn_blocking(move || {
+                machine.run_due();
+                frame.touch();
+            });
+        }
     }
 }

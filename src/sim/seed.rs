@@ -201,6 +201,10 @@ pub enum Scenario {
     EspStale,
     /// The boot partition of the node with the card has no room for another kernel.
     EspFull,
+    /// Somebody else's changes of a network wait to be applied.
+    S8,
+    /// A node that is cut off once its network is applied as it is wanted.
+    S9,
 }
 
 /// How much of the homelab is there when a world begins.
@@ -230,6 +234,8 @@ impl Scenario {
         ("gpu-missing", Scenario::GpuMissing, Start::Bare),
         ("esp-stale", Scenario::EspStale, Start::Bare),
         ("esp-full", Scenario::EspFull, Start::Bare),
+        ("s8", Scenario::S8, Start::Whole),
+        ("s9", Scenario::S9, Start::Whole),
     ];
 
     /// What a world of it begins with.

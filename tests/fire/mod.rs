@@ -7,4 +7,4 @@
 mod cable;
 mod faults;
 mod kill;
-mod lab;
+pub mod lab;

@@ -19,6 +19,7 @@ mod gpu;
 mod house;
 mod look_back;
 mod names;
+mod network;
 mod new;
 mod phase0;
 mod phase1;

@@ -30,7 +30,7 @@ fn what_is_as_written_down_is_green_and_nothing_is_ever_written() {
     assert!(!planned.contains("deferred"), "{planned}");
     for _ in 0..2 {
         let told = project.ends(RUN, 0);
-        assert!(told.contains("21 steps: 21 ok") && told.contains("0 changes"), "{told}");
+        assert!(told.contains("34 steps: 34 ok") && told.contains("0 changes"), "{told}");
         assert_eq!(project.ends("sim log --mutating --last", 0), "");
     }
 }
@@ -39,7 +39,7 @@ fn what_is_as_written_down_is_green_and_nothing_is_ever_written() {
 fn fresh_nodes_are_each_asked_by_themselves() {
     let project = Project::homelab_itself();
     let told = project.ends("run --sim --sim-scenario bare playbooks/phase0.rhai", 0);
-    assert!(told.contains("21 steps: 21 ok") && told.contains("there is none yet: phase 1 makes it"), "{told}");
+    assert!(told.contains("34 steps: 34 ok") && told.contains("there is none yet: phase 1 makes it"), "{told}");
     assert_eq!(project.ends("sim log --mutating --last", 0), "");
 }
 

@@ -311,6 +311,19 @@ impl Disarm {
         }
     }
 
+    /// Waits until the host can be reached again; tells what became of the change, unless it has not been put back yet.
+    pub fn wait_for_the_host(&self, lost: &str) -> Option<Error> {
+        let fired = self.prove_access().and_then(|()| {
+            let output = self.host.probe(&Reader::default(), &question(&self.name), self.become_.as_ref())?;
+            Ok(output.stdout_text().trim() == "fired")
+        });
+        match fired {
+            Ok(false) => None,
+            Ok(true) => Some(self.was_put_back().cause(lost)),
+            Err(error) => Some(error.cause(lost)),
+        }
+    }
+
     fn was_put_back(&self) -> Error {
         Error::new(
             Class::Failed,

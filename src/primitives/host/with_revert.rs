@@ -33,7 +33,8 @@ pub struct WithRevertOptions {
     #[serde(default = "change")]
     pub name: String,
     /// The files and folders that are put back as they were; one that was not there is removed. A file that is changed
-    /// without being among them, or in one of them, is an error.
+    /// without being among them, or in one of them, is an error. What is changed over an API is not seen: `pve.apply_network`
+    /// wants `/etc/network/interfaces` here.
     #[serde(default)]
     pub files: Vec<String>,
     /// A command that makes what was put back take effect: `"ifreload -a"`. It runs on the host as root, after the files are
@@ -87,9 +88,20 @@ pub(super) fn with_revert(
             Ok(answer)
         }
         Err(error) => {
-            if memory.is_armed() && !scope::is_planning().map_err(fail)? {
-                put_back(host, &options, as_error(&error).as_ref());
+            if !memory.is_armed() || scope::is_planning().map_err(fail)? {
+                return Err(error);
             }
+            let known = as_error(&error);
+            let class = known.as_ref().map(Error::class);
+            if matches!(class, Some(Class::Unreachable | Class::Timeout)) {
+                // The change may have cut us off: then it is the host that puts it back.
+                let disarm = Disarm::new(host, &options, memory);
+                if let Some(cut) = disarm.wait_for_the_host(&known.map_or_else(String::new, |known| known.to_string()))
+                {
+                    return Err(fail(cut));
+                }
+            }
+            put_back(host, &options, as_error(&error).as_ref());
             Err(error)
         }
     }
@@ -152,12 +164,15 @@ impl Guard {
 }
 
 impl Precaution for Guard {
-    fn before(&self, cell: &Cell, mark: Mark) -> Result<()> {
+    fn before(&self, cell: &Cell, endangered: Option<&str>, mark: Mark) -> Result<()> {
+        let is_own = cell.realm == self.host.realm();
         // Its own preparations are changes, too.
-        if cell.realm != self.host.realm() || cell.path.starts_with("revert:") {
+        if !is_own && endangered != Some(self.host.name()) || cell.path.starts_with("revert:") {
             return Ok(());
         }
-        self.refuse_uncovered(cell)?;
+        if is_own {
+            self.refuse_uncovered(cell)?;
+        }
         let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
         if *armed == Some(Mark::Sure) || armed.is_some() && mark != Mark::Sure {
             return Ok(());

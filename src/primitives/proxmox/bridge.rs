@@ -339,6 +339,10 @@ impl Resource for Staged {
     fn action(&self, _difference: &Difference) -> Action {
         Action::Run
     }
+
+    fn endangers(&self) -> Option<&str> {
+        Some(&self.node)
+    }
 }
 
 #[cfg(test)]

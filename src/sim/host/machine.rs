@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::fs::{Computed, Cred, Fs, Ino, Kind, Sys, now};
 use super::hardware::{Board, PciDevice};
+use super::links::Nic;
+use super::outlook::{Outlook, Reload};
 use super::process::Life;
 use super::random;
 
@@ -24,17 +26,26 @@ pub enum PowerRequest {
     Off,
 }
 
-/// A network interface.
+/// What the firmware of a machine says of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Nic {
-    /// Its name, `eth0`.
-    pub name: String,
-    /// Its hardware address.
-    pub mac: String,
-    /// Its addresses with prefix length.
-    pub addresses: Vec<String>,
-    /// Its largest packet.
-    pub mtu: u32,
+pub struct Maker {
+    /// Who made it.
+    pub vendor: String,
+    /// What it is.
+    pub product: String,
+    /// The firmware's own version.
+    pub version: String,
+}
+
+impl Default for Maker {
+    /// A virtual machine.
+    fn default() -> Self {
+        Maker {
+            vendor: "QEMU".to_owned(),
+            product: "Standard PC (Q35 + ICH9, 2009)".to_owned(),
+            version: "4.2025.02-4".to_owned(),
+        }
+    }
 }
 
 /// How a unit runs.
@@ -89,6 +100,15 @@ pub struct Machine {
     pub nics: Vec<Nic>,
     /// Its default gateway.
     pub gateway: String,
+    /// What it finds around it.
+    #[serde(skip)]
+    pub outlook: Arc<Outlook>,
+    /// Whether somebody waits for its interfaces to be brought up anew.
+    #[serde(skip)]
+    pub reload: Reload,
+    /// What its firmware says of it.
+    #[serde(default)]
+    pub maker: Maker,
     /// Memory, KiB.
     pub memory_kib: u64,
     /// Processors.
@@ -272,26 +292,6 @@ impl Machine {
         let inode = self.fs.stat(&root, path, true).ok().filter(|inode| inode.is_file())?;
         let changed = u64::try_from(inode.mtime).unwrap_or_default();
         Some((self.fs.read(&root, path).ok()?, changed))
-    }
-
-    /// Brings exactly these interfaces up: names, addresses with prefix lengths, largest packets. The one behind which
-    /// the gateway lies comes first. What was up before keeps its hardware address, what is new has that of the card.
-    pub fn set_links(&mut self, links: Vec<(String, Vec<String>, u32)>, gateway: String) {
-        let known = std::mem::take(&mut self.nics);
-        let mac = |name: &str| {
-            let found = known.iter().find(|nic| nic.name == name).or(known.first());
-            found.map(|nic| nic.mac.clone()).unwrap_or_default()
-        };
-        let nic = |(name, addresses, mtu): (String, Vec<String>, u32)| Nic { mac: mac(&name), name, addresses, mtu };
-        self.nics = links.into_iter().map(nic).collect();
-        let network = |address: &String| address.parse::<ipnet::IpNet>().ok();
-        let leads_there = |nic: &Nic| {
-            let gateway = gateway.parse::<std::net::IpAddr>().ok();
-            gateway.is_some_and(|gateway| nic.addresses.iter().filter_map(network).any(|net| net.contains(&gateway)))
-        };
-        self.nics.sort_by_key(|nic| !leads_there(nic));
-        self.gateway = gateway;
-        self.note_change();
     }
 
     /// Writes a file, as root. What is in the way stays.

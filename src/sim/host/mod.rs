@@ -5,8 +5,10 @@
 mod exec;
 mod fs;
 mod hardware;
+mod links;
 mod machine;
 mod memory;
+pub mod outlook;
 mod pipe;
 mod process;
 mod random;
@@ -20,10 +22,14 @@ mod users;
 
 pub use exec::run_shared;
 pub use hardware::{Board, Enclosure, Esp, Firmware, Function, PciDevice, Thunderbolt};
-pub use machine::{ExecResult, Machine, Nic, PowerRequest, SharedMachine, UnitRun};
+pub use links::{Bridge, Nic};
+pub use machine::{ExecResult, Machine, Maker, PowerRequest, SharedMachine, UnitRun};
 pub use seed::{CloudInit, Hardware, NodeSpec, Setup};
 pub use ssh::{Forward, Forwarder, Observer, Options as SshOptions, Passwords, serve_ssh, serve_ssh_with};
+pub use tools::run_due_timers;
 pub use tree::{Changes as TreeChanges, Tree, changes as tree_changes};
 
+#[cfg(test)]
+mod network_tests;
 #[cfg(test)]
 mod tests;

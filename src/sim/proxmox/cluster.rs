@@ -67,6 +67,12 @@ pub(crate) struct Node {
     /// The addresses of those.
     #[serde(default)]
     pub(crate) addresses: BTreeSet<String>,
+    /// Whether its port of the switch falls silent once its bridge tells VLANs apart.
+    #[serde(default)]
+    pub(crate) dreads_vlans: bool,
+    /// Whether nothing reaches it, nor the other way round.
+    #[serde(default)]
+    pub(crate) cut: bool,
     /// The options of its own.
     #[serde(default)]
     pub(crate) config: node_config::Options,

@@ -98,8 +98,10 @@ fn node_of(
     if named == "localhost" {
         return Ok(request.node.clone());
     }
-    if cluster.is_on(named) {
-        if named != request.node && !cluster.nodes[named].has_api() {
+    let is_far = named != request.node;
+    let gets_through = !is_far || (cluster.is_connected(named) && cluster.is_connected(&request.node));
+    if cluster.is_on(named) && gets_through {
+        if is_far && !cluster.nodes[named].has_api() {
             return Err(Refusal::silent(595, "Connection refused"));
         }
         return Ok(named.to_string());

@@ -17,7 +17,7 @@ use super::volume::{Volume, fresh_use, split};
 use crate::error::Result;
 use crate::sim::chance::{self, Chance};
 use crate::sim::guests::{CARD, Machines};
-use crate::sim::seed::{Seed, Start, StorageSeed, TemplateSeed};
+use crate::sim::seed::{Scenario, Seed, Start, StorageSeed, TemplateSeed};
 use crate::sim::tls::Certificates;
 use crate::sim::world::Secrets;
 
@@ -66,6 +66,7 @@ fn bare(seed: &Seed, names: &[&str], certificates: &Certificates, secrets: &Secr
                 certificates: certificates.of(&node.name),
                 booted: chance::now(),
                 root_size: root.unwrap_or_else(root_size),
+                dreads_vlans: seed.scenario == Scenario::S9 && index == 1,
                 pools: pools(seed, "zfspool"),
                 thin_pools: pools(seed, "lvmthin"),
                 votes: 1,

@@ -56,9 +56,14 @@ impl Cluster {
         self.nodes.get(node).is_some_and(|node| node.life != Life::Off)
     }
 
+    /// Whether a node is on and its network leads somewhere.
+    pub(crate) fn is_connected(&self, node: &str) -> bool {
+        self.is_on(node) && self.nodes.get(node).is_some_and(|node| !node.cut)
+    }
+
     /// Whether two nodes hear each other. A node always hears itself.
     pub(crate) fn hears(&self, viewer: &str, other: &str) -> bool {
-        let is_on = |name: &str| self.nodes.get(name).is_some_and(|node| node.life == Life::On);
+        let is_on = |name: &str| self.nodes.get(name).is_some_and(|node| node.life == Life::On && !node.cut);
         viewer == other || (is_on(viewer) && is_on(other))
     }
 
@@ -71,7 +76,7 @@ impl Cluster {
             let counted = self.nodes.iter().filter(|(name, _)| !heard || self.hears(viewer, name));
             counted.map(|(_, node)| node.votes).sum::<u32>()
         };
-        let is_deaf = self.nodes.get(viewer).is_none_or(|node| node.life != Life::On);
+        let is_deaf = self.nodes.get(viewer).is_none_or(|node| node.life != Life::On || node.cut);
         !is_deaf && votes(true) > votes(false) / 2
     }
 

@@ -13,7 +13,7 @@ use super::effects::Effect;
 use super::formats::list as split;
 use super::interfaces::{Interface, Interfaces, is_set, items, kind, text};
 use super::nodes::no_such_host;
-use crate::sim::guests::{Link, PlainFile};
+use crate::sim::guests::{Bridge, Link, PlainFile};
 
 const FILE: &str = "/etc/network/interfaces";
 const PENDING: &str = "/etc/network/interfaces.new";
@@ -64,6 +64,13 @@ impl Cluster {
         let of_links = interfaces.all.iter().filter(|(name, _)| up.contains(*name));
         let addresses = of_links.flat_map(|(_, one)| ["address", "address6"].map(|key| text(one, key)));
         known.addresses = addresses.filter(|address| !address.is_empty()).collect();
+        let has_address = |one: &Interface| !text(one, "address").is_empty();
+        let aware = |one: &Interface| has_address(one) && is_set(one, "bridge_vlan_aware");
+        let cut = known.dreads_vlans && interfaces.all.values().any(aware);
+        if known.cut != cut {
+            known.cut = cut;
+            known.since = crate::sim::chance::now();
+        }
         let link = |(name, one): (&String, &Interface)| {
             let addresses = ["cidr", "cidr6"].map(|key| text(one, key));
             let gateway = text(one, "gateway");
@@ -72,6 +79,7 @@ impl Cluster {
                 addresses: addresses.into_iter().filter(|address| !address.is_empty()).collect(),
                 gateway: (!gateway.is_empty()).then_some(gateway),
                 mtu: text(one, "mtu").parse().unwrap_or(1500),
+                bridge: (kind(one) == "bridge").then(|| bridge(one)),
             }
         };
         let links = interfaces.all.iter().filter(|(name, _)| *name != "lo" && up.contains(*name)).map(link).collect();
@@ -80,6 +88,19 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// What a bridge connects.
+fn bridge(one: &Interface) -> Bridge {
+    let range = |text: &String| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        Some((first.parse().ok()?, last.parse().ok()?))
+    };
+    let vlan_aware = is_set(one, "bridge_vlan_aware");
+    let vids: Vec<(u32, u32)> = items(one, "bridge_vids").iter().filter_map(range).collect();
+    // Without a list everything passes.
+    let vids = if vids.is_empty() { vec![(2, 4094)] } else { vids };
+    Bridge { ports: items(one, "bridge_ports"), vlan_aware, vids }
 }
 
 /// `GET /nodes/{node}/network`: bridges that the caller may neither use nor see are left out.

@@ -129,7 +129,7 @@ impl<'u> Address<'u> {
 
 impl Outside {
     /// Whether a node gets through to a host.
-    fn reaches(&self, node: &str, host: &str) -> bool {
+    pub(crate) fn reaches(&self, node: &str, host: &str) -> bool {
         self.cut_off.get(host).is_none_or(|nodes| !nodes.contains(node))
     }
 

@@ -14,8 +14,8 @@ use tokio::io::AsyncWriteExt;
 
 use crate::error::Result;
 use crate::sim::guests::{
-    CloudInit, Connection, Execution, Firmware, Hardware, Link, Machine, NodeSpec, PciDevice, PlainFile, SharedMachine,
-    Surroundings, Tree, TreeChanges, Workshop,
+    CloudInit, Connection, Execution, Firmware, Hardware, Link, Machine, NodeSpec, Outlook, PciDevice, PlainFile,
+    SharedMachine, Surroundings, Tree, TreeChanges, Workshop,
 };
 use crate::sim::{Faults, GpuSeed, NodeSeed, Scenario, Seed, Sim, SimConfig, StorageSeed, TemplateSeed};
 
@@ -139,6 +139,20 @@ impl Machine for Echo {
     }
 
     fn set_links(&self, _: Vec<Link>) {}
+
+    fn see(&self, _: &Arc<Outlook>) {}
+
+    fn wants_reload(&self) -> bool {
+        false
+    }
+
+    fn reloaded(&self, _: Option<String>) {}
+
+    fn is_due(&self) -> bool {
+        false
+    }
+
+    fn run_due(&self) {}
 
     fn tree(&self, _: &str) -> Tree {
         Tree::new()

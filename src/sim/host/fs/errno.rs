@@ -45,11 +45,20 @@ pub enum Errno {
     NotSupported,
     /// EBUSY
     Busy,
+    /// ECONNREFUSED
+    Refused,
+    /// EHOSTUNREACH
+    HostUnreachable,
+    /// ENETUNREACH
+    NetworkUnreachable,
 }
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Errno::Refused => "Connection refused",
+            Errno::HostUnreachable => "No route to host",
+            Errno::NetworkUnreachable => "Network is unreachable",
             Errno::NoEntry => "No such file or directory",
             Errno::NotDirectory => "Not a directory",
             Errno::IsDirectory => "Is a directory",

@@ -204,14 +204,12 @@ fn system_files(machine: &mut Machine) {
         "cpuset cpu io memory hugetlb pids rdma misc\n",
     );
     machine.put_kernel_file("/sys/kernel/mm/transparent_hugepage/enabled", 0o444, "always [madvise] never\n");
-    machine.put_kernel_file("/sys/class/dmi/id/sys_vendor", 0o444, "QEMU\n");
-    machine.put_kernel_file("/sys/class/dmi/id/product_name", 0o444, "Standard PC (Q35 + ICH9, 2009)\n");
-    for nic in machine.nics.clone() {
-        let dir = format!("/sys/class/net/{}", nic.name);
-        machine.put_kernel_file(&format!("{dir}/address"), 0o444, &format!("{}\n", nic.mac));
-        machine.put_kernel_file(&format!("{dir}/mtu"), 0o444, &format!("{}\n", nic.mtu));
-        machine.put_kernel_file(&format!("{dir}/operstate"), 0o444, "up\n");
+    let maker = machine.maker.clone();
+    for (name, text) in [("sys_vendor", maker.vendor), ("product_name", maker.product), ("bios_version", maker.version)]
+    {
+        machine.put_kernel_file(&format!("/sys/class/dmi/id/{name}"), 0o444, &format!("{text}\n"));
     }
+    machine.show_links();
 }
 
 impl Machine {
@@ -224,6 +222,7 @@ impl Machine {
         }
     }
 
+    /// Puts a file in place that the kernel makes.
     pub(in crate::sim::host) fn put_kernel_file(&mut self, path: &str, mode: u32, text: &str) {
         let dir = path.rsplit_once('/').map_or("/", |(dir, _)| dir);
         self.put_kernel_dir(dir);
@@ -262,15 +261,21 @@ impl Machine {
                 .filter(|(module, ..)| *module == name)
                 .map(|(_, path, value)| (format!("/proc/sys/{path}"), 0o644, (*value).to_owned())),
         );
-        // The kernel itself adds to its file systems, which nobody else can.
-        for realm in [Realm::Memory, Realm::Kernel] {
-            self.set_realm("/proc", realm);
-            self.set_realm("/sys", realm);
-            if realm == Realm::Memory {
-                for (path, mode, value) in &parameters {
-                    self.put_kernel_file(path, *mode, &format!("{value}\n"));
-                }
+        self.as_kernel(|machine| {
+            for (path, mode, value) in &parameters {
+                machine.put_kernel_file(path, *mode, &format!("{value}\n"));
             }
+        });
+    }
+
+    /// Changes the kernel's own file systems, which nobody else can.
+    pub(in crate::sim::host) fn as_kernel(&mut self, act: impl FnOnce(&mut Machine)) {
+        for path in ["/proc", "/sys"] {
+            self.set_realm(path, Realm::Memory);
+        }
+        act(self);
+        for path in ["/proc", "/sys"] {
+            self.set_realm(path, Realm::Kernel);
         }
     }
 }

@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::stock::StockUnit;
-use crate::sim::host::machine::{Machine, Nic};
+use crate::sim::host::links::Nic;
+use crate::sim::host::machine::Machine;
 use crate::sim::host::random;
 
 /// What cloud-init is told.
@@ -109,7 +110,7 @@ UBUNTU_CODENAME=noble
 ";
 
 fn nic(mac: &str, addresses: Vec<String>) -> Nic {
-    Nic { name: "eth0".to_owned(), mac: mac.to_lowercase(), addresses, mtu: 1500 }
+    Nic { name: "eth0".to_owned(), mac: mac.to_lowercase(), addresses, mtu: 1500, bridge: None }
 }
 
 impl Machine {

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::stock::StockUnit;
 use crate::sim::host::hardware::{Board, ESP_LIST};
-use crate::sim::host::machine::{Machine, Nic};
+use crate::sim::host::links::Nic;
+use crate::sim::host::machine::{Machine, Maker};
 use crate::sim::host::random;
 
 /// What a node is told at its installation.
@@ -20,6 +21,8 @@ pub struct NodeSpec {
     pub gateway: String,
     /// Its `/etc/network/interfaces`.
     pub interfaces: String,
+    /// What is to become of that; empty where nobody has changed it.
+    pub pending: String,
     /// Who may log in as root.
     pub authorized_keys: Vec<String>,
     /// What it is made of, and what was done to it before.
@@ -89,6 +92,15 @@ const PACKAGES: &[(&str, &str)] = &[
     ("zfsutils-linux", "2.4.1-pve1"),
 ];
 
+const CHRONY: &str = "confdir /etc/chrony/conf.d
+pool 2.debian.pool.ntp.org iburst
+sourcedir /etc/chrony/sources.d
+keyfile /etc/chrony/chrony.keys
+driftfile /var/lib/chrony/chrony.drift
+makestep 1 3
+rtcsync
+";
+
 const OS_RELEASE: &str = "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"
 NAME=\"Debian GNU/Linux\"
 VERSION_ID=\"13\"
@@ -114,14 +126,24 @@ impl Machine {
     pub fn pve_node(spec: NodeSpec) -> Machine {
         let tail = random::hex(6);
         let mac = format!("58:47:ca:{}:{}:{}", &tail[..2], &tail[2..4], &tail[4..]);
-        let nic =
-            |name: &str, addresses: Vec<String>| Nic { name: name.to_owned(), mac: mac.clone(), addresses, mtu: 1500 };
+        let nic = |name: &str, addresses: Vec<String>| Nic {
+            name: name.to_owned(),
+            mac: mac.clone(),
+            addresses,
+            mtu: 1500,
+            bridge: None,
+        };
         let mut machine = Machine {
             hostname: spec.name.clone(),
             kernel: "7.0.2-2-pve".to_owned(),
             kernel_build: "#1 SMP PREEMPT_DYNAMIC PMX 7.0.2-2".to_owned(),
             nics: vec![nic("vmbr0", vec![spec.address_cidr.clone()]), nic("eno1", Vec::new())],
             gateway: spec.gateway.clone(),
+            maker: Maker {
+                vendor: "Micro Computer (HK) Tech Limited".to_owned(),
+                product: "Venus Series".to_owned(),
+                version: "AHWSA.1.22".to_owned(),
+            },
             memory_kib: 64 * 1024 * 1024,
             processors: 20,
             disk_bytes: 1 << 40,
@@ -144,9 +166,22 @@ impl Machine {
         let domain = spec.fqdn.split_once('.').map_or("", |(_, domain)| domain);
         machine.put("/etc/resolv.conf", 0o644, format!("search {domain}\nnameserver {}\n", spec.gateway));
         machine.put("/etc/network/interfaces", 0o644, spec.interfaces);
-        for path in ["/etc/kernel", "/etc/pve", "/etc/pve/local", "/etc/pve/priv", "/etc/network/interfaces.d"] {
+        if !spec.pending.is_empty() {
+            machine.put("/etc/network/interfaces.new", 0o644, spec.pending);
+        }
+        for path in [
+            "/etc/kernel",
+            "/etc/pve",
+            "/etc/pve/local",
+            "/etc/pve/priv",
+            "/etc/network/interfaces.d",
+            "/etc/chrony",
+            "/etc/chrony/conf.d",
+            "/etc/chrony/sources.d",
+        ] {
             machine.put_dir(path, 0o755);
         }
+        machine.put("/etc/chrony/chrony.conf", 0o644, CHRONY);
         machine.put_authorized_keys("/root", (0, 0), &spec.authorized_keys);
         machine.put("/etc/ssh/sshd_config.d/root.conf", 0o644, "PermitRootLogin yes\n");
         machine.install_boot(spec.setup);

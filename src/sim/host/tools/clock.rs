@@ -126,10 +126,7 @@ pub fn timedatectl(p: &Process) -> Exit {
     let options = Options::parse(p, "p:v", &[("property", 'p'), ("value", 'v'), ("no-pager", 'n')])?;
     let zone = p.fs(|fs, cred| fs.read_link(cred, "/etc/localtime")).unwrap_or_default();
     let zone = zone.rsplit_once("zoneinfo/").map_or("Etc/UTC".to_owned(), |(_, zone)| zone.to_owned());
-    let synced = p.session.with(|machine| {
-        let runs = |name: &str| machine.units.get(name).is_some_and(|run| run.active == "active");
-        runs("systemd-timesyncd.service") || runs("chrony.service")
-    });
+    let synced = p.session.with(|machine| machine.is_synchronised());
     let yes_no = |truth: bool| if truth { "yes" } else { "no" };
     let all = [
         ("Timezone", zone.as_str()),

@@ -87,7 +87,13 @@ pub fn getent(p: &Process) -> Exit {
                 p.line(format!("{address:<15} STREAM {key}\n{address:<15} DGRAM\n{address:<15} RAW"))?;
             }
             Some(line) => p.line(show(line))?,
-            None => status = 2,
+            None => match p.session.with(|machine| machine.lookup(key)).filter(|_| hosts) {
+                Some(address) if database.starts_with("ahosts") => {
+                    p.line(format!("{address:<15} STREAM {key}\n{address:<15} DGRAM\n{address:<15} RAW"))?;
+                }
+                Some(address) => p.line(format!("{address:<15} {key}"))?,
+                None => status = 2,
+            },
         }
     }
     Ok(status)

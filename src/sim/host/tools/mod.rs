@@ -5,7 +5,10 @@ mod accounts;
 mod archive;
 mod awk;
 mod boot;
+mod bridges;
+mod chrony;
 pub mod clock;
+mod cluster;
 mod copy;
 mod crontab;
 mod digest;
@@ -27,6 +30,7 @@ mod pattern;
 mod pci;
 mod power;
 mod print;
+pub mod reach;
 mod repositories;
 mod scp;
 mod sed;
@@ -58,16 +62,20 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("[", BIN, test::bracket),
     ("apt-cache", BIN, packages::apt_cache),
     ("apt-get", BIN, packages::apt_get),
+    ("arping", BIN, reach::arping),
     ("awk", BIN, awk::awk),
     ("base64", BIN, digest::base64),
     ("basename", BIN, listing::basename),
     ("bash", BIN, launch::shell),
+    ("bridge", SBIN, bridges::bridge),
     ("cat", BIN, text::cat),
     ("chgrp", BIN, modes::chgrp),
     ("chmod", BIN, modes::chmod),
     ("chown", BIN, modes::chown),
+    ("chronyc", BIN, chrony::chronyc),
     ("cloud-init", BIN, logs::cloud_init),
     ("cmp", BIN, text::cmp),
+    ("corosync-cfgtool", SBIN, cluster::corosync_cfgtool),
     ("cp", BIN, copy::cp),
     ("crontab", BIN, crontab::crontab),
     ("cut", BIN, translate::cut),
@@ -91,6 +99,7 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("hostname", BIN, identity::hostname),
     ("hostnamectl", BIN, identity::hostnamectl),
     ("id", BIN, identity::id),
+    ("ifreload", SBIN, bridges::ifreload),
     ("install", BIN, copy::install),
     ("ip", BIN, network::ip),
     ("journalctl", BIN, logs::journalctl),
@@ -109,9 +118,11 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("nohup", BIN, launch::nohup),
     ("nproc", BIN, kernel::nproc),
     ("od", BIN, digest::od),
+    ("ping", BIN, reach::ping),
     ("printenv", BIN, launch::printenv),
     ("printf", BIN, print::printf),
     ("ps", BIN, logs::ps),
+    ("pvecm", BIN, cluster::pvecm),
     ("pwd", BIN, identity::pwd),
     ("readlink", BIN, listing::readlink),
     ("realpath", BIN, listing::realpath),
@@ -145,10 +156,12 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("uname", BIN, identity::uname),
     ("uniq", BIN, sort::uniq),
     ("uptime", BIN, clock::uptime),
+    ("vgs", SBIN, cluster::vgs),
     ("wc", BIN, text::wc),
     ("which", BIN, launch::which),
     ("whoami", BIN, identity::whoami),
     ("xargs", BIN, launch::xargs),
+    ("zpool", SBIN, cluster::zpool),
     ("lsmod", SBIN, kernel::lsmod),
     ("modprobe", SBIN, kernel::modprobe),
     ("poweroff", SBIN, power::poweroff),
@@ -175,15 +188,11 @@ const SBIN: &str = "/usr/sbin";
 /// Programs that a real machine may well have and that are not simulated.
 const ELSEWHERE: &[&str] = &[
     "apt",
-    "arping",
     "boltctl",
-    "bridge",
     "busybox",
     "certbot",
-    "chronyc",
     "chroot",
     "comm",
-    "corosync-cfgtool",
     "crictl",
     "ctr",
     "curl",
@@ -211,7 +220,6 @@ const ELSEWHERE: &[&str] = &[
     "gunzip",
     "helm",
     "host",
-    "ifreload",
     "ifup",
     "ifdown",
     "insmod",
@@ -250,10 +258,8 @@ const ELSEWHERE: &[&str] = &[
     "paste",
     "perl",
     "pgrep",
-    "ping",
     "pkill",
     "pmxcfs",
-    "pvecm",
     "pve-firewall",
     "pvesh",
     "pvesm",
@@ -291,7 +297,6 @@ const ELSEWHERE: &[&str] = &[
     "unshare",
     "unzip",
     "uuidgen",
-    "vgs",
     "vi",
     "vim",
     "visudo",
@@ -302,7 +307,6 @@ const ELSEWHERE: &[&str] = &[
     "xz",
     "yes",
     "zfs",
-    "zpool",
     "zstd",
     "blkid",
     "cpio",

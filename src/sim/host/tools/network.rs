@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::sim::host::machine::{Machine, Nic};
+use crate::sim::host::links::Nic;
+use crate::sim::host::machine::Machine;
 use crate::sim::host::process::{Exit, Process, not_simulated};
 
 /// Addresses, links and routes.
@@ -38,6 +39,7 @@ fn interfaces(machine: &Machine) -> Vec<Nic> {
         mac: "00:00:00:00:00:00".to_owned(),
         addresses: vec!["127.0.0.1/8".to_owned(), "::1/128".to_owned()],
         mtu: 65536,
+        bridge: None,
     };
     std::iter::once(loopback).chain(machine.nics.iter().cloned()).collect()
 }

@@ -1,5 +1,5 @@
-//! systemd's timers. Nothing runs on a simulated machine while nobody looks at it: what was due meanwhile is made up for
-//! before anything else happens there.
+//! systemd's timers. Whoever runs the machine starts what is due; what was due while nobody ran it is made up for before
+//! anything else happens there.
 
 use crate::sim::host::exec;
 use crate::sim::host::fs::now;
@@ -21,8 +21,21 @@ pub fn run_due(machine: &SharedMachine) {
 }
 
 impl Machine {
+    /// Whether a timer has run out whose service was not started yet.
+    pub fn is_due(&self) -> bool {
+        self.next_due().is_some()
+    }
+
     /// The service of a timer that has run out, which is counted as run out from now on.
     fn take_due(&mut self) -> Option<String> {
+        let (name, service) = self.next_due()?;
+        self.units.get_mut(&name)?.sub = "elapsed".to_owned();
+        self.log(format!("systemd[1]: {name} has run out."));
+        Some(service)
+    }
+
+    /// A timer that has run out, and its service.
+    fn next_due(&self) -> Option<(String, String)> {
         let waiting = self.units.iter().filter(|(name, run)| name.ends_with(".timer") && run.sub == "waiting");
         let due = waiting.filter_map(|(name, run)| {
             let unit = self.loaded_unit(name)?;
@@ -31,9 +44,6 @@ impl Machine {
             let service = service.unwrap_or_else(|| name.replace(".timer", ".service"));
             (run.since + seconds <= now()).then(|| (name.clone(), service))
         });
-        let (name, service) = due.min()?;
-        self.units.get_mut(&name)?.sub = "elapsed".to_owned();
-        self.log(format!("systemd[1]: {name} has run out."));
-        Some(service)
+        due.min()
     }
 }
