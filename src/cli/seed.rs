@@ -59,24 +59,19 @@ fn storages(table: &Table, exports: Option<&Table>, hosts: &Table) -> Result<Vec
     for row in table.rows()? {
         let kind = row.cell("type")?.text()?;
         let kind = kind.split_whitespace().next().unwrap_or_default().to_owned();
-        let content = match kind.as_str() {
-            "zfspool" => "images,rootdir",
-            "nfs" => "iso,vztmpl,import,snippets,backup",
-            _ => "iso,vztmpl,import,snippets",
+        let said = exports.and_then(|exports| exports.row(&row.key()).ok()?.cell("content").ok()?.text().ok());
+        let content = match (kind.as_str(), said) {
+            ("nfs", Some(said)) => said.replace(' ', ""),
+            ("nfs", None) => "iso,vztmpl,import,snippets,backup".to_owned(),
+            ("zfspool", _) => "images,rootdir".to_owned(),
+            _ => "iso,vztmpl,import,snippets".to_owned(),
         };
         let shared = kind == "nfs";
         let source = match kind.as_str() {
             "nfs" => export(&row, exports, hosts),
             _ => row.cell("pool").and_then(|cell| cell.text()).unwrap_or_default(),
         };
-        storages.push(StorageSeed {
-            id: row.key(),
-            kind,
-            content: content.to_owned(),
-            shared,
-            size_bytes: STORAGE_BYTES,
-            source,
-        });
+        storages.push(StorageSeed { id: row.key(), kind, content, shared, size_bytes: STORAGE_BYTES, source });
     }
     Ok(storages)
 }

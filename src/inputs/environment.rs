@@ -69,6 +69,17 @@ impl Environment {
         places.into_iter().find_map(|(value, source)| Some((value.filter(|value| !value.is_empty())?, source)))
     }
 
+    /// The file that playbooks may keep a variable in: the simulator's when simulating, else the project's `.envrc`. Below the
+    /// project's folder.
+    pub fn own_file(&self) -> &str {
+        self.sim.as_ref().map_or(".envrc", Envrc::file)
+    }
+
+    /// The home folder, which paths in those files may name.
+    pub fn home(&self) -> Option<&str> {
+        self.process.get("HOME").map(String::as_str)
+    }
+
     /// A variable that has to be there.
     pub fn require(&self, name: &str) -> Result<String> {
         self.get(name).map(|(value, _)| value).ok_or_else(|| self.missing(name))

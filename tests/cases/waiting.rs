@@ -56,6 +56,25 @@ fn a_wait_ends_with_what_was_last_seen() {
 }
 
 #[test]
+fn what_is_still_wrong_in_the_end_is_told_all_of_it() {
+    let lab = Lab::new();
+    let script = r#"
+        let left = ["one", "two", "three"];
+        step("1", "it clears", || wait_until_clear(#{ what: "the shelf", timeout: "10s", every: "1ms" }, || { left.pop(); left }));
+        step("2", "it does not", || wait_until_clear(#{ what: "the desk", timeout: "5ms", every: "1ms" }, || ["a cup", "a pen"]));
+    "#;
+    let done = lab.run(script);
+    assert_eq!(done.statuses()["1"], Status::Ok);
+    done.failed_with("the desk: a cup; a pen");
+    let planned = lab.plan(script);
+    planned.ended_well();
+    assert_eq!(
+        planned.messages(),
+        ["would wait until nothing is wrong with the shelf", "would wait until nothing is wrong with the desk"]
+    );
+}
+
+#[test]
 fn a_failed_change_is_tried_again_and_comes_true_as_planned() {
     let lab = Lab::new();
     lab.world.state().failing.insert("web: write /a".to_owned());

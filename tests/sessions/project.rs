@@ -48,7 +48,9 @@ impl Project {
                 }
             }
         }
-        std::fs::copy(from.join(".envrc.example"), project.root().join(".envrc.example")).expect("copied");
+        for file in [".envrc.example", ".gitignore"] {
+            std::fs::copy(from.join(file), project.root().join(file)).expect("copied");
+        }
         project
     }
 

@@ -94,6 +94,17 @@ impl fmt::Debug for Entry {
     }
 }
 
+/// A file's text with another value for a variable: in the line that sets it last, else in a line of its own.
+pub fn with(file: &str, text: &str, home: Option<&str>, name: &str, value: &str) -> Result<String> {
+    let known = Envrc::parse(file, text, home)?;
+    let assignment = format!("{name}={}", quote(value));
+    if let Some(entry) = known.entry(name) {
+        return Ok(format!("{}{assignment}{}", &text[..entry.span.start], &text[entry.span.end..]));
+    }
+    let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    Ok(format!("{text}{gap}{}\n", line(name, value)))
+}
+
 /// The line that gives a variable a value, quoted so that a shell and [`Envrc::parse`] read it back unchanged.
 pub fn line(name: &str, value: &str) -> String {
     format!("export {name}={}", quote(value))

@@ -177,3 +177,17 @@ proptest! {
         prop_assert_eq!(envrc.entries().len(), 1);
     }
 }
+
+#[test]
+fn a_value_is_replaced_where_it_counts_and_all_else_stays() {
+    let text = "# mine\nexport A=1 B='two words'\nexport A=3 # last\n";
+    let set = |name: &str, value: &str| super::with(".envrc", text, None, name, value).unwrap();
+    assert_eq!(set("A", "it's"), "# mine\nexport A=1 B='two words'\nexport A='it'\\''s' # last\n");
+    assert_eq!(set("B", "x"), "# mine\nexport A=1 B=x\nexport A=3 # last\n");
+    assert_eq!(set("C", "x"), format!("{text}export C=x\n"));
+    for name in ["A", "B", "C"] {
+        let read = Envrc::parse(".envrc", &set(name, "a $b 'c'"), None).unwrap();
+        assert_eq!(read.get(name), Some("a $b 'c'"));
+    }
+    assert!(super::with(".envrc", "export A=$(date)\n", None, "A", "x").is_err(), "nobody knows what that line means");
+}

@@ -44,6 +44,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("local::file", schema_for!(local::FileOptions)),
         ("local::directory", schema_for!(local::DirectoryOptions)),
         ("local::run", schema_for!(local::RunOptions)),
+        ("local::ssh_key", schema_for!(local::SshKeyOptions)),
     ];
     all.extend(
         ["http::get", "http::post", "http::put", "http::patch", "http::delete"].map(|name| (name, http.clone())),

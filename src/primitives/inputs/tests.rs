@@ -271,6 +271,28 @@ fn a_folder_is_made_and_only_an_empty_one_is_removed() {
 }
 
 #[test]
+fn a_key_is_made_once_and_belongs_to_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = lab();
+    let make = r#"local::ssh_key(#{ path: "keys/id", comment: "homelab-test" }).after.public_key"#;
+    assert!(lab.plan(make).json().as_str().unwrap().starts_with("(known after apply"));
+    assert!(lab.read("keys/id").is_none(), "a plan writes nothing");
+    let public = lab.run(make).json();
+    assert_eq!(format!("{}\n", public.as_str().unwrap()), lab.read("keys/id.pub").unwrap());
+    assert!(
+        public.as_str().unwrap().starts_with("ssh-ed25519 ") && public.as_str().unwrap().ends_with(" homelab-test")
+    );
+    let path = lab.root().join("keys/id");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let again = lab.run(make);
+    assert_eq!((again.json(), again.changes().len()), (public.clone(), 1), "its mode is put right, the key stays");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(lab.run(make).changes().len(), 0);
+    lab.write("keys/id", "no key");
+    assert_eq!(lab.run(make).error().class(), Class::InputMissing);
+}
+
+#[test]
 fn a_command_runs_where_its_guard_says_so() {
     let lab = lab();
     let touch = r#"local::run(["touch", "made"], #{ creates: "made", provides: ["made"] });"#;

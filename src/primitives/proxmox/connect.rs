@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::handle::Proxmox;
+use super::reads;
 use super::witness::{self, OverSsh};
 use crate::clients::dial::Dialler;
 use crate::clients::proxmox::{Client, Credentials, Settings, Trust};
@@ -123,12 +124,32 @@ pub struct Api {
     connections: Arc<Connections>,
     variables: Box<dyn Variables>,
     handles: Mutex<HashMap<String, Proxmox>>,
+    /// Variables that this run itself has given another value.
+    learnt: Mutex<HashMap<String, String>>,
 }
 
 impl Api {
     /// The APIs of a run.
     pub fn new(connections: Arc<Connections>, variables: Box<dyn Variables>) -> Self {
-        Api { connections, variables, handles: Mutex::default() }
+        Api { connections, variables, handles: Mutex::default(), learnt: Mutex::default() }
+    }
+
+    /// Takes note of a variable that this run has given another value.
+    pub(super) fn learn(&self, name: &str, value: &str) {
+        lock(&self.learnt).insert(name.to_owned(), value.to_owned());
+    }
+
+    /// The secret of a token, as this run has made it or the environment has it.
+    fn token_secret(&self, id: &str) -> Result<String> {
+        const NAME: &str = "HOMELAB_PVE_TOKEN_SECRET";
+        if let Some(learnt) = lock(&self.learnt).get(NAME) {
+            return Ok(learnt.clone());
+        }
+        match self.variables.require(NAME) {
+            // It is only planned: nobody is asked with it before the run has made it.
+            Err(_) if reads::planned_token(id)?.is_some() => Ok("only-known-in-the-run".to_owned()),
+            known => known,
+        }
     }
 
     fn credentials(&self, options: &ConnectOptions) -> Result<(Credentials, String)> {
@@ -146,7 +167,7 @@ impl Api {
         };
         let secret = match &options.token_secret {
             Some(secret) => secret.expose().to_owned(),
-            None => self.variables.require("HOMELAB_PVE_TOKEN_SECRET")?,
+            None => self.token_secret(&id)?,
         };
         Ok((Credentials::Token { id, secret: secret.clone() }, secret))
     }

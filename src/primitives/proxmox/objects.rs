@@ -30,7 +30,7 @@ mod methods {
     #[rhai_fn(return_raw)]
     pub fn storage(context: NativeCallContext, pve: &mut Proxmox, storage: Map) -> RhaiResultOf<Map> {
         let options = options(&context, "pve.storage", storage)?;
-        storage::object(pve, options).and_then(settle).map_err(fail)
+        storage::settle(pve, options).map_err(fail)
     }
 
     /// Gives a role exactly these privileges. `pve.acl` says who has it where.

@@ -125,14 +125,25 @@ fn before_its_join(pve: &Proxmox, kind: &str, path: &str) -> Result<Option<Unkno
     scope::with(|branch| branch.overlay.cell(&member).map(|planned| Unknown::from_origin(&planned.by)))
 }
 
+/// Why a token cannot ask yet: it, or its secret, is only planned.
+pub(super) fn planned_token(id: &str) -> Result<Option<Unknown>> {
+    if !id.contains('!') || !scope::is_planning()? {
+        return Ok(None);
+    }
+    let token = Cell::new(REALM, format!("token:{id}"));
+    scope::with(|branch| branch.overlay.cell(&token).map(|planned| Unknown::from_origin(&planned.by)))
+}
+
+/// Why whoever asks through a handle cannot ask yet.
+pub(super) fn cannot_ask_yet(pve: &Proxmox) -> Result<Option<Unknown>> {
+    planned_token(pve.client().who())
+}
+
 pub(super) fn plain(pve: &Proxmox, cell: impl Into<String>, path: impl Into<String>, params: Params) -> Result<Value> {
     let (cell, path) = (cell.into(), path.into());
     let kind = cell.split(':').next().unwrap_or_default();
-    let planned = match planned_in(&cell)? {
-        Some(cause) => Some(cause),
-        None => before_its_join(pve, kind, &path)?,
-    };
-    if let Some(cause) = planned {
+    let planned = [planned_in(&cell)?, before_its_join(pve, kind, &path)?, cannot_ask_yet(pve)?];
+    if let Some(cause) = planned.into_iter().flatten().next() {
         return Ok(Value::Unknown(cause.part(&cell)));
     }
     Ok(read(&Plain { pve, cell, path, params })?.into_value())
@@ -233,7 +244,7 @@ impl Fact for RawRead<'_> {
 /// A raw read. A dry run that planned a change which the path may show does not know the answer.
 pub(super) fn raw(pve: &Proxmox, path: &str, params: &Params) -> Result<Value> {
     super::raw::check_path(path)?;
-    if let Some(cause) = stale(path)? {
+    if let Some(cause) = cannot_ask_yet(pve)?.or(stale(path)?) {
         return Ok(Value::Unknown(cause.part(path)));
     }
     Ok(read(&RawRead { pve, path, params })?.into_value())

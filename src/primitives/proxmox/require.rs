@@ -77,11 +77,19 @@ pub(super) fn require(call: &NativeCallContext<'_>, pve: &Proxmox, map: Map) -> 
 }
 
 fn check(pve: &Proxmox, options: &RequireOptions) -> Result<()> {
+    let only_planned = || {
+        let who = pve.client().who();
+        scope::say(
+            Level::Info,
+            format!("{}: what {who} may do is only planned so far; the run looks at it", pve.place()),
+        )
+    };
+    if reads::cannot_ask_yet(pve)?.is_some() {
+        return only_planned();
+    }
     let lacking = lacking(pve, options)?;
     if !lacking.is_empty() && access_is_planned()? {
-        let text =
-            format!("{}: what {} may do is only planned so far; the run looks at it", pve.place(), pve.client().who());
-        return scope::say(Level::Info, text);
+        return only_planned();
     }
     // A token sees only what it may see: where it lacks privileges, what is not listed may be there all the same.
     let sees = |path: &str| lacking.iter().all(|lack| lack.path != path);

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rhai::Map as ScriptMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::handle::{Proxmox, integer};
+use super::handle::{Proxmox, REALM, integer};
 use super::object::{Clears, Kind, Object, Wanted, as_it_is, flag, pairs, set, set_of, switch, text};
 use crate::clients::proxmox::{Params, segment};
 use crate::error::{Class, Error, Result};
-use crate::run::resource::{Fact as _, Reader};
+use crate::run::resource::{Cell, Fact as _, Reader};
 use crate::run::scope;
+use crate::run::unknown::Unknown;
 use crate::run::value::{Map, Value};
 
 /// How long a node is given to bring a storage into use: it mounts it when it is first looked at.
@@ -137,6 +139,39 @@ static STORAGE: Kind = Kind {
     shape: as_it_is,
     loss: "its definition (what lies on it stays)",
 };
+
+/// Brings a storage to its wanted state.
+pub(super) fn settle(pve: &Proxmox, options: StorageOptions) -> Result<ScriptMap> {
+    let (id, only) = (options.id.clone(), options.nodes.clone().filter(|nodes| !nodes.is_empty()));
+    let outcome = super::object::settle(object(pve, options)?)?;
+    let is_new = outcome.get("action").is_some_and(|action| action.to_string() == "create");
+    if is_new && scope::is_planning()? {
+        let nodes = only.map_or_else(|| nodes_then(pve), Ok)?;
+        believe_in_its_folder(&id, &nodes)?;
+    }
+    Ok(outcome)
+}
+
+/// The nodes that the cluster will have by then.
+fn nodes_then(pve: &Proxmox) -> Result<Vec<String>> {
+    let rows = pve.get(&Reader::default(), "/nodes", &Params::new())?;
+    let name = |row: &Json| row.get("node").and_then(Json::as_str).map(str::to_owned);
+    let mut nodes: Vec<String> = rows.as_array().into_iter().flatten().filter_map(name).collect();
+    let planned = scope::with(|branch| {
+        let cells = branch.overlay.cells().filter(|(cell, _)| cell.realm == REALM);
+        cells.filter_map(|(cell, _)| cell.path.strip_prefix("member:").map(str::to_owned)).collect::<Vec<_>>()
+    })?;
+    nodes.extend(planned);
+    Ok(nodes)
+}
+
+/// A node that has a new storage has a folder for it, whatever is in there.
+fn believe_in_its_folder(id: &str, nodes: &[String]) -> Result<()> {
+    let cause = Unknown::from_origin(format!("{REALM}:storage:{id}"));
+    let folder = |node: &String| Cell::new(format!("host:{node}"), format!("file:/mnt/pve/{id}"));
+    let folders: Vec<Cell> = nodes.iter().map(folder).collect();
+    scope::with(|branch| branch.overlay.spread_over_cells(&folders, &cause))
+}
 
 /// A storage as a playbook describes it.
 pub(super) fn object(pve: &Proxmox, options: StorageOptions) -> Result<Object> {

@@ -1,7 +1,5 @@
 //! API tokens. Proxmox shows the secret of one when it makes it, and never again.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rhai::{Dynamic, Map as ScriptMap, NativeCallContext};
@@ -9,12 +7,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use super::connect::Api;
 use super::handle::{Proxmox, REALM, integer, nonsense};
+use super::keeper::Keeper;
 use crate::clients::proxmox::{Answer, Credentials, Failure, Params, segment};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::primitives::inputs::Inputs;
-use crate::primitives::inputs::local::write_atomically;
 use crate::run::capability::Writer;
 use crate::run::difference::Difference;
 use crate::run::ensure::ensure;
@@ -52,6 +51,10 @@ pub struct TokenOptions {
     /// `after.value`, by the run that makes the token.
     #[serde(default)]
     pub secret_file: Option<String>,
+    /// Instead of a file of its own, the variable that the secret is kept in, as in `HOMELAB_PVE_TOKEN_SECRET`: its line of
+    /// `.envrc` (in the simulator, of that one's credentials) gets it, and `proxmox::connect` finds it there, in this run too.
+    #[serde(default)]
+    pub secret_variable: Option<String>,
     /// Whether it should not be there. Default: false.
     #[serde(default)]
     pub absent: bool,
@@ -66,24 +69,33 @@ struct Token {
     pve: Proxmox,
     options: TokenOptions,
     path: String,
-    file: Option<PathBuf>,
+    keeper: Option<Keeper>,
 }
 
 /// Brings a token to its wanted state. The outcome has its secret as `after.value` where that can be known.
 pub(super) fn token(call: &NativeCallContext<'_>, pve: &Proxmox, map: ScriptMap) -> RhaiResult<ScriptMap> {
     let options: TokenOptions = options(call, "pve.token", map)?;
     let inputs = Context::service::<Inputs>(call)?;
-    settle(pve, options, &inputs).map_err(fail)
+    let api = Context::service::<Api>(call)?;
+    settle(pve, options, &inputs, &api).map_err(fail)
 }
 
-fn settle(pve: &Proxmox, options: TokenOptions, inputs: &Inputs) -> Result<ScriptMap> {
+fn settle(pve: &Proxmox, options: TokenOptions, inputs: &Inputs, api: &Arc<Api>) -> Result<ScriptMap> {
     let Some((user, name)) = options.id.split_once('!') else {
         return Err(Error::new(Class::Script, format!("`token`: `{}` is no token", options.id))
             .help("write it with its user, as in `automation@pve!homelab`"));
     };
     let path = format!("/access/users/{}/token/{}", segment(user), segment(name));
-    let file = options.secret_file.as_deref().map(|path| inputs.path(path)).transpose()?;
-    let token = Arc::new(Token { pve: pve.clone(), path, file, options });
+    let keeper = match (&options.secret_file, &options.secret_variable) {
+        (Some(_), Some(_)) => {
+            return Err(Error::new(Class::Script, "`token`: a secret is kept in one place")
+                .help("say `secret_file` or `secret_variable`, not both"));
+        }
+        (Some(file), None) => Some(Keeper::File(inputs.path(file)?)),
+        (None, Some(name)) => Some(Keeper::variable(name, inputs, api)?),
+        (None, None) => None,
+    };
+    let token = Arc::new(Token { pve: pve.clone(), path, keeper, options });
     let outcome = ensure(&token)?;
     let is_fresh = outcome.action == Some(Action::Create) || outcome.diff.iter().any(|field| field.path == "secret");
     let mut map = outcome::to_map(outcome);
@@ -94,16 +106,9 @@ fn settle(pve: &Proxmox, options: TokenOptions, inputs: &Inputs) -> Result<Scrip
 impl Token {
     /// The secret that is kept, if one is.
     fn kept(&self) -> Result<Option<Secret>> {
-        let Some(path) = &self.file else { return Ok(None) };
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(Error::new(Class::InputMissing, format!("{}: its secret cannot be read", self.address()))
-                    .cause(format!("{}: {error}", path.display()))
-                    .help(format!("look at it: ls -l {}", path.display())));
-            }
-        };
+        let Some(keeper) = &self.keeper else { return Ok(None) };
+        let text =
+            keeper.read().map_err(|error| error.context(format!("{}: its secret cannot be read", self.address())))?;
         let text = text.trim();
         Ok(if text.is_empty() { None } else { Some(scope::run()?.redactor.secret(text)) })
     }
@@ -145,7 +150,7 @@ impl Token {
             ("comment", comment.as_deref().map(Value::text)),
             ("expire", expire.map(Value::Int)),
             ("privsep", privsep.or(have.is_empty().then_some(true)).map(Value::Bool)),
-            ("secret", self.file.as_ref().map(|_| Value::from("works"))),
+            ("secret", self.keeper.as_ref().map(|_| Value::from("works"))),
         ];
         want.extend(said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         want.retain(|_, value| value.as_text() != Some(""));
@@ -183,16 +188,8 @@ impl Token {
 
     /// A secret cannot be asked for again, so that there must be somewhere to put it before it is shown.
     fn make_room(&self) -> Result<()> {
-        let Some(path) = &self.file else { return Ok(()) };
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let room = fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
-        room.map(drop).map_err(|error| self.unwritable(path, &error))
-    }
-
-    fn unwritable(&self, path: &Path, error: &std::io::Error) -> Error {
-        Error::new(Class::Failed, format!("{}: its secret cannot be written down", self.address()))
-            .cause(format!("{}: {error}", path.display()))
-            .help("name a file below a folder that you may write to: `secret_file: …`")
+        let unwritable = |error: Error| error.context(format!("{}: its secret cannot be written down", self.address()));
+        self.keeper.as_ref().map_or(Ok(()), Keeper::make_room).map_err(unwritable)
     }
 
     /// Takes the secret out of the only answer that has it.
@@ -200,9 +197,10 @@ impl Token {
         let shown = answer.data.get("value").and_then(Json::as_str);
         let shown = shown.ok_or_else(|| nonsense(self.pve.place(), &self.path, "value"))?;
         let secret = scope::run()?.redactor.secret(shown);
-        if let Some(path) = &self.file {
-            let written = write_atomically(path, &format!("{shown}\n"), 0o600);
-            written.map_err(|error| self.unwritable(path, &error))?;
+        if let Some(keeper) = &self.keeper {
+            let unwritable =
+                |error: Error| error.context(format!("{}: its secret cannot be written down", self.address()));
+            keeper.write(shown).map_err(unwritable)?;
         }
         Ok(Map::from([("value".to_owned(), Value::Secret(secret))]))
     }
@@ -231,7 +229,7 @@ impl Fact for Token {
         }
         state.insert("expire".to_owned(), Value::Int(row.get("expire").and_then(integer).unwrap_or_default()));
         state.insert("privsep".to_owned(), Value::Bool(row.get("privsep").and_then(integer) != Some(0)));
-        if self.file.is_some() && !self.options.absent {
+        if self.keeper.is_some() && !self.options.absent {
             state.insert("secret".to_owned(), Value::text(self.worth(reader)?));
         }
         Ok(State::Here(Value::Map(state)))
@@ -284,7 +282,7 @@ impl Resource for Token {
             (_, State::Absent) => Some("it would end the token wherever it is in use".to_owned()),
             _ if difference.touches("secret") => {
                 let found = difference.found("secret").and_then(Value::as_text).unwrap_or("missing");
-                let file = self.file.as_deref().unwrap_or(Path::new("")).display();
+                let file = self.keeper.as_ref().map(ToString::to_string).unwrap_or_default();
                 let what = if found == "missing" { "holds no secret" } else { "holds a secret that Proxmox refuses" };
                 Some(format!("{file} {what}, and a new secret would end the present one wherever that is in use"))
             }

@@ -3,10 +3,12 @@
 mod directory;
 pub mod file;
 mod run;
+mod ssh_key;
 
 pub use directory::DirectoryOptions;
 pub use file::{FileOptions, write_atomically};
 pub use run::RunOptions;
+pub use ssh_key::SshKeyOptions;
 
 use rhai::plugin::*;
 
@@ -43,6 +45,17 @@ mod local_functions {
     #[rhai_fn(return_raw)]
     pub fn directory(context: NativeCallContext, options: Map) -> RhaiResultOf<Map> {
         super::directory::ensure_directory(&context, options)
+    }
+
+    /// Sees to it that a pair of SSH keys (Ed25519) is on this machine, the private one for its owner alone. One that is there
+    /// is never made anew. The outcome has the public one as `after.public_key`.
+    ///
+    /// ```rhai
+    /// let key = local::ssh_key(#{ path: ".homelab/id_ed25519", comment: "homelab-proxmox" });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn ssh_key(context: NativeCallContext, options: Map) -> RhaiResultOf<Map> {
+        super::ssh_key::ensure_ssh_key(&context, options)
     }
 
     /// The text of a file on this machine, or `()` where there is none.

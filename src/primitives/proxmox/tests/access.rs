@@ -152,6 +152,34 @@ fn a_token_whose_secret_is_lost_is_told_and_gets_another_only_where_that_is_allo
 }
 
 #[test]
+fn a_secret_that_is_kept_in_a_variable_is_found_by_all_who_connect_afterwards() {
+    let mut cluster = cluster();
+    let token =
+        r#"pve.token(#{ id: "automation@pve!second", privsep: false, secret_variable: "HOMELAB_PVE_TOKEN_SECRET" });"#;
+    let look = r#"proxmox::connect(#{ token_id: "automation@pve!second" }).nodes().len"#;
+    cluster.lab.write(".envrc", "# mine\nexport HOMELAB_JOBS=4\n");
+    let planned = cluster.lab.plan(&format!("{ROOT} {token} {look}"));
+    assert!(planned.json().as_str().unwrap().contains("proxmox:token:automation@pve!second"), "{}", planned.json());
+    cluster.renew();
+    let told = cluster.lab.run(&format!("{ROOT} {token} {look}"));
+    assert_eq!(told.json(), 2);
+    let kept = cluster.lab.read(".envrc").unwrap();
+    let secret = kept.strip_prefix("# mine\nexport HOMELAB_JOBS=4\nexport HOMELAB_PVE_TOKEN_SECRET=").unwrap().trim();
+    let mode = std::fs::metadata(cluster.lab.root().join(".envrc")).unwrap().permissions().mode();
+    assert_eq!((secret.len(), mode & 0o777), (36, 0o600));
+    assert!(!told.shown().contains(secret), "the secret shows");
+    assert_eq!(cluster.lab.run(&format!("{ROOT} {token}")).addresses(), [""; 0], "it works");
+}
+
+#[test]
+fn a_secret_is_kept_in_one_place() {
+    let told = cluster()
+        .lab
+        .plan(&format!(r#"{ROOT} pve.token(#{{ id: "a@pve!b", secret_file: "x", secret_variable: "HOMELAB_X" }});"#));
+    assert_eq!(told.error().message(), "`token`: a secret is kept in one place");
+}
+
+#[test]
 fn without_a_file_the_secret_is_given_back_once() {
     let mut cluster = cluster();
     let script = format!(r#"{ROOT} pve.token(#{{ id: "automation@pve!second", privsep: false }}).after.value"#);
