@@ -71,7 +71,9 @@ fn storages(table: &Table, exports: Option<&Table>, hosts: &Table) -> Result<Vec
             "nfs" => export(&row, exports, hosts),
             _ => row.cell("pool").and_then(|cell| cell.text()).unwrap_or_default(),
         };
-        storages.push(StorageSeed { id: row.key(), kind, content, shared, size_bytes: STORAGE_BYTES, source });
+        let version = exports.and_then(|exports| exports.row(&row.key()).ok()?.cell("version").ok()?.text().ok());
+        let options = version.filter(|_| kind == "nfs").map(|version| format!("vers={version}")).unwrap_or_default();
+        storages.push(StorageSeed { id: row.key(), kind, content, shared, size_bytes: STORAGE_BYTES, source, options });
     }
     Ok(storages)
 }

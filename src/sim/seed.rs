@@ -101,6 +101,9 @@ pub struct StorageSeed {
     /// up.
     #[serde(default)]
     pub source: String,
+    /// How it is mounted: `vers=4.1`. Empty leaves that open.
+    #[serde(default)]
+    pub options: String,
 }
 
 /// A file on the web.
@@ -185,6 +188,28 @@ pub enum Scenario {
     Bare,
     /// A foundation that nobody may automate yet.
     S2,
+    /// One of the fresh nodes has a guest already.
+    S10Guests,
+    /// The clock of one of the fresh nodes is ahead.
+    S10Clock,
+    /// One node does not get through to the file servers.
+    S11Inactive,
+    /// The file servers take root for nobody.
+    S11Squashed,
+    /// The file servers export from elsewhere than they did.
+    S11Export,
+    /// The token may not do one thing with machines.
+    S24Vm,
+    /// The token may not do one thing with storages.
+    S24Store,
+    /// The token may not do one thing with nodes.
+    S24Node,
+    /// The token may not do one thing with the cluster.
+    S24Root,
+    /// The token may not do one thing with networks.
+    S24Net,
+    /// The token may not do one thing with devices.
+    S24Pci,
     /// The node with the card boots with systemd-boot, and somebody put kernel parameters where only GRUB reads them.
     S3,
     /// The node with the card boots with GRUB, behind Secure Boot.
@@ -226,6 +251,17 @@ impl Scenario {
         ("bare", Scenario::Bare, Start::Bare),
         ("s1", Scenario::Bare, Start::Bare),
         ("s2", Scenario::S2, Start::WithoutAccess),
+        ("s10-guests", Scenario::S10Guests, Start::Bare),
+        ("s10-clock", Scenario::S10Clock, Start::Bare),
+        ("s11-inactive", Scenario::S11Inactive, Start::WithoutAccess),
+        ("s11-squashed", Scenario::S11Squashed, Start::WithoutAccess),
+        ("s11-export", Scenario::S11Export, Start::WithoutAccess),
+        ("s24-vm", Scenario::S24Vm, Start::Whole),
+        ("s24-store", Scenario::S24Store, Start::Whole),
+        ("s24-node", Scenario::S24Node, Start::Whole),
+        ("s24-root", Scenario::S24Root, Start::Whole),
+        ("s24-net", Scenario::S24Net, Start::Whole),
+        ("s24-pci", Scenario::S24Pci, Start::Whole),
         ("s3", Scenario::S3, Start::Bare),
         ("s4", Scenario::S4, Start::Bare),
         ("s5", Scenario::S5, Start::Bare),

@@ -15,6 +15,7 @@ mod check;
 mod doc;
 mod env;
 mod exec;
+mod foundation;
 mod gpu;
 mod house;
 mod look_back;

@@ -106,6 +106,9 @@ pub(crate) struct Node {
     /// Its API as it is being started again.
     #[serde(default)]
     pub(crate) restart: Option<Restart>,
+    /// How far its clock is ahead, in seconds.
+    #[serde(default)]
+    pub(crate) clock_ahead: u64,
     /// When the others hear its statistics for the first time, in milliseconds.
     #[serde(default)]
     pub(crate) heard_from: u64,

@@ -12,6 +12,7 @@ use super::outside::{Export, Outside, Server, WebFile, WebServer};
 use super::shares::Shares;
 use super::storage::Storage;
 use super::storage_kind::{self, Settings};
+use super::twists;
 use super::vm::{Options, Vm};
 use super::volume::{Volume, fresh_use, split};
 use crate::error::Result;
@@ -37,15 +38,20 @@ const TEMPLATE_USED: u64 = 1800 << 20;
 pub(crate) fn found(seed: &Seed, certificates: &Certificates, secrets: &Secrets) -> Result<Vec<Cluster>> {
     let names: Vec<&str> = seed.nodes.iter().map(|node| node.name.as_str()).collect();
     let start = seed.scenario.start();
-    if start == Start::Bare {
-        return names.iter().map(|name| bare(seed, &[name], certificates, secrets)).collect();
+    let mut clusters = match start {
+        Start::Bare => {
+            names.iter().map(|name| bare(seed, &[name], certificates, secrets)).collect::<Result<Vec<_>>>()?
+        }
+        Start::WithoutAccess | Start::Whole => vec![bare(seed, &names, certificates, secrets)?],
+    };
+    if let (Some(cluster), true) = (clusters.first_mut(), start != Start::Bare) {
+        plan(cluster, seed);
+        if start == Start::Whole {
+            permit(cluster, secrets);
+        }
     }
-    let mut cluster = bare(seed, &names, certificates, secrets)?;
-    plan(&mut cluster, seed);
-    if start == Start::Whole {
-        permit(&mut cluster, secrets);
-    }
-    Ok(vec![cluster])
+    clusters.iter_mut().for_each(|cluster| twists::apply(cluster, seed));
+    Ok(clusters)
 }
 
 /// Fresh nodes.
@@ -172,6 +178,9 @@ fn storage(seed: &StorageSeed) -> Option<Storage> {
         _ if seed.shared => set(&[("path", &place), ("shared", "1")]),
         _ => set(&[("path", &place)]),
     };
+    if !seed.options.is_empty() {
+        settings.insert("options".into(), seed.options.clone());
+    }
     settings.insert("content".into(), super::formats::list(&seed.content).collect::<Vec<_>>().join(","));
     Some(Storage { kind, settings, secrets: Settings::new() })
 }
@@ -205,7 +214,7 @@ fn outside(seed: &Seed) -> Outside {
                 .flat_map(|host| [host.name.clone(), format!("{}.{}", host.name, seed.search_domain), host.ip.clone()]);
             let found: &mut Server = outside.servers.entry(server.clone()).or_default();
             found.names = names.filter(|name| *name != server).collect();
-            found.exports.insert(place, Export { size, clients: "*".into() });
+            found.exports.insert(place, Export { size, clients: "*".into(), squashes: false });
         }
     }
     for file in &seed.web {

@@ -53,6 +53,7 @@ mod storage_state;
 mod table;
 mod tasks;
 mod transfer;
+mod twists;
 mod users;
 mod verify;
 mod vm;

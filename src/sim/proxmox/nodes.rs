@@ -136,8 +136,9 @@ fn boot_info(cluster: &Cluster, node: &str) -> Value {
 }
 
 /// `GET /nodes/{node}/time`.
-pub(crate) fn time(_: &mut Cluster, call: &Call) -> Outcome {
-    Answer::of(json!({ "timezone": "UTC", "time": call.seconds(), "localtime": call.seconds() }))
+pub(crate) fn time(cluster: &mut Cluster, call: &Call) -> Outcome {
+    let now = call.seconds() + cluster.nodes.get(&call.node).map_or(0, |node| node.clock_ahead);
+    Answer::of(json!({ "timezone": "UTC", "time": now, "localtime": now }))
 }
 
 /// `GET /nodes/{node}/apt/update`: nothing, for what can be installed on a node is there in one version only.

@@ -46,6 +46,9 @@ pub(crate) struct Export {
     pub(crate) size: u64,
     /// Who may mount it, as `showmount` tells: `10.20.11.0/24`.
     pub(crate) clients: String,
+    /// Whether what root writes there belongs to nobody.
+    #[serde(default)]
+    pub(crate) squashes: bool,
 }
 
 /// Room on a server that asks who one is.
@@ -128,6 +131,13 @@ impl<'u> Address<'u> {
 }
 
 impl Outside {
+    /// Whether what root writes in a place belongs to nobody.
+    pub(crate) fn squashes(&self, root: &str) -> bool {
+        self.servers.iter().any(|(server, known)| {
+            known.exports.iter().any(|(path, export)| export.squashes && root == format!("nfs:{server}:{path}"))
+        })
+    }
+
     /// Whether a node gets through to a host.
     pub(crate) fn reaches(&self, node: &str, host: &str) -> bool {
         self.cut_off.get(host).is_none_or(|nodes| !nodes.contains(node))

@@ -6,6 +6,9 @@ use super::cluster::Cluster;
 use super::volume::Place;
 use crate::sim::guests::{SharedMachine, Tree, tree_changes};
 
+/// Whom a server takes root for that does not let it be root.
+const NOBODY: (u32, u32) = (65534, 65534);
+
 /// What was in the folders when they were last looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
@@ -40,7 +43,10 @@ impl Cluster {
         let mut any = false;
         for (place, mounts) in self.mounts(&changed, &known) {
             let before = known.remove(&place);
-            let after = merged(before.as_ref(), mounts.iter().filter_map(|mount| mount.seen.as_ref()));
+            let mut after = merged(before.as_ref(), mounts.iter().filter_map(|mount| mount.seen.as_ref()));
+            if self.outside.squashes(&place.root) {
+                after.values_mut().for_each(|entry| entry.owner = NOBODY);
+            }
             for mount in &mounts {
                 let has = mount.seen.as_ref().or(before.as_ref());
                 let differs = tree_changes(has.unwrap_or(&Tree::new()), &after);

@@ -33,6 +33,7 @@ pub(super) fn seed(scenario: Scenario) -> Seed {
         shared,
         size_bytes: 1 << 40,
         source: if kind == "nfs" { "10.20.10.20:/var/nfs/VMStorage/.data".into() } else { String::new() },
+        options: String::new(),
     };
     Seed {
         scenario,

@@ -212,7 +212,7 @@ async fn what_lies_on_a_storage_outlives_its_definition_and_belongs_to_its_place
     define("nas", EXPORT).await;
     assert_eq!(content(&root, "pve2", "nas").await, ["nas:import/noble.qcow2"]);
     let server = sim.frame.world().clusters[0].outside.servers.get_mut(NAS).map(|server| {
-        server.exports.insert("/other".into(), Export { size: 1 << 40, clients: "*".into() });
+        server.exports.insert("/other".into(), Export { size: 1 << 40, clients: "*".into(), ..Export::default() });
     });
     assert!(server.is_some());
     root.delete("/storage/nas").await.data();

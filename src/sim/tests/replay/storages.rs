@@ -254,7 +254,9 @@ fn rooms(cluster: &mut Cluster, recording: &Recording) {
             let server: &mut Server = cluster.outside.servers.entry(field("server")).or_default();
             for row in response.data().as_array().into_iter().flatten() {
                 let text = |key: &str| row[key].as_str().unwrap_or_default().to_string();
-                server.exports.insert(text("path"), Export { size: ROOM, clients: text("options") });
+                server
+                    .exports
+                    .insert(text("path"), Export { size: ROOM, clients: text("options"), ..Export::default() });
             }
         }
         let is_tried = field("disable") != "1" && {
@@ -273,7 +275,7 @@ fn rooms(cluster: &mut Cluster, recording: &Recording) {
             "nfs" => {
                 let server = cluster.outside.servers.entry(field("server")).or_default();
                 let export = if is_refused { "/another".into() } else { field("export") };
-                server.exports.insert(export, Export { size: ROOM, clients: "*".into() });
+                server.exports.insert(export, Export { size: ROOM, clients: "*".into(), ..Export::default() });
             }
             "cifs" => {
                 let server = cluster.outside.servers.entry(field("server")).or_default();

@@ -144,6 +144,7 @@ fn defined(recording: &Recording, given: &Given) -> Vec<StorageSeed> {
                 (None, path) => text("pool").or(path).unwrap_or_default(),
             },
             id: storage.id,
+            options: String::new(),
         }
     };
     all.into_iter().map(seed).collect()
