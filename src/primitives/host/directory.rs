@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::connect::BecomeOption;
-use super::entry::Entry;
+use super::entry::{Entry, Stands};
 use super::handle::Host;
 use super::ownership::Ownership;
 use super::probe::{self, Amount, Look};
@@ -18,7 +18,7 @@ use crate::run::capability::Writer;
 use crate::run::difference::Difference;
 use crate::run::ensure::ensure;
 use crate::run::event::Action;
-use crate::run::resource::{Cell, Fact, Reader, Resource};
+use crate::run::resource::Resource;
 use crate::run::value::{Map, State, Value};
 use crate::script::RhaiResult;
 use crate::script::context::options;
@@ -158,25 +158,13 @@ impl Directory {
     }
 }
 
-impl Fact for Directory {
+impl Stands for Directory {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
     fn address(&self) -> String {
         format!("{}:directory:{}", self.entry.host.name(), self.entry.path())
-    }
-
-    fn cell(&self) -> Cell {
-        self.entry.cell()
-    }
-
-    fn read(&self, reader: &Reader) -> Result<State> {
-        self.entry.read(reader)
-    }
-
-    fn stands_on(&self) -> Option<&str> {
-        self.entry.stands_on()
-    }
-
-    fn imagined(&self) -> State {
-        self.entry.imagined()
     }
 }
 

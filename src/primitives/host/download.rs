@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::bulk::{self, Sum};
 use super::connect::BecomeOption;
-use super::entry::{self, Entry};
+use super::entry::{self, Entry, Stands};
 use super::handle::Host;
 use super::ownership::Ownership;
 use super::probe;
@@ -19,7 +19,7 @@ use crate::primitives::flow::outcome;
 use crate::run::capability::Writer;
 use crate::run::difference::Difference;
 use crate::run::ensure::ensure;
-use crate::run::resource::{Cell, Fact, Reader, Resource};
+use crate::run::resource::Resource;
 use crate::run::value::{Map, State, Value};
 use crate::script::RhaiResult;
 use crate::script::args::Duration;
@@ -140,25 +140,13 @@ if [ "${{sum%% *}}" != {sha256} ]; then echo "fetched: ${{sum%% *}}" >&2; exit 9
     }
 }
 
-impl Fact for Download {
+impl Stands for Download {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
     fn address(&self) -> String {
         format!("{}:download:{}", self.entry.host.name(), self.entry.path())
-    }
-
-    fn cell(&self) -> Cell {
-        self.entry.cell()
-    }
-
-    fn read(&self, reader: &Reader) -> Result<State> {
-        self.entry.read(reader)
-    }
-
-    fn stands_on(&self) -> Option<&str> {
-        self.entry.stands_on()
-    }
-
-    fn imagined(&self) -> State {
-        self.entry.imagined()
     }
 }
 

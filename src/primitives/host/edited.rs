@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rhai::Map as ScriptMap;
 
 use super::connect::BecomeOption;
-use super::entry::{self, Entry};
+use super::entry::{self, Entry, Stands};
 use super::handle::Host;
 use super::ownership::Ownership;
 use super::probe::{self, Amount, Look};
@@ -18,7 +18,7 @@ use crate::run::capability::Writer;
 use crate::run::difference::Difference;
 use crate::run::ensure::{Outcome, ensure};
 use crate::run::event::Action;
-use crate::run::resource::{Cell, Fact, Reader, Resource};
+use crate::run::resource::{Fact, Resource};
 use crate::run::secret::Secret;
 use crate::run::unknown::Unknown;
 use crate::run::value::{Map, State, Value};
@@ -142,7 +142,7 @@ impl Edited {
             (Ok(edit), Some(Value::Text(text))) => (edit, text.as_str()),
             (Ok(edit), Some(Value::Secret(secret))) => (edit, secret.expose()),
             // A dry run keeps only the hash of a large content that it has planned.
-            (Ok(_), Some(_)) => return Ok(unknown(&Unknown::from_origin(self.entry.address()))),
+            (Ok(_), Some(_)) => return Ok(unknown(&Unknown::from_origin(Fact::address(&self.entry)))),
             (Ok(edit), None) => (edit, ""),
         };
         let new = edit(text).map_err(|error| error.context(self.address.clone()))?;
@@ -198,17 +198,16 @@ fn clear(value: Option<&Value>) -> Option<&str> {
     }
 }
 
-impl Fact for Edited {
+impl Stands for Edited {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
     fn address(&self) -> String {
         self.address.clone()
     }
 
-    fn cell(&self) -> Cell {
-        self.entry.cell()
-    }
-
-    fn read(&self, reader: &Reader) -> Result<State> {
-        let mut state = self.entry.read(reader)?;
+    fn seen(&self, mut state: State) -> Result<State> {
         if let State::Here(Value::Map(map)) = &mut state {
             entry::check_file(&self.address, map)?;
             // What a secret is put into probably holds others, too.
@@ -218,14 +217,6 @@ impl Fact for Edited {
             }
         }
         Ok(state)
-    }
-
-    fn stands_on(&self) -> Option<&str> {
-        self.entry.stands_on()
-    }
-
-    fn imagined(&self) -> State {
-        self.entry.imagined()
     }
 }
 

@@ -172,6 +172,42 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A thing that is wanted at a path. How it is read is how its [`Entry`] is.
+pub trait Stands: Send + Sync + 'static {
+    /// What stands there.
+    fn entry(&self) -> &Entry;
+
+    /// What its changes are listed under.
+    fn address(&self) -> String;
+
+    /// What the state means for this kind of thing: what it must not be taken for is refused, what must not show is hidden.
+    fn seen(&self, state: State) -> Result<State> {
+        Ok(state)
+    }
+}
+
+impl<T: Stands> Fact for T {
+    fn address(&self) -> String {
+        Stands::address(self)
+    }
+
+    fn cell(&self) -> Cell {
+        self.entry().cell()
+    }
+
+    fn read(&self, reader: &Reader) -> Result<State> {
+        self.seen(self.entry().read(reader)?)
+    }
+
+    fn stands_on(&self) -> Option<&str> {
+        self.entry().stands_on()
+    }
+
+    fn imagined(&self) -> State {
+        self.entry().imagined()
+    }
+}
+
 impl Fact for Entry {
     fn address(&self) -> String {
         format!("{}:{}", self.host.name(), self.path())

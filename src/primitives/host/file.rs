@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 use super::connect::BecomeOption;
-use super::entry::{self, Entry};
+use super::entry::{self, Entry, Stands};
 use super::handle::Host;
 use super::ownership::Ownership;
 use super::probe::{self, Amount, Look};
@@ -18,7 +18,7 @@ use crate::run::capability::Writer;
 use crate::run::difference::Difference;
 use crate::run::ensure::ensure;
 use crate::run::event::Action;
-use crate::run::resource::{Cell, Fact, Reader, Resource};
+use crate::run::resource::{Cell, Resource};
 use crate::run::scope;
 use crate::run::secret::Secret;
 use crate::run::unknown::Unknown;
@@ -235,17 +235,16 @@ fn read_source(host: &Host, source: &str) -> Result<Content> {
     Ok(Content::of(bytes))
 }
 
-impl Fact for File {
+impl Stands for File {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
     fn address(&self) -> String {
         format!("{}:file:{}", self.entry.host.name(), self.entry.path())
     }
 
-    fn cell(&self) -> Cell {
-        self.entry.cell()
-    }
-
-    fn read(&self, reader: &Reader) -> Result<State> {
-        let mut state = self.entry.read(reader)?;
+    fn seen(&self, mut state: State) -> Result<State> {
         if let State::Here(Value::Map(map)) = &mut state {
             self.check_kind(map)?;
             // What a secret replaces was probably one, too.
@@ -255,14 +254,6 @@ impl Fact for File {
             }
         }
         Ok(state)
-    }
-
-    fn stands_on(&self) -> Option<&str> {
-        self.entry.stands_on()
-    }
-
-    fn imagined(&self) -> State {
-        self.entry.imagined()
     }
 }
 

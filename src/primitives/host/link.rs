@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::connect::BecomeOption;
-use super::entry::Entry;
+use super::entry::{Entry, Stands};
 use super::handle::Host;
 use super::probe::{self, Amount, Look};
 use crate::clients::ssh::{Command, quote};
@@ -16,7 +16,7 @@ use crate::primitives::flow::outcome;
 use crate::run::capability::Writer;
 use crate::run::difference::Difference;
 use crate::run::ensure::ensure;
-use crate::run::resource::{Cell, Fact, Reader, Resource};
+use crate::run::resource::Resource;
 use crate::run::value::{Map, State, Value};
 use crate::script::RhaiResult;
 use crate::script::context::options;
@@ -140,25 +140,13 @@ rm -f -- "$path" && ln -s -- "$target" "$path"
     }
 }
 
-impl Fact for Link {
+impl Stands for Link {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
     fn address(&self) -> String {
         self.address.clone()
-    }
-
-    fn cell(&self) -> Cell {
-        self.entry.cell()
-    }
-
-    fn read(&self, reader: &Reader) -> Result<State> {
-        self.entry.read(reader)
-    }
-
-    fn stands_on(&self) -> Option<&str> {
-        self.entry.stands_on()
-    }
-
-    fn imagined(&self) -> State {
-        self.entry.imagined()
     }
 }
 

@@ -35,6 +35,16 @@ fn a_changed_unit_file_is_read_again_and_the_plan_says_so() {
 }
 
 #[test]
+fn a_unit_that_is_enabled_but_does_not_run_is_read_again_too() {
+    let bench = Bench::simulated();
+    bench.converge(&nap("1000", "enabled: true, started: false"));
+    let changed = ["update vm:file:/etc/systemd/system/nap.service", "update vm:service:nap"];
+    assert_eq!(bench.converge(&nap("2000", "enabled: true, started: false")), changed);
+    assert_eq!(bench.converge(&nap("3000", "started: true")), changed);
+    assert_eq!(bench.shell("systemctl show -p ExecStart nap"), "ExecStart=/usr/bin/sleep 3000");
+}
+
+#[test]
 fn it_is_restarted_where_something_changed_but_not_where_it_is_only_started() {
     let bench = Bench::simulated();
     let script = |seconds| nap(seconds, "enabled: true, started: true, restart_on: unit");

@@ -7,6 +7,7 @@ use crate::clients::ssh::quote;
 use crate::error::{Class, Error, Result};
 use crate::run::resource::Cell;
 use crate::run::scope;
+use crate::run::unknown::Unknown;
 use crate::run::value::{Map, State, Value};
 
 /// Where unit files lie, those of the administrator first.
@@ -147,8 +148,15 @@ if [ -n "$path" ] && ! [ -e "$path" ] && ! [ -L "$path" ]; then echo FileIsGone=
                     map.insert("enabled".to_owned(), Value::Bool(false));
                     map.insert("needs_daemon_reload".to_owned(), Value::Bool(false));
                     map.remove("kind");
-                } else if started && self.is_changed(host, path.as_deref())? {
-                    map.insert("needs_daemon_reload".to_owned(), Value::Bool(true));
+                } else if self.is_changed(host, path.as_deref())? {
+                    // Of one that does not run systemd keeps what it has read only where something refers to it.
+                    let referred = started || map.get("enabled") == Some(&Value::Bool(true));
+                    if referred {
+                        map.insert("needs_daemon_reload".to_owned(), Value::Bool(true));
+                    } else if map.contains_key("kind") {
+                        let cause = Unknown::from_origin(format!("{}:service:{self}", host.name()));
+                        map.insert("needs_daemon_reload".to_owned(), Value::Unknown(cause));
+                    }
                 }
                 Ok(State::Here(Value::Map(map)))
             }

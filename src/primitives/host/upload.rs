@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::bulk::{self, Sum};
 use super::connect::BecomeOption;
-use super::entry::{self, Entry};
+use super::entry::{self, Entry, Stands};
 use super::handle::Host;
 use super::ownership::Ownership;
 use super::probe;
@@ -23,7 +23,7 @@ use crate::primitives::flow::outcome;
 use crate::run::capability::Writer;
 use crate::run::difference::Difference;
 use crate::run::ensure::ensure;
-use crate::run::resource::{Cell, Fact, Reader, Resource};
+use crate::run::resource::{Cell, Resource};
 use crate::run::scope;
 use crate::run::value::{Map, State, Value};
 use crate::script::RhaiResult;
@@ -167,25 +167,13 @@ if [ -e "$path" ]; then cat "$sent" > "$new" || exit 1; else mv -f -- "$sent" "$
     }
 }
 
-impl Fact for Upload {
+impl Stands for Upload {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
     fn address(&self) -> String {
         format!("{}:upload:{}", self.entry.host.name(), self.entry.path())
-    }
-
-    fn cell(&self) -> Cell {
-        self.entry.cell()
-    }
-
-    fn read(&self, reader: &Reader) -> Result<State> {
-        self.entry.read(reader)
-    }
-
-    fn stands_on(&self) -> Option<&str> {
-        self.entry.stands_on()
-    }
-
-    fn imagined(&self) -> State {
-        self.entry.imagined()
     }
 }
 

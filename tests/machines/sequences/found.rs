@@ -1,6 +1,6 @@
 //! Sequences that once went wrong, each after another that brings about what it needs.
 
-pub const FOUND: [(&str, &[&str], &[&str]); 4] = [
+pub const FOUND: [(&str, &[&str], &[&str]); 5] = [
     (
         "a unit that is stopped, and whose file then goes",
         &[
@@ -32,6 +32,17 @@ pub const FOUND: [(&str, &[&str], &[&str]); 4] = [
             r#"h.packages(#{ names: ["lab-served"] });"#,
             r#"h.packages(#{ names: ["lab-one"], absent: true });"#,
             r#"h.packages(#{ names: ["lab-rival"] });"#,
+        ],
+    ),
+    (
+        "a unit that is enabled and does not run, and whose file is then another",
+        &[
+            r#"h.file(#{ path: "/etc/systemd/system/lab-doze.service", content: "[Service]\nExecStart=/usr/bin/sleep 1000\n\n[Install]\nWantedBy=multi-user.target\n" });"#,
+            r#"h.service(#{ name: "lab-doze", started: false, enabled: true });"#,
+        ],
+        &[
+            r#"h.file(#{ path: "/etc/systemd/system/lab-doze.service", content: "[Service]\nExecStart=/usr/bin/sleep 1001\n\n[Install]\nWantedBy=multi-user.target\n" });"#,
+            r#"h.service(#{ name: "lab-doze", started: true });"#,
         ],
     ),
 ];

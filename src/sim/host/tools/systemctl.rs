@@ -206,7 +206,8 @@ fn mask(p: &Process, name: &str, on: bool) -> Result<(), Stop> {
 fn stop(p: &Process, name: &str) {
     p.session.with(|machine| {
         if machine.run_state(name).active != "inactive" {
-            let run = UnitRun::ended("inactive", "dead");
+            let definition = machine.run_state(name).definition;
+            let run = UnitRun { definition, ..UnitRun::ended("inactive", "dead") };
             machine.units.insert(name.to_owned(), run);
             machine.log(format!("systemd[1]: Stopped {name}."));
             machine.note_change();

@@ -80,12 +80,15 @@ impl Machine {
         files.iter().map(|path| self.fs.text(path)).collect()
     }
 
-    /// A unit as systemd has read it: one that runs goes on with what was read when it was started or when all were
-    /// read again.
+    /// A unit as systemd has read it: one that runs, or that a target refers to, goes on with what was read when it was
+    /// started or enabled or when all were read again. Others are forgotten and read anew.
     pub fn loaded_unit(&self, name: &str) -> Option<Unit> {
         let unit = self.unit(name)?;
         Some(match self.units.get(&unit.name) {
-            Some(run) if run.active == "active" && !run.definition.is_empty() => {
+            Some(run)
+                if !run.definition.is_empty()
+                    && (run.active == "active" || !self.wants_links(&unit.name).is_empty()) =>
+            {
                 Unit { text: run.definition.clone(), drop_ins: String::new(), ..unit }
             }
             _ => unit,
@@ -161,6 +164,13 @@ impl Machine {
             if self.fs.symlink(&root, &unit.path, &link).is_ok() {
                 made.push((link, unit.path.clone()));
             }
+        }
+        if !made.is_empty() && !self.units.contains_key(&unit.name) {
+            let idle = self.run_state(&unit.name);
+            self.units.insert(unit.name.clone(), idle);
+        }
+        if let Some(run) = self.units.get_mut(&unit.name).filter(|run| !made.is_empty() && run.definition.is_empty()) {
+            run.definition = unit.definition();
         }
         made
     }
