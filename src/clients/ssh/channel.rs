@@ -18,12 +18,12 @@ const AT_ONCE: usize = 8;
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How much a command may print.
-const MAX_OUTPUT: usize = 64 * 1024 * 1024;
+pub(super) const MAX_OUTPUT: usize = 64 * 1024 * 1024;
 /// How long an abandoned command gets to end before its place is given away.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What can go wrong with a channel, to be put in words by the connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Fault {
     /// The connection is gone.
     Lost,
@@ -80,8 +80,9 @@ struct Parts {
 }
 
 impl Channel {
-    /// Opens a channel as soon as there is a place. A server that refuses lowers the number of places.
-    pub async fn open(session: &Session, limit: &Limit) -> Result<Self, Fault> {
+    /// Opens a channel as soon as there is a place. A server that refuses lowers the number of places; `make_room` then
+    /// gives up what others hold for longer.
+    pub async fn open(session: &Session, limit: &Limit, make_room: impl Fn()) -> Result<Self, Fault> {
         let mut refusals = 0;
         loop {
             let permit = limit.permit().await?;
@@ -91,6 +92,7 @@ impl Channel {
                     return Ok(Channel { parts: Some(Parts { reader, writer, _place: permit }) });
                 }
                 Err(russh::Error::ChannelOpenFailure(reason)) => {
+                    make_room();
                     if limit.is_down_to_one() {
                         refusals += 1;
                         if refusals > ATTEMPTS {

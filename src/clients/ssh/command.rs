@@ -56,6 +56,8 @@ pub struct Command {
     cwd: Option<String>,
     timeout: Option<Duration>,
     hidden: bool,
+    content: Option<Vec<u8>>,
+    brief: bool,
 }
 
 impl Command {
@@ -71,6 +73,8 @@ impl Command {
             cwd: None,
             timeout: None,
             hidden: false,
+            content: None,
+            brief: false,
         }
     }
 
@@ -87,6 +91,22 @@ impl Command {
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
+        self
+    }
+
+    /// What its shell function `fill FILE` puts into a file: whole, or it fails. Takes the place of standard input. Never
+    /// shown.
+    #[must_use]
+    pub fn content(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.content = Some(bytes.into());
+        self
+    }
+
+    /// It is done in a moment, leaves nothing behind that goes on, and ends no process but its own: the connection may give
+    /// it to a shell that stays, which saves a round trip and more.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        self.brief = true;
         self
     }
 
@@ -150,30 +170,59 @@ impl Command {
         self.timeout
     }
 
-    pub(super) fn whom(&self) -> Option<&Become> {
+    /// As whom it is run, where that is somebody else.
+    pub fn whom(&self) -> Option<&Become> {
         self.become_.as_ref()
+    }
+
+    pub(super) fn is_brief(&self) -> bool {
+        self.brief
+    }
+
+    /// The script for a shell that stays, where such a one can do it: it has no standard input and takes no more than text.
+    /// `prints` says whether it can print that text by itself.
+    pub(super) fn render_brief(&self, target: &Target, prints: bool) -> Result<Option<String>> {
+        self.refuse_what_no_shell_takes(target)?;
+        if !self.brief || !self.stdin.is_empty() || !self.env.is_empty() || self.script.len() > MAX_ARGUMENT {
+            return Ok(None);
+        }
+        let fill = match &self.content {
+            None => String::new(),
+            Some(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) if prints && text.len() <= MAX_ARGUMENT && !text.contains('\0') => {
+                    format!("fill() {{ printf %s {} > \"$1\"; }}\n", quote(text))
+                }
+                _ => return Ok(None),
+            },
+        };
+        Ok(Some(format!("{}{fill}{}", self.enter(), self.script)))
+    }
+
+    /// The line that starts a shell that stays.
+    pub(super) fn render_resident(become_: Option<&Become>, target: &Target) -> String {
+        format!("LC_ALL=C exec {}sh", sudo(become_, target))
+    }
+
+    fn enter(&self) -> String {
+        self.cwd.as_ref().map_or_else(String::new, |folder| format!("cd -- {} || exit 126\n", quote(folder)))
     }
 
     /// The command line for the login shell, and what it reads.
     pub(super) fn render(self, target: &Target) -> Result<(String, Vec<u8>)> {
         self.refuse_what_no_shell_takes(target)?;
-        let mut script = String::from("export LC_ALL=C\n");
-        if let Some(folder) = &self.cwd {
-            script.push_str(&format!("cd -- {} || exit 126\n", quote(folder)));
+        let mut script = format!("export LC_ALL=C\n{}", self.enter());
+        let mut stdin = self.stdin;
+        if let Some(content) = self.content {
+            script.push_str(&FILL.replace("LENGTH", &content.len().to_string()));
+            stdin = content;
         }
         script.push_str(&self.script);
-
-        let mut stdin = self.stdin;
         if self.hidden || !self.env.is_empty() || script.len() > MAX_ARGUMENT {
             let mut line = over_stdin(&self.env, &script).into_bytes();
             line.append(&mut stdin);
             (script, stdin) = (READ_FROM_STDIN.to_string(), line);
         }
-        let sudo = match &self.become_ {
-            // Also where there is no sudo at all: a Proxmox node has none, and one logs in there as root.
-            Some(who) if who.user != target.user => format!("sudo -n -u {} -- ", quote(&who.user)),
-            _ => String::new(),
-        };
+        let sudo = sudo(self.become_.as_ref(), target);
         Ok((format!("LC_ALL=C exec {sudo}sh -c {}", quote(&script)), stdin))
     }
 
@@ -199,6 +248,23 @@ impl fmt::Debug for Command {
         write!(f, "Command({:?})", self.label)
     }
 }
+
+/// What stands before a program that another user is to run.
+fn sudo(become_: Option<&Become>, target: &Target) -> String {
+    match become_ {
+        // Also where there is no sudo at all: a Proxmox node has none, and one logs in there as root.
+        Some(who) if who.user != target.user => format!("sudo -n -u {} -- ", quote(&who.user)),
+        _ => String::new(),
+    }
+}
+
+/// Puts standard input into a file, if it is as long as it should be: what a lost connection cuts off must not do.
+const FILL: &str = r#"fill() {
+cat > "$1" || return 1
+size=$(wc -c < "$1") || return 1
+[ "$((size))" -eq LENGTH ] || { echo "only $((size)) of LENGTH bytes arrived" >&2; return 1; }
+}
+"#;
 
 /// Takes one line from standard input, byte by byte as `read` must, and leaves the rest to the script.
 const READ_FROM_STDIN: &str = "nl='\n'\nIFS= read -r line || exit 125\neval \"$line\"";

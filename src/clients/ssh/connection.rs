@@ -9,6 +9,8 @@ use russh::client::Msg;
 use super::channel::{Channel, Fault, Limit};
 use super::command::{Become, Command, Exit, OnOutput, Output};
 use super::handshake::Session;
+use super::resident::{Answer, Asked, Resident};
+use super::shells::Shells;
 use super::target::Target;
 use crate::error::{Class, Error, Result};
 use crate::run::capability::Writer;
@@ -26,6 +28,7 @@ struct Inner {
     target: Target,
     session: Session,
     limit: Limit,
+    shells: Shells,
     /// The connection this one goes through; it must live as long.
     _via: Option<Connection>,
 }
@@ -39,7 +42,7 @@ enum Purpose {
 
 impl Connection {
     pub(super) fn new(target: Target, session: Session, via: Option<Connection>) -> Self {
-        Connection { inner: Arc::new(Inner { target, session, limit: Limit::default(), _via: via }) }
+        Connection { inner: Arc::new(Inner { target, session, limit: Limit::default(), shells: Shells::default(), _via: via }) }
     }
 
     /// The host at the other end.
@@ -54,23 +57,106 @@ impl Connection {
 
     /// Runs a script that only reads. Any exit code is an answer, not an error.
     pub async fn probe(&self, script: &str, become_: Option<&Become>) -> Result<Output> {
-        self.probe_hidden_where(script, become_, |_| false).await
+        self.ask(Command::script(script).become_(become_.cloned()).timeout(Some(PROBE_TIMEOUT))).await
     }
 
-    /// The same for a script that must not stand in the host's list of processes where something in it must not show.
-    pub async fn probe_hidden_where(
-        &self,
-        script: &str,
-        become_: Option<&Become>,
-        must_not_show: impl Fn(&str) -> bool,
-    ) -> Result<Output> {
-        let command = Command::script(script).become_(become_.cloned()).timeout(Some(PROBE_TIMEOUT));
-        self.run(command.hidden_where(must_not_show), None, Purpose::Read).await
+    /// Runs a command that only reads. Any exit code is an answer, not an error.
+    pub async fn ask(&self, command: Command) -> Result<Output> {
+        match self.ask_shell(&command).await? {
+            Some(output) => Ok(output),
+            None => self.run(command, None, Purpose::Read).await,
+        }
     }
 
     /// Runs a command that changes something. Any exit code is an answer, not an error.
-    pub async fn exec(&self, command: Command, on_output: Option<OnOutput<'_>>, _: &Writer) -> Result<Output> {
-        self.run(command, on_output, Purpose::Change).await
+    pub async fn exec(&self, command: Command, on_output: Option<OnOutput<'_>>, writer: &Writer) -> Result<Output> {
+        match on_output {
+            Some(_) => self.run(command, on_output, Purpose::Change).await,
+            None => self.exec_and_ask(command, None, writer).await.map(|(output, _)| output),
+        }
+    }
+
+    /// The same, and asks in the same round trip what is there afterwards; the question is not answered where that is not
+    /// possible.
+    pub async fn exec_and_ask(
+        &self,
+        command: Command,
+        question: Option<Command>,
+        _: &Writer,
+    ) -> Result<(Output, Option<Output>)> {
+        let Some(shell) = self.shell(&command) else { return Ok((self.run(command, None, Purpose::Change).await?, None)) };
+        let script = command.render_brief(self.target(), shell.prints())?;
+        // Behind something that hangs it would wait, and be carried out after it was given up.
+        let asked = script.filter(|_| shell.is_idle()).and_then(|script| shell.ask(&script));
+        let Some(asked) = asked else { return Ok((self.run(command, None, Purpose::Change).await?, None)) };
+        let question = question.filter(|question| question.whom() == command.whom());
+        let question = question.and_then(|question| question.render_brief(self.target(), false).ok().flatten());
+        let question = question.and_then(|script| shell.ask(&script));
+        let output = self.in_time(&command, &shell, asked.answer_in_turn(), Purpose::Change).await?;
+        let output = match output {
+            Answer::Ended(output) => output,
+            Answer::Lost(fault) => return Err(self.failure(fault, command.label(), Purpose::Change)),
+            Answer::Stuck => return Err(self.failure(Fault::NoExit, command.label(), Purpose::Change)),
+        };
+        let answered = match question.map(Asked::answer_in_turn) {
+            Some(answer) => tokio::time::timeout(PROBE_TIMEOUT, answer).await.ok(),
+            None => None,
+        };
+        let answered = match answered {
+            Some(Answer::Ended(answer)) => Some(answer),
+            // Whoever needs to know asks again.
+            _ => None,
+        };
+        Ok((output, answered))
+    }
+
+    /// Asks the shell that stays. Nothing where there is none, or where it did not answer: then the question goes its own
+    /// way, and what is wrong with it shows there.
+    async fn ask_shell(&self, command: &Command) -> Result<Option<Output>> {
+        let Some(shell) = self.shell(command).filter(Resident::is_responsive) else { return Ok(None) };
+        let script = command.render_brief(self.target(), shell.prints())?;
+        let Some(asked) = script.and_then(|script| shell.ask(&script)) else { return Ok(None) };
+        match self.in_time(command, &shell, asked.answer(), Purpose::Read).await? {
+            Answer::Ended(output) => Ok(Some(output)),
+            Answer::Lost(_) | Answer::Stuck => Ok(None),
+        }
+    }
+
+    async fn in_time(
+        &self,
+        command: &Command,
+        shell: &Resident,
+        answer: impl Future<Output = Answer>,
+        purpose: Purpose,
+    ) -> Result<Answer> {
+        let Some(limit) = command.limit() else { return Ok(answer.await) };
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => Ok(answer),
+            Err(_) => {
+                shell.abandon();
+                Err(self.out_of_time(limit, command.label(), purpose))
+            }
+        }
+    }
+
+    /// The shell that stays, for commands that it may be given.
+    fn shell(&self, command: &Command) -> Option<Resident> {
+        if !command.is_brief() {
+            return None;
+        }
+        let target = self.target();
+        let user = command.whom().map_or(target.user.as_str(), Become::name);
+        self.inner.shells.of(user, || {
+            // Held only until the channel is open: shells do not keep a connection that nobody else needs.
+            let inner = Arc::clone(&self.inner);
+            let opening = async move {
+                inner.session.handle.channel_open_session().await.map_err(|error| match error {
+                    russh::Error::ChannelOpenFailure(reason) => Fault::Refused(reason.description().to_string()),
+                    _ => Fault::Lost,
+                })
+            };
+            Resident::start(opening, Command::render_resident(command.whom(), target))
+        })
     }
 
     async fn run(&self, command: Command, on_output: Option<OnOutput<'_>>, purpose: Purpose) -> Result<Output> {
@@ -98,7 +184,7 @@ impl Connection {
     /// is closed again and does not take up a place on the server for ever.
     async fn open_channel(&self, label: &str) -> Result<Channel> {
         let inner = self.inner.clone();
-        let opening = tokio::spawn(async move { Channel::open(&inner.session, &inner.limit).await });
+        let opening = tokio::spawn(async move { Channel::open(&inner.session, &inner.limit, || inner.shells.give_up()).await });
         let opened = opening.await.unwrap_or(Err(Fault::Lost));
         opened.map_err(|fault| match fault {
             Fault::Lost => self.lost(&format!("the connection was lost before `{label}` was started")),

@@ -13,17 +13,17 @@ use crate::error::Class;
 use crate::run::capability::Writer;
 
 /// A server, a home that is let in there, and a pool.
-struct Bench {
-    server: Sshd,
-    target: Target,
-    pool: Pool,
-    writer: Writer,
+pub(super) struct Bench {
+    pub server: Sshd,
+    pub target: Target,
+    pub pool: Pool,
+    pub writer: Writer,
     home: Home,
 }
 
 impl Bench {
     /// `None` where there is no sshd.
-    fn new(settings: &str) -> Option<Self> {
+    pub fn new(settings: &str) -> Option<Self> {
         let home = Home::new();
         let key = home.key("key", "ed25519", "");
         let server = Sshd::start_with(&[&key], settings)?;
@@ -32,12 +32,12 @@ impl Bench {
         Some(Bench { server, target, pool: Pool::new(Dialler::Direct), writer: Writer::for_client_tests(), home })
     }
 
-    async fn connect(&self) -> Connection {
+    pub async fn connect(&self) -> Connection {
         self.pool.connect(&self.target).await.unwrap_or_else(|error| panic!("{error}\n{}", self.server.log()))
     }
 
     /// Puts a program of ours in the place of the host's sudo.
-    fn install_sudo(&self, script: &str) {
+    pub fn install_sudo(&self, script: &str) {
         let path = self.server.path("sudo");
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
@@ -45,7 +45,7 @@ impl Bench {
 }
 
 /// A setting under which programs in the server's folder are found first.
-const OWN_PROGRAMS: &str = "SetEnv PATH={folder}:/usr/bin:/bin\n";
+pub(super) const OWN_PROGRAMS: &str = "SetEnv PATH={folder}:/usr/bin:/bin\n";
 
 #[tokio::test]
 async fn output_complaints_and_exit_code_arrive() {

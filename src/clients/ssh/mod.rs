@@ -16,10 +16,14 @@ mod login;
 mod pattern;
 mod pool;
 mod quote;
+mod resident;
+mod shells;
 mod target;
 
 #[cfg(all(test, unix))]
 mod live_command_tests;
+#[cfg(all(test, unix))]
+mod live_resident_tests;
 #[cfg(all(test, unix))]
 mod live_tests;
 #[cfg(all(test, unix))]

@@ -17,8 +17,10 @@ use crate::clients::ssh::{Exit, Output, quote};
 pub enum Question {
     /// What stands at a path.
     Look(Look),
-    /// Whatever a script prints.
+    /// Whatever a script of the program's own prints.
     Script(String),
+    /// Whatever a playbook's command prints. What it does besides nobody knows.
+    Command(String),
 }
 
 impl Question {
@@ -26,8 +28,13 @@ impl Question {
     pub fn script(&self) -> String {
         match self {
             Question::Look(look) => look.script(),
-            Question::Script(script) => script.clone(),
+            Question::Script(script) | Question::Command(script) => script.clone(),
         }
+    }
+
+    /// Whether it is known to be done in a moment and to leave nothing behind.
+    pub fn is_brief(&self) -> bool {
+        !matches!(self, Question::Command(_))
     }
 }
 
@@ -86,6 +93,11 @@ impl Batch {
             }
         }
         batch
+    }
+
+    /// Whether all of them are known to be done in a moment.
+    pub fn is_brief(&self) -> bool {
+        self.scripts.iter().all(Question::is_brief)
     }
 
     /// The command.

@@ -189,7 +189,8 @@ impl Resource for Directory {
 
     fn change(&self, difference: &Difference, writer: &Writer) -> Result<Map> {
         let command = Command::script(self.script(difference)).called(format!("directory {}", self.entry.path()));
-        self.entry.carry_out(command, writer)
+        let is_brief = difference.want != State::Absent || !Self::is_full(difference);
+        self.entry.carry_out(if is_brief { command.brief() } else { command }, writer)
     }
 
     fn fills(&self) -> Vec<String> {

@@ -256,12 +256,12 @@ impl Resource for Edited {
             found: clear(difference.found("content")).map(|text| entry::sha256(text.as_bytes())),
         };
         let command = match &difference.want {
-            State::Absent => Command::script(replace.removal()).called(format!("remove {path}")),
-            _ if !Self::is_about_content(difference) => Command::script(replace.ownership_script(difference)),
+            State::Absent => Command::script(replace.removal()).brief().called(format!("remove {path}")),
+            _ if !Self::is_about_content(difference) => Command::script(replace.ownership_script(difference)).brief(),
             _ => {
                 let text = clear(difference.wanted("content"))
                     .ok_or_else(|| Error::new(Class::Bug, format!("{}: its content is not known", self.address)))?;
-                Command::script(replace.script(difference, text.len())).stdin(text).called(format!("edit {path}"))
+                replace.command(difference, text).called(format!("edit {path}"))
             }
         };
         replace::carry_out(&self.entry, command, &replace, self.what.secret, &self.address, writer)

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::clients::ssh::{Become, Command, quote};
+use crate::clients::ssh::{Become, Command, Output, quote};
 use crate::error::{Class, Error, Result};
 use crate::run::capability::Writer;
 use crate::run::resource::{Cell, Fact, Reader};
@@ -47,9 +47,15 @@ impl Entry {
         &self.look.path
     }
 
-    /// Runs a command that changes what stands there, and that must succeed.
+    /// Runs a command that changes what stands there. Where it can, the host is asked in the same round trip what stands
+    /// there afterwards.
+    pub fn exec(&self, command: Command, writer: &Writer) -> Result<Output> {
+        self.host.exec_and_look(command.become_(self.become_.clone()), &self.look, writer)
+    }
+
+    /// The same for a command that must succeed.
     pub fn carry_out(&self, command: Command, writer: &Writer) -> Result<Map> {
-        let output = self.host.exec(command.become_(self.become_.clone()), None, writer)?;
+        let output = self.exec(command, writer)?;
         if output.success() {
             return Ok(Map::new());
         }

@@ -161,12 +161,12 @@ impl File {
         let path = self.entry.path();
         let rewrite = ["content", "sha256", "size", "kind"].iter().any(|key| difference.touches(key));
         Ok(match (&difference.want, self.bytes()?.filter(|_| rewrite)) {
-            (State::Absent, _) => Command::script(replace.removal()).called(format!("remove {path}")),
+            (State::Absent, _) => Command::script(replace.removal()).brief().called(format!("remove {path}")),
             (_, Some(bytes)) => {
-                Command::script(replace.script(difference, bytes.len())).stdin(bytes).called(format!("write {path}"))
+                replace.command(difference, bytes).called(format!("write {path}"))
             }
             (_, None) => {
-                Command::script(replace.ownership_script(difference)).called(format!("set the owner of {path}"))
+                Command::script(replace.ownership_script(difference)).brief().called(format!("set the owner of {path}"))
             }
         })
     }

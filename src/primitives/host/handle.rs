@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use rhai::Dynamic;
 
-use super::batch::Question;
+use super::batch::{Batch, Question};
 use super::memory::{self, Ask, Memory};
 use super::probe::Look;
 use crate::clients::dial::Dialler;
 use crate::clients::ssh::{
-    Become, Command, Connection, Environment, OnOutput, Options, Output, Passphrase, Pool, PublicKey, Target,
+    Become, Command, Connection, Environment, OnOutput, Options, Output, PROBE_TIMEOUT, Passphrase, Pool, PublicKey,
+    Target,
 };
 use crate::error::{Class, Error, Result};
 use crate::run::capability::Writer;
@@ -223,6 +224,11 @@ impl Host {
         self.ask(reader, Question::Script(script.to_owned()), become_)
     }
 
+    /// Runs a playbook's command that only reads.
+    pub fn query(&self, reader: &Reader, command: &str, become_: Option<&Become>) -> Result<Output> {
+        self.ask(reader, Question::Command(command.to_owned()), become_)
+    }
+
     /// Looks at a path.
     pub fn look(&self, reader: &Reader, look: &Look, become_: Option<&Become>) -> Result<Output> {
         self.ask(reader, Question::Look(look.clone()), become_)
@@ -244,7 +250,10 @@ impl Host {
         }
         if is_secret || !reader.takes_earlier_answers() {
             drop(memory);
-            return self.ask_alone(reader, &ask.question.script(), become_);
+            return match self.proof_of(&route, &ask)? {
+                Some(proof) => Ok(proof),
+                None => self.ask_alone(reader, &ask.question, become_),
+            };
         }
         let moment = run.moment();
         if let Some(answer) = memory.take(&ask, moment) {
@@ -254,12 +263,12 @@ impl Host {
         let mut questions = memory.ahead(&self.inner.ssh.memory, &route, &ask, holds_secret)?;
         if questions.is_empty() {
             drop(memory);
-            return self.ask_alone(reader, &ask.question.script(), become_);
+            return self.ask_alone(reader, &ask.question, become_);
         }
         questions.insert(0, ask.question.clone());
         let batch = memory::batch(questions);
         // Whatever is wrong with it shows when the question is asked alone, in words that fit it.
-        match self.ask_together(reader, &batch.script(), become_)? {
+        match self.ask_together(reader, &batch, become_)? {
             Some(answered) => memory.learn(batch.answers(&answered), ask.become_.as_deref(), moment),
             None => memory.give_up(),
         }
@@ -267,30 +276,36 @@ impl Host {
         drop(memory);
         match answer {
             Some(answer) => Ok(answer),
-            None => self.ask_alone(reader, &ask.question.script(), become_),
+            None => self.ask_alone(reader, &ask.question, become_),
         }
     }
 
+    /// What the host said right after the change that is under way, in answer to this very question.
+    fn proof_of(&self, route: &str, ask: &Ask) -> Result<Option<Output>> {
+        let change = scope::with(|branch| branch.change)?;
+        Ok(change.and_then(|change| self.inner.ssh.memory.take_proof(change, route, ask)))
+    }
+
     /// Asks a batch. Nothing where that fails or takes too long.
-    fn ask_together(&self, reader: &Reader, script: &str, become_: Option<&Become>) -> Result<Option<Output>> {
+    fn ask_together(&self, reader: &Reader, batch: &Batch, become_: Option<&Become>) -> Result<Option<Output>> {
         let target = self.target()?;
-        let answered = async {
-            let connection = self.connection(target).await?;
-            let asking = connection.probe(script, become_);
-            Ok(tokio::time::timeout(BATCH_TIMEOUT, asking).await.ok())
-        };
+        let command = Command::script(batch.script()).become_(become_.cloned()).timeout(Some(BATCH_TIMEOUT));
+        let command = if batch.is_brief() { command.brief() } else { command };
+        let answered = async { Ok(self.connection(target).await?.ask(command).await.ok()) };
         match reader.wait(answered) {
-            Ok(answered) => Ok(answered.and_then(Result::ok)),
+            Ok(answered) => Ok(answered),
             Err(error) if error.class() == Class::Interrupted => Err(error),
             Err(_) => Ok(None),
         }
     }
 
-    fn ask_alone(&self, reader: &Reader, script: &str, become_: Option<&Become>) -> Result<Output> {
+    fn ask_alone(&self, reader: &Reader, question: &Question, become_: Option<&Become>) -> Result<Output> {
         let target = self.target()?;
         let redactor = &scope::run()?.redactor;
-        let secret = |text: &str| redactor.finds(text);
-        reader.wait(async { self.connection(target).await?.probe_hidden_where(script, become_, secret).await })
+        let command = Command::script(question.script()).become_(become_.cloned()).timeout(Some(PROBE_TIMEOUT));
+        let command = if question.is_brief() { command.brief() } else { command };
+        let command = command.hidden_where(|text| redactor.finds(text));
+        reader.wait(async { self.connection(target).await?.ask(command).await })
     }
 
     /// Runs a command that changes something.
@@ -298,7 +313,37 @@ impl Host {
         let target = self.target()?;
         let redactor = &scope::run()?.redactor;
         let command = command.hidden_where(|text| redactor.finds(text));
+        self.forget_proof()?;
         scope::wait(async { self.connection(target).await?.exec(command, on_output, writer).await })
+    }
+
+    /// Runs a command that changes what stands at a path, and asks with it what stands there afterwards: the answer is kept
+    /// for the read that proves this change.
+    pub fn exec_and_look(&self, command: Command, look: &Look, writer: &Writer) -> Result<Output> {
+        let target = self.target()?;
+        let run = scope::run()?;
+        let command = command.hidden_where(|text| run.redactor.finds(text));
+        let become_ = command.whom().cloned();
+        let ask = Ask {
+            question: Question::Look(look.clone()),
+            become_: become_.as_ref().map(|who| who.name().to_owned()),
+        };
+        let question = Command::script(look.script()).become_(become_).brief();
+        self.forget_proof()?;
+        let (output, seen) = scope::wait(async {
+            self.connection(target).await?.exec_and_ask(command, Some(question), writer).await
+        })?;
+        if let (Some(change), Some(seen)) = (scope::with(|branch| branch.change)?, seen) {
+            self.inner.ssh.memory.keep_proof(change, target.route(), ask, seen);
+        }
+        Ok(output)
+    }
+
+    /// What was seen after an earlier command of this change proves nothing any more.
+    fn forget_proof(&self) -> Result<()> {
+        let change = scope::with(|branch| branch.change)?;
+        change.into_iter().for_each(|change| self.inner.ssh.memory.forget_proof(change));
+        Ok(())
     }
 
     /// What a command that must succeed complained of, as an error. `what` goes on from the host's name.

@@ -174,7 +174,7 @@ impl Invocation {
     }
 
     fn probe(&self, reader: &Reader, command: &str) -> Result<Output> {
-        let output = self.host.probe(reader, &self.in_folder(command), self.become_.as_ref())?;
+        let output = self.host.query(reader, &self.in_folder(command), self.become_.as_ref())?;
         match &output.exit {
             Exit::Code(_) => Ok(output),
             Exit::Signal(_) => Err(self.failure(&output)),

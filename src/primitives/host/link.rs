@@ -10,6 +10,7 @@ use super::connect::BecomeOption;
 use super::entry::{Entry, Stands};
 use super::handle::Host;
 use super::probe::{self, Amount, Look};
+use super::replace;
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
@@ -128,14 +129,15 @@ impl Link {
             r#"path={path}
 target={target}
 if [ -d "$path" ] && [ ! -L "$path" ]; then echo "$path: Is a directory" >&2; exit 1; fi
-new=$path.homelab-$$
+new=$path.homelab-{unique}
 trap 'rm -f -- "$new"' EXIT
 trap 'exit 1' HUP INT TERM
 ln -s -- "$target" "$new" || exit 1
 mv -f -T -- "$new" "$path" 2> /dev/null && exit 0
 rm -f -- "$path" && ln -s -- "$target" "$path"
 "#,
-            target = quote(target)
+            target = quote(target),
+            unique = replace::unique(),
         )
     }
 }
@@ -165,7 +167,7 @@ impl Resource for Link {
     }
 
     fn change(&self, _: &Difference, writer: &Writer) -> Result<Map> {
-        let command = Command::script(self.script()).called(format!("link {}", self.entry.path()));
+        let command = Command::script(self.script()).brief().called(format!("link {}", self.entry.path()));
         self.entry.carry_out(command, writer)
     }
 }

@@ -38,6 +38,15 @@ pub trait Past: Send + Sync {
 pub struct Memory {
     past: Option<Arc<dyn Past>>,
     hosts: Mutex<HashMap<String, Arc<Mutex<HostMemory>>>>,
+    /// What was seen in the same round trip right after a change, by its number; for the read that proves it.
+    proofs: Mutex<HashMap<u64, Proof>>,
+}
+
+/// What a host answered right after a change.
+struct Proof {
+    host: String,
+    ask: Ask,
+    answer: Output,
 }
 
 /// A question, and as whom it is asked.
@@ -70,7 +79,23 @@ pub struct HostMemory {
 impl Memory {
     /// A memory that goes on from runs before.
     pub fn of(past: Arc<dyn Past>) -> Self {
-        Memory { past: Some(past), hosts: Mutex::default() }
+        Memory { past: Some(past), hosts: Mutex::default(), proofs: Mutex::default() }
+    }
+
+    /// Keeps what a host answered right after a change.
+    pub fn keep_proof(&self, change: u64, host: String, ask: Ask, answer: Output) {
+        lock(&self.proofs).insert(change, Proof { host, ask, answer });
+    }
+
+    /// What a host answered right after this change, if it was asked just this. It is used up.
+    pub fn take_proof(&self, change: u64, host: &str, ask: &Ask) -> Option<Output> {
+        let proof = lock(&self.proofs).remove(&change)?;
+        (proof.host == host && proof.ask == *ask).then_some(proof.answer)
+    }
+
+    /// Forgets it: the change goes on.
+    pub fn forget_proof(&self, change: u64) {
+        lock(&self.proofs).remove(&change);
     }
 
     /// The memory of a host.

@@ -98,18 +98,22 @@ impl Look {
         let content = match self.amount {
             Amount::Nothing => "echo".to_owned(),
             Amount::Whole => r#"echo; echo; cat -- "$p" || exit 1"#.to_owned(),
+            // The size is the fifth word of both.
             Amount::Compared => format!(
-                r#"n=$(wc -c < "$p") || exit 1
-  if [ "$((n))" -le {MAX_CONTENT} ]; then echo; echo; cat -- "$p" || exit 1
+                r#"set -f; set -- $s
+  if [ "$5" -le {MAX_CONTENT} ]; then echo; echo; cat -- "$p" || exit 1
   else h=$(sha256sum < "$p") || exit 1; echo "sha256 ${{h%% *}}"; fi"#
             ),
         };
         format!(
-            r#"s=$(stat {follow}-c 'stat %a %u %g %s %U %G' -- "$p" 2>&1) || s=$(ls -ld {follow}-- "$p" 2>&1) || case $s in
+            r#"if [ ! -e "$p" ] && [ ! -L "$p" ] && [ -d "${{p%/*}}/" ] && [ -x "${{p%/*}}/" ]; then echo absent; exit 0; fi
+s=$(stat {follow}-c 'stat %a %u %g %s %U %G' -- "$p" 2>&1) || s=$(ls -ld {follow}-- "$p" 2>&1) || case $s in
 *': No such file or directory') if [ -d "${{p%/*}}/" ]; then echo absent; else echo nofolder; fi; exit 0;;
 *) printf '%s\n' "$s" >&2; exit 1;;
 esac
-printf '%s\n' "$s" | head -n 1
+s=${{s%%'
+'*}}
+printf '%s\n' "$s"
 if {link}; then echo link; t=$(readlink -- "$p") || exit 1; echo; printf '%s' "$t"
 elif [ -d "$p" ]; then
   if [ -n "$(ls -A -- "$p" 2>/dev/null | head -n 1)" ]; then echo directory; else echo empty; fi

@@ -133,7 +133,7 @@ impl Reboot {
 
     fn is_ready(&self) -> Result<bool> {
         let Some(command) = &self.options.test_command else { return Ok(true) };
-        self.host.probe(&Reader::default(), command, self.become_.as_ref()).map(|output| output.success())
+        self.host.query(&Reader::default(), command, self.become_.as_ref()).map(|output| output.success())
     }
 
     /// Orders it, if this is still the same boot. That the connection breaks while it does so is no failure.

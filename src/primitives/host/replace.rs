@@ -46,12 +46,18 @@ pub fn carry_out(
     address: &str,
     writer: &Writer,
 ) -> Result<Map> {
-    let output = entry.host.exec(command.become_(entry.become_.clone()), None, writer)?;
+    let output = entry.exec(command, writer)?;
     match replace.validate {
         _ if output.success() => Ok(Map::new()),
         Some(validate) if output.exit == REFUSED => Err(invalid(address, validate, &output, secret)),
         _ => Err(entry.host.refusal(&format!("{} was not changed", entry.path()), &output)),
     }
+}
+
+/// The end of a name that nobody else chooses, for what is made beside its place.
+pub fn unique() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    format!("{:016x}", RandomState::new().hash_one(std::time::Instant::now()))
 }
 
 fn invalid(address: &str, validate: &str, output: &Output, secret: bool) -> Error {
@@ -69,28 +75,25 @@ impl<'a> Replace<'a> {
         Replace { path, follow: false, ownership, validate: None, backup: false, found: None }
     }
 
-    /// Takes the content from standard input. It is written beside the file and moved over it, if it is as long as it
-    /// should be: what a lost connection cuts off must not take the file's place.
-    pub fn script(&self, difference: &Difference, length: usize) -> String {
-        self.script_with(
-            difference,
-            &format!(
-                r#"cat > "$new" || exit 1
-size=$(wc -c < "$new") || exit 1
-if [ "$((size))" -ne {length} ]; then echo "only $size of {length} bytes arrived" >&2; exit 1; fi
-"#
-            ),
-        )
+    /// Puts the content that the command carries in place: it is written beside the file and moved over it once it is whole.
+    pub fn command(&self, difference: &Difference, bytes: impl Into<Vec<u8>>) -> Command {
+        let command = Command::script(self.script_with(difference, "fill \"$new\" || exit 1\n")).content(bytes);
+        // Nobody knows what a check does.
+        if self.validate.is_none() { command.brief() } else { command }
     }
 
-    /// The same for a content that these commands put into `$new`.
+    /// The script for a content that these commands put into `$new`.
     pub fn script_with(&self, difference: &Difference, fill: &str) -> String {
         let validate = self.validate.map_or_else(String::new, |command| {
             format!("( {} ) < /dev/null >&2 || exit 90\n", command.replace("%s", "\"$new\""))
         });
         format!(
             r#"{find}if [ -d "$path" ]; then echo "$path: Is a directory" >&2; exit 1; fi
-new=$(mktemp "$path.homelab-XXXXXX") || exit 1
+new=$path.homelab-{unique}
+umask 077
+set -C
+: > "$new" || exit 1
+set +C
 trap 'rm -f -- "$new"' EXIT
 trap 'exit 1' HUP INT TERM
 # What is not asked for stays: the mode and owner of the file that is there.
@@ -98,6 +101,7 @@ if [ -e "$path" ]; then cp -p -- "$path" "$new" || exit 1; fi
 {fill}{ownership}{validate}{found}{backup}mv -f -- "$new" "$path" || exit 1
 "#,
             find = self.find(),
+            unique = unique(),
             ownership = self.ownership.script(difference, "new"),
             found = self.still(),
             backup = self.keep(),

@@ -87,12 +87,16 @@ fn a_file_is_put_in_place_on_a_simulated_machine() {
         backup: true,
         found: None,
     };
-    let output = machine.run("root", &replace.script(&difference, 4), b"new\n");
+    let script = |content: &str| {
+        let fill = format!("printf %s '{content}' > \"$new\" || exit 1\n");
+        replace.script_with(&difference, &fill)
+    };
+    let output = machine.run("root", &script("new\n"), b"");
     assert_eq!((output.exit, String::from_utf8_lossy(&output.stderr).as_ref()), (0, ""));
     let file = found(&mut machine, "/etc/app.conf");
     assert_eq!((file.mode, file.owner.name.as_str()), (0o640, "ops"));
     assert_eq!(file.content.as_deref(), Some(b"new\n".as_slice()));
-    let output = machine.run("root", &replace.script(&difference, 4), b"old\n");
+    let output = machine.run("root", &script("old\n"), b"");
     assert_eq!(output.exit, 90, "the check refuses it");
     assert_eq!(machine.run("root", "ls /etc | grep -c app.conf", b"").stdout, b"1\n", "nothing is left beside it");
 }

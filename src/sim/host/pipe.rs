@@ -1,7 +1,7 @@
 //! A pipe between two threads, or between a thread and the SSH server's tasks: bounded, with the rules of `pipe(7)`.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -65,6 +65,17 @@ impl Drop for Writer {
 #[derive(Debug, Clone)]
 pub struct ReadEnd(Arc<Reader>);
 
+/// Which pipe it is, without keeping it open.
+#[derive(Debug, Clone)]
+pub struct Identity(Weak<Reader>);
+
+impl Identity {
+    /// Whether this is its reading end.
+    pub fn is(&self, end: &ReadEnd) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&end.0))
+    }
+}
+
 /// The writing end. When the last copy goes, readers see the end.
 #[derive(Debug, Clone)]
 pub struct WriteEnd(Arc<Writer>);
@@ -76,6 +87,11 @@ pub fn pipe() -> (ReadEnd, WriteEnd) {
 }
 
 impl ReadEnd {
+    /// Which pipe it is.
+    pub fn identity(&self) -> Identity {
+        Identity(Arc::downgrade(&self.0))
+    }
+
     /// Waits for bytes; 0 at the end.
     pub fn read(&self, buffer: &mut [u8], life: &Life) -> Sys<usize> {
         let pipe = &self.0.0;

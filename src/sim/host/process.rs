@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::fs::{Access, Cred, Errno, Fs, Sys, join};
 use super::machine::{Machine, SharedMachine};
 use super::memory;
+use super::pipe::Identity;
 use super::stream::Stream;
 
 /// Whether a group of processes still lives. A child group ends with its parent.
@@ -58,9 +59,33 @@ pub struct Session {
     changes: Arc<AtomicU64>,
     threads: Arc<AtomicUsize>,
     exhausted: Arc<AtomicBool>,
+    accounting: Option<Arc<dyn Accounting>>,
+}
+
+/// Hears of what a shell that stays is given to do.
+pub trait Accounting: Send + Sync + std::fmt::Debug {
+    /// Where such a shell reads from.
+    fn input(&self) -> &Identity;
+
+    /// A command is about to run. False where it must not, because the connection is gone.
+    fn begins(&self) -> bool;
+
+    /// It has ended; so many changes were made since the session began.
+    fn ended(&self, command: &str, exit: i32, changes: u64);
 }
 
 impl Session {
+    /// The same session, with somebody who hears of what a shell that stays does.
+    pub fn accounted(self, accounting: Arc<dyn Accounting>) -> Self {
+        Session { accounting: Some(accounting), ..self }
+    }
+
+    /// Who hears of what is read from here and run.
+    pub fn accounting(&self, input: Option<&Stream>) -> Option<Arc<dyn Accounting>> {
+        let Some(Stream::Read(input)) = input else { return None };
+        self.accounting.clone().filter(|accounting| accounting.input().is(input))
+    }
+
     /// A session on a machine, which ends at the latest when that is switched off.
     pub fn new(machine: SharedMachine) -> Self {
         let power = Arc::clone(&machine.lock().unwrap_or_else(PoisonError::into_inner).power_supply);
@@ -74,6 +99,7 @@ impl Session {
             changes: Arc::default(),
             threads: Arc::default(),
             exhausted: Arc::default(),
+            accounting: None,
         }
     }
 

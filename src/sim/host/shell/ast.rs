@@ -77,6 +77,14 @@ pub struct AndOr {
     pub background: bool,
 }
 
+impl AndOr {
+    /// Whether one of its commands is a subshell.
+    pub fn has_subshell(&self) -> bool {
+        let commands = self.pipelines.iter().flat_map(|(_, pipeline)| &pipeline.commands);
+        commands.into_iter().any(|command| matches!(command.body, Body::Subshell(_)))
+    }
+}
+
 /// Commands joined by `|`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {

@@ -261,6 +261,7 @@ impl Shell {
             "nounset" => &mut self.options.nounset,
             "xtrace" => &mut self.options.xtrace,
             "noglob" => &mut self.options.noglob,
+            "noclobber" => &mut self.options.noclobber,
             "pipefail" if self.bash => &mut self.options.pipefail,
             _ => return false,
         };

@@ -15,12 +15,12 @@ mod redirect;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::memory;
-use super::process::Process;
-use ast::Command;
+use super::process::{Accounting, Process};
+use ast::{AndOr, Command};
 use eval::Flow;
 use lexer::{Lexer, Source};
 
@@ -39,13 +39,20 @@ struct Options {
     xtrace: bool,
     noglob: bool,
     noexec: bool,
+    noclobber: bool,
     pipefail: bool,
 }
 
 impl Options {
     /// What `$-` says.
     fn letters(self) -> String {
-        let all = [(self.errexit, 'e'), (self.noglob, 'f'), (self.nounset, 'u'), (self.xtrace, 'x')];
+        let all = [
+            (self.noclobber, 'C'),
+            (self.errexit, 'e'),
+            (self.noglob, 'f'),
+            (self.nounset, 'u'),
+            (self.xtrace, 'x'),
+        ];
         all.iter().filter(|(on, _)| *on).map(|(_, letter)| *letter).collect()
     }
 
@@ -56,6 +63,7 @@ impl Options {
             'x' => Some(&mut self.xtrace),
             'f' => Some(&mut self.noglob),
             'n' => Some(&mut self.noexec),
+            'C' => Some(&mut self.noclobber),
             _ => None,
         }
     }
@@ -156,6 +164,37 @@ impl Shell {
         self.finish()
     }
 
+    /// The same for a shell that stays on a channel: somebody hears of each subshell as of a command.
+    fn run_accounted(&mut self, accounting: &dyn Accounting, mut line: impl FnMut() -> Option<String> + Send + 'static) -> i32 {
+        let read = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&read);
+        // No other thread holds it while this one panics.
+        let take = |text: &Mutex<String>| std::mem::take(&mut *text.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut lexer = Lexer::new(Box::new(move || {
+            let line = line()?;
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line);
+            Some(line)
+        }));
+        while let Ok(Some(list)) = lexer.next_command() {
+            let text = take(&read);
+            let counts = list.iter().any(AndOr::has_subshell);
+            if counts && !accounting.begins() {
+                break;
+            }
+            let flow = self.eval_list(&list);
+            if counts {
+                accounting.ended(&text, self.status, self.process.session.changes());
+            }
+            if let Err(flow) = flow {
+                if let Flow::Exit(status) | Flow::Return(status) = flow {
+                    self.status = status;
+                }
+                break;
+            }
+        }
+        self.finish()
+    }
+
     /// The end of a shell: its exit trap, once.
     fn finish(&mut self) -> i32 {
         if let Some(action) = self.traps.remove("EXIT") {
@@ -215,10 +254,14 @@ pub fn main(process: &Process) -> i32 {
     if arguments.is_empty() || process.operands().iter().any(|argument| argument == "-s") {
         shell.positional = arguments;
         let input = process.clone();
-        return shell.run(Box::new(move || {
+        let line = move || {
             let line = input.read_line().unwrap_or_default();
             (!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned())
-        }));
+        };
+        return match process.session.accounting(process.fds.get(&0)) {
+            Some(accounting) => shell.run_accounted(accounting.as_ref(), line),
+            None => shell.run(Box::new(line)),
+        };
     }
     shell.name = arguments.remove(0);
     shell.positional = arguments;

@@ -20,6 +20,7 @@ impl Shell {
     fn redirect_one(&mut self, redirect: &Redirect) -> Result<Result<(), String>, Flow> {
         let stream = match &redirect.to {
             Target::Read(word) => self.open(word, Access::READ)?,
+            Target::Write(word) if self.options.noclobber => self.create(word)?,
             Target::Write(word) | Target::All(word) => self.open(word, Access::WRITE)?,
             Target::Append(word) => self.open(word, Access::APPEND)?,
             Target::Both(word) => self.open(word, Access { read: true, truncate: false, ..Access::WRITE })?,
@@ -45,6 +46,14 @@ impl Shell {
             }
             self.process.fds.insert(redirect.fd, stream);
         }))
+    }
+
+    /// What is there as a file stays as it is; anything else, as a device, is written to.
+    fn create(&mut self, word: &Word) -> Result<Result<Stream, String>, Flow> {
+        let path = self.expand_text(word)?;
+        let path = self.process.path(&path);
+        let special = self.process.fs(|fs, cred| fs.stat(cred, &path, true).is_ok_and(|inode| !inode.is_file()));
+        self.open(word, Access { exclusive: !special, ..Access::WRITE })
     }
 
     fn open(&mut self, word: &Word, access: Access) -> Result<Result<Stream, String>, Flow> {

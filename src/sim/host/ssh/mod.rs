@@ -1,5 +1,6 @@
 //! The SSH server of a machine, over any stream: commands, scripts on standard input, SFTP, forwarding.
 
+mod account;
 mod keys;
 mod run;
 mod server;

@@ -1,6 +1,7 @@
 //! A command on a channel: a thread for its processes, tasks that carry what it reads and writes.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,12 +10,13 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::account::{Account, Allowance};
 use super::{Observer, look};
 use crate::sim::host::exec;
 use crate::sim::host::fs::Errno;
 use crate::sim::host::machine::{PowerRequest, SharedMachine};
 use crate::sim::host::pipe::{ReadEnd, WriteEnd, pipe};
-use crate::sim::host::process::Session;
+use crate::sim::host::process::{Accounting, Session};
 use crate::sim::host::shell::STACK;
 use crate::sim::host::stream::Stream;
 
@@ -34,13 +36,23 @@ pub struct Task {
     pub handle: Handle,
     /// Whether a reboot is done here.
     pub reboots: bool,
+    /// How many commands the connection still takes.
+    pub allowance: Allowance,
 }
 
 /// Runs a command to its end and closes the channel. It goes on when the client goes away, as without a terminal nothing
 /// tells it: it finds its input at an end, and that nobody reads its output.
 pub async fn run_command(channel: Channel<Msg>, task: Task) {
-    let session = Session::new(task.machine.clone());
     let (stdin, input) = pipe();
+    let account = Arc::new(Account::of(
+        task.machine.clone(),
+        Arc::clone(&task.observer),
+        task.user.clone(),
+        task.allowance.clone(),
+        task.handle.clone(),
+        stdin.identity(),
+    ));
+    let session = Session::new(task.machine.clone()).accounted(Arc::clone(&account) as Arc<dyn Accounting>);
     let (output, stdout) = pipe();
     let (errors, stderr) = pipe();
     let (reader, writer) = channel.split();
@@ -50,13 +62,21 @@ pub async fn run_command(channel: Channel<Msg>, task: Task) {
     let hears = look(&task.machine, |machine| machine.user(&task.user).is_some_and(|user| user.uid != 0));
     tokio::spawn(receive(reader, input, session.clone(), gone.clone(), hears.then(|| Arc::clone(&signal))));
     let exit = start(&task, session.clone(), [Stream::Read(stdin), Stream::Write(stdout), Stream::Write(stderr)]);
-    let (_, _, exit) = tokio::join!(send(&writer, output, None, &gone), send(&writer, errors, Some(1), &gone), exit);
+    let keep = Keep { account: &account, observer: task.observer.as_ref(), kept: AtomicU64::new(0) };
+    let (_, _, exit) = tokio::join!(
+        send(&writer, output, None, &gone, &keep),
+        send(&writer, errors, Some(1), &gone, &keep),
+        exit
+    );
     // A thread that vanished without a word crashed.
     let exit = exit.unwrap_or(134);
     let host = look(&task.machine, |machine| machine.hostname.clone());
     let command = task.command.as_deref().unwrap_or("sh");
-    let mutated = session.changes() > 0;
-    task.observer.command(&host, &task.user, command, exit, mutated);
+    let mutated = session.changes() > account.told();
+    // A shell that stayed has told all it did.
+    if mutated || !account.has_told() {
+        task.observer.command(&host, &task.user, command, exit, mutated);
+    }
     if mutated {
         task.observer.kept().await;
     }
@@ -141,10 +161,35 @@ async fn receive(
     }
 }
 
+/// Sees to it that what a client hears of would outlast the process.
+struct Keep<'a> {
+    account: &'a Account,
+    observer: &'a dyn Observer,
+    /// How many changes are kept.
+    kept: AtomicU64,
+}
+
+impl Keep<'_> {
+    async fn all(&self) {
+        let told = self.account.told();
+        if told > self.kept.load(Ordering::SeqCst) {
+            self.observer.kept().await;
+            self.kept.fetch_max(told, Ordering::SeqCst);
+        }
+    }
+}
+
 /// Carries what the command writes to the client, until it is done or the client is gone.
-async fn send(writer: &ChannelWriteHalf<Msg>, output: ReadEnd, kind: Option<u32>, gone: &CancellationToken) {
+async fn send(
+    writer: &ChannelWriteHalf<Msg>,
+    output: ReadEnd,
+    kind: Option<u32>,
+    gone: &CancellationToken,
+    keep: &Keep<'_>,
+) {
     let carry = async {
         while let Some(bytes) = output.take().await {
+            keep.all().await;
             let sent = match kind {
                 Some(kind) => writer.extended_data_bytes(kind, bytes).await,
                 None => writer.data_bytes(bytes).await,

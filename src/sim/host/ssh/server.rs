@@ -9,6 +9,7 @@ use russh::keys::PublicKey;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 
+use super::account::Allowance;
 use super::run::{Task, run_command};
 use super::settings::Settings;
 use super::{Observer, Options, look, sftp};
@@ -35,6 +36,7 @@ pub struct Server {
     machine: SharedMachine,
     observer: Arc<dyn Observer>,
     options: Options,
+    allowance: Allowance,
     settings: Settings,
     user: String,
     waiting: HashMap<ChannelId, Waiting>,
@@ -45,7 +47,8 @@ impl Server {
     /// A connection on which nobody has logged in.
     pub fn new(machine: SharedMachine, observer: Arc<dyn Observer>, options: Options, settings: Settings) -> Self {
         let (user, waiting, open) = (String::new(), HashMap::new(), Arc::default());
-        Server { machine, observer, options, settings, user, waiting, open }
+        let allowance = Allowance::of(options.commands);
+        Server { machine, observer, options, allowance, settings, user, waiting, open }
     }
 
     fn judge(&self, user: &str, key: &PublicKey) -> Auth {
@@ -63,9 +66,10 @@ impl Server {
 
     /// Takes one command more, where the connection is not to break instead.
     fn take_one(&mut self) -> Result<(), russh::Error> {
-        let Some(left) = &mut self.options.commands else { return Ok(()) };
-        *left = left.checked_sub(1).ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionReset))?;
-        Ok(())
+        match self.allowance.take() {
+            true => Ok(()),
+            false => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+        }
     }
 
     /// Starts a command on a channel that waits for one.
@@ -81,6 +85,7 @@ impl Server {
             env,
             handle: session.handle(),
             reboots: self.options.reboots,
+            allowance: self.allowance.clone(),
         };
         tokio::spawn(async move {
             run_command(channel, task).await;
