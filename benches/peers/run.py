@@ -213,8 +213,6 @@ class Bench:
             after()
             self.verify(name)
         before = self.stamps()
-        run()
-        after()
         for _ in range(times):
             again.append(run())
             after()

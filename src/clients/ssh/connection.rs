@@ -42,7 +42,9 @@ enum Purpose {
 
 impl Connection {
     pub(super) fn new(target: Target, session: Session, via: Option<Connection>) -> Self {
-        Connection { inner: Arc::new(Inner { target, session, limit: Limit::default(), shells: Shells::default(), _via: via }) }
+        Connection {
+            inner: Arc::new(Inner { target, session, limit: Limit::default(), shells: Shells::default(), _via: via }),
+        }
     }
 
     /// The host at the other end.
@@ -84,7 +86,9 @@ impl Connection {
         question: Option<Command>,
         _: &Writer,
     ) -> Result<(Output, Option<Output>)> {
-        let Some(shell) = self.shell(&command) else { return Ok((self.run(command, None, Purpose::Change).await?, None)) };
+        let Some(shell) = self.shell(&command) else {
+            return Ok((self.run(command, None, Purpose::Change).await?, None));
+        };
         let script = command.render_brief(self.target(), shell.prints())?;
         // Behind something that hangs it would wait, and be carried out after it was given up.
         let asked = script.filter(|_| shell.is_idle()).and_then(|script| shell.ask(&script));
@@ -184,7 +188,8 @@ impl Connection {
     /// is closed again and does not take up a place on the server for ever.
     async fn open_channel(&self, label: &str) -> Result<Channel> {
         let inner = self.inner.clone();
-        let opening = tokio::spawn(async move { Channel::open(&inner.session, &inner.limit, || inner.shells.give_up()).await });
+        let opening =
+            tokio::spawn(async move { Channel::open(&inner.session, &inner.limit, || inner.shells.give_up()).await });
         let opened = opening.await.unwrap_or(Err(Fault::Lost));
         opened.map_err(|fault| match fault {
             Fault::Lost => self.lost(&format!("the connection was lost before `{label}` was started")),

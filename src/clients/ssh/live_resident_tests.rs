@@ -60,7 +60,8 @@ async fn a_hundred_requests_at_once_are_answered_in_one_shell() {
 async fn nothing_of_a_request_is_left_for_the_next() {
     for bench in shells() {
         let connection = bench.connect().await;
-        ask(&connection, "x=1; cd /tmp; umask 077; set -e; exec >/dev/null 2>&1; trap 'echo gone' EXIT; fill() { :; }").await;
+        ask(&connection, "x=1; cd /tmp; umask 077; set -e; exec >/dev/null 2>&1; trap 'echo gone' EXIT; fill() { :; }")
+            .await;
         let output = ask(&connection, "echo \"$x$PWD$(umask)\"; command -v fill; false; echo on").await;
         assert_eq!(output.stdout_text(), "/0022\non\n");
     }
@@ -71,7 +72,9 @@ async fn what_would_end_a_shell_ends_only_its_request() {
     for bench in shells() {
         let connection = bench.connect().await;
         let shell = ask(&connection, "echo $$").await.stdout;
-        for script in ["exit 7", "exec false", "if then", "echo ${x?gone}", "set -u; echo $y", ". /nowhere", "readonly a; a=1"] {
+        for script in
+            ["exit 7", "exec false", "if then", "echo ${x?gone}", "set -u; echo $y", ". /nowhere", "readonly a; a=1"]
+        {
             assert!(!ask(&connection, script).await.success(), "{script}");
         }
         assert_eq!(ask(&connection, "echo $$").await.stdout, shell, "it is still the same shell");
@@ -92,7 +95,9 @@ async fn a_question_that_kills_the_shell_is_asked_again_by_itself() {
 async fn what_reads_standard_input_finds_its_end() {
     for bench in shells() {
         let connection = bench.connect().await;
-        let asked = join_all(["cat; echo one", "read line; echo two $line", "echo three"].map(|script| ask(&connection, script)));
+        let asked = join_all(
+            ["cat; echo one", "read line; echo two $line", "echo three"].map(|script| ask(&connection, script)),
+        );
         let said: Vec<String> = asked.await.iter().map(|output| output.stdout_text().into_owned()).collect();
         assert_eq!(said, ["one\n", "two\n", "three\n"]);
     }

@@ -78,10 +78,7 @@ pub(super) enum Answer {
 
 impl Resident {
     /// Starts a shell by this command line on a channel that is being opened. Requests are taken at once.
-    pub fn start(
-        opening: impl Future<Output = Result<Channel<Msg>, Fault>> + Send + 'static,
-        line: String,
-    ) -> Self {
+    pub fn start(opening: impl Future<Output = Result<Channel<Msg>, Fault>> + Send + 'static, line: String) -> Self {
         let draw = || RandomState::new().hash_one(Instant::now());
         let edge = format!("--{:016x}{:016x}", draw(), draw());
         let (lines, taken) = mpsc::unbounded_channel();

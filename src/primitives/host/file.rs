@@ -162,9 +162,7 @@ impl File {
         let rewrite = ["content", "sha256", "size", "kind"].iter().any(|key| difference.touches(key));
         Ok(match (&difference.want, self.bytes()?.filter(|_| rewrite)) {
             (State::Absent, _) => Command::script(replace.removal()).brief().called(format!("remove {path}")),
-            (_, Some(bytes)) => {
-                replace.command(difference, bytes).called(format!("write {path}"))
-            }
+            (_, Some(bytes)) => replace.command(difference, bytes).called(format!("write {path}")),
             (_, None) => {
                 Command::script(replace.ownership_script(difference)).brief().called(format!("set the owner of {path}"))
             }

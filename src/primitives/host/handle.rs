@@ -324,15 +324,12 @@ impl Host {
         let run = scope::run()?;
         let command = command.hidden_where(|text| run.redactor.finds(text));
         let become_ = command.whom().cloned();
-        let ask = Ask {
-            question: Question::Look(look.clone()),
-            become_: become_.as_ref().map(|who| who.name().to_owned()),
-        };
+        let ask =
+            Ask { question: Question::Look(look.clone()), become_: become_.as_ref().map(|who| who.name().to_owned()) };
         let question = Command::script(look.script()).become_(become_).brief();
         self.forget_proof()?;
-        let (output, seen) = scope::wait(async {
-            self.connection(target).await?.exec_and_ask(command, Some(question), writer).await
-        })?;
+        let (output, seen) =
+            scope::wait(async { self.connection(target).await?.exec_and_ask(command, Some(question), writer).await })?;
         if let (Some(change), Some(seen)) = (scope::with(|branch| branch.change)?, seen) {
             self.inner.ssh.memory.keep_proof(change, target.route(), ask, seen);
         }

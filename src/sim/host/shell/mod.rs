@@ -46,13 +46,8 @@ struct Options {
 impl Options {
     /// What `$-` says.
     fn letters(self) -> String {
-        let all = [
-            (self.noclobber, 'C'),
-            (self.errexit, 'e'),
-            (self.noglob, 'f'),
-            (self.nounset, 'u'),
-            (self.xtrace, 'x'),
-        ];
+        let all =
+            [(self.noclobber, 'C'), (self.errexit, 'e'), (self.noglob, 'f'), (self.nounset, 'u'), (self.xtrace, 'x')];
         all.iter().filter(|(on, _)| *on).map(|(_, letter)| *letter).collect()
     }
 
@@ -165,7 +160,11 @@ impl Shell {
     }
 
     /// The same for a shell that stays on a channel: somebody hears of each subshell as of a command.
-    fn run_accounted(&mut self, accounting: &dyn Accounting, mut line: impl FnMut() -> Option<String> + Send + 'static) -> i32 {
+    fn run_accounted(
+        &mut self,
+        accounting: &dyn Accounting,
+        mut line: impl FnMut() -> Option<String> + Send + 'static,
+    ) -> i32 {
         let read = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&read);
         // No other thread holds it while this one panics.

@@ -63,11 +63,8 @@ pub async fn run_command(channel: Channel<Msg>, task: Task) {
     tokio::spawn(receive(reader, input, session.clone(), gone.clone(), hears.then(|| Arc::clone(&signal))));
     let exit = start(&task, session.clone(), [Stream::Read(stdin), Stream::Write(stdout), Stream::Write(stderr)]);
     let keep = Keep { account: &account, observer: task.observer.as_ref(), kept: AtomicU64::new(0) };
-    let (_, _, exit) = tokio::join!(
-        send(&writer, output, None, &gone, &keep),
-        send(&writer, errors, Some(1), &gone, &keep),
-        exit
-    );
+    let (_, _, exit) =
+        tokio::join!(send(&writer, output, None, &gone, &keep), send(&writer, errors, Some(1), &gone, &keep), exit);
     // A thread that vanished without a word crashed.
     let exit = exit.unwrap_or(134);
     let host = look(&task.machine, |machine| machine.hostname.clone());

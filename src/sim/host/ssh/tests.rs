@@ -149,6 +149,39 @@ async fn only_an_authorized_key_gets_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_subshell_of_a_shell_that_stays_is_heard_of_as_a_command() {
+    let rig = connect(Options::default()).await;
+    let requests = "( exit 3 ) </dev/null\nprintf 'mark %s\\n' $?\n( echo x > file ) </dev/null\necho done\n";
+    assert_eq!(run(&rig.client, "exec sh", requests.as_bytes()).await.0, "mark 3\ndone\n");
+    let log = rig.log.0.lock().unwrap().clone();
+    let told = ["( exit 3 ) </dev/null = 3", "( echo x > file ) </dev/null = 0 mutated"];
+    assert_eq!(log, told.map(|line| format!("ubuntu@k3s-cp-01 {line}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_shell_that_stays_changes_by_itself_is_heard_of_at_its_end() {
+    let rig = connect(Options::default()).await;
+    run(&rig.client, "exec sh", b"( true )\necho x > file\n").await;
+    let log = rig.log.0.lock().unwrap().clone();
+    assert_eq!(log, ["( true ) = 0", "exec sh = 0 mutated"].map(|line| format!("ubuntu@k3s-cp-01 {line}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_between_commands_breaks_between_those_of_a_shell_that_stays() {
+    let rig = connect(Options { commands: Some(2), ..Options::default() }).await;
+    let requests = "( echo one )\n( echo two )\n( echo three )\n";
+    assert_eq!(run(&rig.client, "exec sh", requests.as_bytes()).await.0, "one\ntwo\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_there_is_not_overwritten_where_that_is_forbidden() {
+    let rig = connect(Options::default()).await;
+    let script = "set -C; echo 1 > a; echo 2 > a || echo no; echo 3 > /dev/null; set +C; echo 4 > a; cat a";
+    let (out, err, _) = run(&rig.client, script, b"").await;
+    assert_eq!((out.as_str(), err.as_str()), ("no\n4\n", "sh: 1: cannot create a: File exists\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_resident_shell_runs_commands_as_they_arrive() {
     let rig = connect(Options::default()).await;
     let mut channel = rig.client.channel_open_session().await.unwrap();
