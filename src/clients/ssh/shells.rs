@@ -1,6 +1,6 @@
 //! The shells that stay on a connection, one for each user.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::resident::Resident;
@@ -17,6 +17,8 @@ pub(super) struct Shells {
 #[derive(Default)]
 struct All {
     by_user: HashMap<String, Started>,
+    /// Who has asked once.
+    asked: HashSet<String>,
     /// The server has no room for them.
     given_up: bool,
 }
@@ -27,10 +29,14 @@ struct Started {
 }
 
 impl Shells {
-    /// The shell of a user, started if need be. Nothing where this server keeps none.
+    /// The shell of a user, started if need be. Nothing where this server keeps none, and for the first question: a server
+    /// takes input only once it has started a shell, so that a run that asks but one is a round trip faster without.
     pub fn of(&self, user: &str, start: impl FnOnce() -> Resident) -> Option<Resident> {
         let mut all = self.lock();
         if all.given_up {
+            return None;
+        }
+        if all.asked.insert(user.to_owned()) {
             return None;
         }
         let times = match all.by_user.get(user) {
