@@ -76,7 +76,7 @@ fn a_server_that_takes_root_for_nobody_is_reported_and_used() {
 #[track_caller]
 fn lacks(scenario: &str, playbook: &str, privilege: &str, role: &str) {
     let project = Project::homelab_itself();
-    let told = project.ends(&format!("run --sim --sim-answer-manual --sim-scenario {scenario} {playbook}"), 4);
+    let told = project.ends(&format!("run --sim --sim-answer-manual --sim-scenario {scenario} {playbook}"), 1);
     assert!(told.contains(privilege) && told.contains(role), "{told}");
     let written = project.ends("sim log --mutating --last", 0);
     assert!(!written.contains("/qemu"), "{written}");
