@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::proxmox::{Due, JoinOrder, Restart, admit};
+use super::proxmox::{Due, JoinOrder, Life, Restart, admit};
 use super::world::{Target, World};
 
 /// How long the API of the node goes on as it was, with the users of its new cluster, and how long it takes from the join
@@ -13,6 +13,15 @@ const API_STOPS_AFTER: u64 = 1000;
 const API_STARTS_AFTER: u64 = 3000;
 /// How long it takes until the others hear how the node is, in milliseconds.
 const HEARD_AFTER: u64 = 10_000;
+
+/// What became of a node that joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Joined {
+    /// It is a member, and the others hear it.
+    Member,
+    /// It is a member, and waits for the others without end.
+    Waits,
+}
 
 impl World {
     /// Lets every join end whose time has come. Tells whether any did.
@@ -27,13 +36,17 @@ impl World {
             let mut log = Vec::new();
             let result = self.join(&due, &mut log);
             if let Some(cluster) = self.cluster_of(&due.node) {
-                cluster.end_task(&due.upid, log, result);
+                match result {
+                    Ok(Joined::Member) => cluster.end_task(&due.upid, log, Ok(())),
+                    Ok(Joined::Waits) => cluster.hold_task(&due.upid, log),
+                    Err(why) => cluster.end_task(&due.upid, log, Err(why)),
+                }
             }
         }
         any
     }
 
-    fn join(&mut self, due: &Due, log: &mut Vec<String>) -> Result<(), String> {
+    fn join(&mut self, due: &Due, log: &mut Vec<String>) -> Result<Joined, String> {
         let member = self.contact(&due.order, due.at)?;
         log.extend(
             ["Login succeeded.", "check cluster join API version", "Request addition of this node"].map(Into::into),
@@ -51,13 +64,16 @@ impl World {
         log.push("stopping pve-cluster service".into());
         let seconds = due.at / 1000;
         log.push(format!("backup old database to '/var/lib/pve-cluster/backup/config-{seconds}.sql.gz'"));
+        if self.take_in(due, &member, number, links)? == Joined::Waits {
+            log.push("waiting for quorum...".into());
+            return Ok(Joined::Waits);
+        }
         let rest = ["waiting for quorum...OK", "(re)generate node files", "generate new node certificate"];
         log.extend(rest.map(Into::into));
-        self.take_in(due, &member, number, links)?;
         log.push("merge authorized SSH keys".into());
         log.push("generated new node certificate, restart pveproxy and pvedaemon services".into());
         log.push(format!("successfully added node '{}' to cluster.", due.node));
-        Ok(())
+        Ok(Joined::Member)
     }
 
     /// Logs in at the member that was named, and gives its name.
@@ -83,7 +99,13 @@ impl World {
     }
 
     /// Makes a node that was alone one of a member's cluster.
-    fn take_in(&mut self, due: &Due, member: &str, number: u32, rings: BTreeMap<u32, String>) -> Result<(), String> {
+    fn take_in(
+        &mut self,
+        due: &Due,
+        member: &str,
+        number: u32,
+        rings: BTreeMap<u32, String>,
+    ) -> Result<Joined, String> {
         let is_own = |nodes: &BTreeMap<String, _>| nodes.contains_key(&due.node);
         let (seed, own) = (
             self.nodes.iter().find(|node| node.name == due.node),
@@ -92,9 +114,10 @@ impl World {
         let (Some(seed), Some(own)) = (seed, own) else {
             return Err(format!("not simulated: {} is no node", due.node));
         };
+        let waits = self.clusters[own].nodes.get(&due.node).is_some_and(|node| node.misses_corosync);
         let certificates = match &self.certificates {
-            Some(known) => known.renew(seed, member).map_err(|error| error.to_string())?,
-            None => Vec::new(),
+            Some(known) if !waits => known.renew(seed, member).map_err(|error| error.to_string())?,
+            _ => Vec::new(),
         };
         let own = self.clusters.remove(own);
         let Some(cluster) = self.cluster_of(member) else {
@@ -108,12 +131,18 @@ impl World {
             node.number = number;
             node.votes = due.order.votes;
             node.rings = rings;
+            if waits {
+                // Its API goes on with what it has.
+                node.life = Life::Deaf;
+                node.since = due.at;
+                return;
+            }
             node.certificates = certificates;
             node.restart = Some(restart);
             node.heard_from = heard_from;
             // What was set for it lay in the files that it has left behind.
             node.config = None;
         });
-        Ok(())
+        Ok(if waits { Joined::Waits } else { Joined::Member })
     }
 }

@@ -192,6 +192,8 @@ pub enum Scenario {
     S10Guests,
     /// The clock of one of the fresh nodes is ahead.
     S10Clock,
+    /// What corosync says does not get through to one of the fresh nodes.
+    S10Quorum,
     /// One node does not get through to the file servers.
     S11Inactive,
     /// The file servers take root for nobody.
@@ -253,6 +255,7 @@ impl Scenario {
         ("s2", Scenario::S2, Start::WithoutAccess),
         ("s10-guests", Scenario::S10Guests, Start::Bare),
         ("s10-clock", Scenario::S10Clock, Start::Bare),
+        ("s10-quorum", Scenario::S10Quorum, Start::Bare),
         ("s11-inactive", Scenario::S11Inactive, Start::WithoutAccess),
         ("s11-squashed", Scenario::S11Squashed, Start::WithoutAccess),
         ("s11-export", Scenario::S11Export, Start::WithoutAccess),

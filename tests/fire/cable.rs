@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::lab::{PHASE, assert_one_machine_a_row, clones, copy, founded, interrupt, requests};
+use super::lab::{PHASE, assert_one_machine_a_row, clones, cluster, copy, founded, interrupt, requests};
 use crate::project::Project;
 
 /// How long a run that waits for the network is left to itself before a person ends it.
@@ -41,23 +41,43 @@ fn with_cable_pulled(project: &Project, cut: &str, playbooks: &[&str]) -> bool {
     is_pulled()
 }
 
-#[test]
-fn whenever_the_cable_is_pulled_a_later_run_makes_the_machines() {
-    let founded = founded();
-    for message in messages([21, 70, 140]) {
+/// Pulls the cable in a run of playbooks at one message after the other. A later run ends green, and leaves nothing to do.
+fn pull_cables(founded: &Project, playbooks: &[&str], messages: impl Iterator<Item = u64>, holds: fn(&Project)) {
+    let all = playbooks.join(" ");
+    for message in messages {
         let mut pulled = false;
         for cut in [format!("cut={message}"), format!("cut-after={message}")] {
             println!("{cut}");
-            let project = copy(&founded);
-            pulled |= with_cable_pulled(&project, &cut, &[PHASE]);
-            project.ends(&format!("run --sim --sim-answer-manual --sim-pace 0.02 -q {PHASE}"), 0);
-            assert_one_machine_a_row(&project);
-            assert!(clones(&project).values().all(|count| *count == 1), "{cut}: {:?}", clones(&project));
-            project.ends(&format!("plan --sim --detailed-exitcode -q {PHASE}"), 0);
+            let project = copy(founded);
+            pulled |= with_cable_pulled(&project, &cut, playbooks);
+            let run = format!("run --sim --sim-answer-manual --sim-pace 0.02 -q {all}");
+            project.ends(&run, 0);
+            holds(&project);
+            let again = project.ends(&run, 0);
+            assert!(again.contains("\n0 changes"), "{again}");
+            assert_eq!(project.ends("sim log --mutating --last", 0), "");
         }
         if !pulled {
             assert!(message > 1, "no cable was pulled");
             break;
         }
     }
+}
+
+#[test]
+fn whenever_the_cable_is_pulled_a_later_run_makes_the_machines() {
+    pull_cables(&founded(), &[PHASE], messages([21, 70, 140]), |project| {
+        assert_one_machine_a_row(project);
+        assert!(clones(project).values().all(|count| *count == 1), "{:?}", clones(project));
+    });
+}
+
+#[test]
+fn whenever_the_cable_is_pulled_a_later_run_lays_the_foundation() {
+    let bare = Project::homelab_itself();
+    bare.ends("plan --sim --sim-scenario bare -q playbooks/phase0.rhai", 0);
+    pull_cables(&bare, &["playbooks/phase0.rhai", "playbooks/phase1.rhai"], messages([60, 230, 420]), |project| {
+        let all = cluster(project);
+        assert_eq!(all["nodes"].as_object().map(|nodes| nodes.len()), Some(3), "{all}");
+    });
 }

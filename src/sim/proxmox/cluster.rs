@@ -70,6 +70,9 @@ pub(crate) struct Node {
     /// Whether its port of the switch falls silent once its bridge tells VLANs apart.
     #[serde(default)]
     pub(crate) dreads_vlans: bool,
+    /// Whether what corosync says to it is lost on its way: once it is a member, it hears nobody.
+    #[serde(default)]
+    pub(crate) misses_corosync: bool,
     /// Whether nothing reaches it, nor the other way round.
     #[serde(default)]
     pub(crate) cut: bool,

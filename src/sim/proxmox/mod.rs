@@ -78,6 +78,7 @@ pub(crate) use drive::{parse_size, size_text};
 pub(crate) use found::{TOKEN, USER, found};
 #[cfg(test)]
 pub(crate) use interfaces::Interfaces;
+pub(crate) use members::Life;
 pub(crate) use membership::{Due, JoinOrder, admit};
 #[cfg(test)]
 pub(crate) use outside::{Address, Export, Server, Share, WebFile, WebServer};

@@ -142,6 +142,15 @@ impl Cluster {
         }
     }
 
+    /// Lets a task go on without end, with what it has said so far.
+    pub(crate) fn hold_task(&mut self, upid: &str, log: Vec<String>) {
+        if let Some(task) = self.tasks.iter_mut().find(|task| task.upid == upid) {
+            task.effect = Effect::Nothing;
+            task.log.extend(log);
+            task.ends = u64::MAX;
+        }
+    }
+
     /// The process that the next task will be.
     pub(crate) fn next_pid(&self) -> u64 {
         self.tasks.last().map_or(1000, |last| last.pid) + 7

@@ -17,6 +17,11 @@ pub(super) fn apply(cluster: &mut Cluster, seed: &Seed) {
                 node.clock_ahead = CLOCK_AHEAD;
             }
         }
+        Scenario::S10Quorum => {
+            if let Some(node) = cluster.nodes.get_mut(&second) {
+                node.misses_corosync = true;
+            }
+        }
         Scenario::S11Inactive => {
             for server in cluster.outside.servers.keys().cloned().collect::<Vec<_>>() {
                 cluster.outside.cut_off.entry(server).or_default().insert(second.clone());
