@@ -116,9 +116,11 @@ impl Machine {
     fn start(&self, system: &Path) {
         let console = fs::File::create(self.folder.join("console")).expect("a file");
         let name = self.folder.file_name().expect("it has a name").to_string_lossy().into_owned();
+        // What runs in a container outlives its nspawn, unless both end with a process namespace around them.
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"])
+            .args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
+            .args(["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"])
             .arg("--console=pipe")
             .arg("--timezone=off")
             .arg(format!("--machine=homelab-{name}-{}", std::process::id()))
