@@ -4,11 +4,8 @@ use rhai::Dynamic;
 
 use super::handle::Host;
 use super::look::look;
-use crate::error::Result;
-use crate::run::resource::{Cell, Fact, Reader};
-use crate::run::scope;
-use crate::run::unknown::Unknown;
-use crate::run::value::{Map, State, Value};
+use super::told::Told;
+use crate::run::value::{Map, Value};
 use crate::script::RhaiResult;
 use crate::script::convert::to_dynamic;
 use crate::script::failure::fail;
@@ -33,46 +30,18 @@ echo
 cat /etc/os-release 2>/dev/null || cat /usr/lib/os-release 2>/dev/null || :
 "#;
 
-/// The facts of a host.
-struct Facts {
-    host: Host,
-}
-
 /// Reads them.
 pub(super) fn facts(host: &Host) -> RhaiResult<Dynamic> {
-    let state = look(&Facts { host: host.clone() }).map_err(fail)?;
+    let told = Told {
+        host: host.clone(),
+        become_: None,
+        cell: "facts",
+        script: SCRIPT,
+        what: "its facts",
+        parse: |text| Some(Value::Map(parse(text))),
+    };
+    let state = look(&told).map_err(fail)?;
     Ok(to_dynamic(&state.into_value()))
-}
-
-impl Fact for Facts {
-    fn address(&self) -> String {
-        format!("{}:facts", self.host.name())
-    }
-
-    fn cell(&self) -> Cell {
-        self.host.cell("facts")
-    }
-
-    fn read(&self, reader: &Reader) -> Result<State> {
-        if let Some(unknown) = self.host.unknown()
-            && scope::is_planning()?
-        {
-            return Ok(State::Unknown(unknown.clone()));
-        }
-        let output = self.host.probe(reader, SCRIPT, None)?;
-        if !output.success() {
-            return Err(self.host.refusal("its facts cannot be read", &output));
-        }
-        Ok(State::Here(Value::Map(parse(&output.stdout_text()))))
-    }
-
-    fn stands_on(&self) -> Option<&str> {
-        self.host.stands_on()
-    }
-
-    fn imagined(&self) -> State {
-        State::Unknown(Unknown::from_origin(self.address()))
-    }
 }
 
 /// Every fact is there; `()` where the host does not tell.

@@ -50,6 +50,7 @@ mod system;
 mod systemd;
 mod text;
 pub mod timezone;
+mod told;
 pub mod upload;
 pub mod user;
 pub mod vfio;

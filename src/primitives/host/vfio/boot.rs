@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use super::super::handle::Host;
 use super::super::look::look;
+use super::super::told::Told;
 use super::loader::{Boot, Readings};
-use crate::error::{Class, Error, Result};
-use crate::run::resource::{Cell, Fact, Reader};
-use crate::run::scope;
+use crate::error::Result;
 use crate::run::unknown::Unknown;
 use crate::run::value::{Map, State, Value};
 
@@ -30,14 +29,17 @@ for file in /etc/default/grub.d/*.cfg; do
 done
 "#;
 
-/// How a host boots.
-struct BootFact {
-    host: Host,
-}
-
 /// What a host tells of how it boots. Unknown in a dry run that has planned a boot before.
 pub fn readings(host: &Host) -> Result<std::result::Result<Readings, Unknown>> {
-    match look(&BootFact { host: host.clone() })? {
+    let told = Told {
+        host: host.clone(),
+        become_: host.whom(None),
+        cell: CELL,
+        script: QUESTION,
+        what: "how it boots",
+        parse: |text| (!parse(text).kernel.is_empty()).then(|| Value::text(text)),
+    };
+    match look(&told)? {
         State::Unknown(unknown) => Ok(Err(unknown)),
         State::Here(value) => Ok(Ok(parse(value.as_text().unwrap_or_default()))),
         State::Absent => Ok(Ok(Readings::default())),
@@ -66,42 +68,6 @@ fn described(readings: &Readings, boot: &Boot) -> Map {
         ("kernel".to_owned(), Value::text(&readings.kernel)),
         ("parameters".to_owned(), list(&parameters)),
     ])
-}
-
-impl Fact for BootFact {
-    fn address(&self) -> String {
-        format!("{}:{CELL}", self.host.name())
-    }
-
-    fn cell(&self) -> Cell {
-        self.host.cell(CELL)
-    }
-
-    fn read(&self, reader: &Reader) -> Result<State> {
-        if let Some(unknown) = self.host.unknown()
-            && scope::is_planning()?
-        {
-            return Ok(State::Unknown(unknown.clone()));
-        }
-        let output = self.host.probe(reader, QUESTION, self.host.whom(None).as_ref())?;
-        if !output.success() {
-            return Err(self.host.refusal("how it boots cannot be read", &output));
-        }
-        let text = output.stdout_text();
-        if parse(&text).kernel.is_empty() {
-            return Err(Error::new(Class::Failed, format!("{}: how it boots cannot be read", self.host.name()))
-                .cause(format!("it says {text:?}")));
-        }
-        Ok(State::Here(Value::text(text)))
-    }
-
-    fn stands_on(&self) -> Option<&str> {
-        self.host.stands_on()
-    }
-
-    fn imagined(&self) -> State {
-        State::Unknown(Unknown::from_origin(self.address()))
-    }
 }
 
 fn parse(text: &str) -> Readings {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::super::handle::Host;
 use super::super::look::look;
+use super::super::told::Told;
 use crate::error::{Class, Error, Result};
 use crate::run::event::Level;
-use crate::run::resource::{Cell, Fact, Reader};
 use crate::run::scope;
 use crate::run::unknown::Unknown;
 use crate::run::value::{Map, State, Value};
@@ -186,46 +186,17 @@ pub fn full(address: &str) -> String {
     if with_domain.contains('.') { with_domain } else { format!("{with_domain}.0") }
 }
 
-/// The bus of a host.
-struct BusFact {
-    host: Host,
-}
-
-impl Fact for BusFact {
-    fn address(&self) -> String {
-        format!("{}:{CELL}", self.host.name())
-    }
-
-    fn cell(&self) -> Cell {
-        self.host.cell(CELL)
-    }
-
-    fn read(&self, reader: &Reader) -> Result<State> {
-        if let Some(unknown) = self.host.unknown()
-            && scope::is_planning()?
-        {
-            return Ok(State::Unknown(unknown.clone()));
-        }
-        let output = self.host.probe(reader, QUESTION, self.host.whom(None).as_ref())?;
-        let text = output.stdout_text();
-        if !output.success() || Bus::parse(&text).is_none() {
-            return Err(self.host.refusal("its PCI bus cannot be read", &output));
-        }
-        Ok(State::Here(Value::text(text)))
-    }
-
-    fn stands_on(&self) -> Option<&str> {
-        self.host.stands_on()
-    }
-
-    fn imagined(&self) -> State {
-        State::Unknown(Unknown::from_origin(self.address()))
-    }
-}
-
 /// What is on the bus of a host. Unknown in a dry run that has planned what may change it.
 pub fn bus(host: &Host) -> Result<std::result::Result<Bus, Unknown>> {
-    Ok(match look(&BusFact { host: host.clone() })? {
+    let told = Told {
+        host: host.clone(),
+        become_: host.whom(None),
+        cell: CELL,
+        script: QUESTION,
+        what: "its PCI bus",
+        parse: |text| Bus::parse(text).map(|_| Value::text(text)),
+    };
+    Ok(match look(&told)? {
         State::Unknown(unknown) => Err(unknown),
         State::Here(value) => Ok(Bus::parse(value.as_text().unwrap_or_default()).unwrap_or_default()),
         State::Absent => Ok(Bus::default()),

@@ -47,8 +47,8 @@ fn judge(bus: &Bus, address: &str) -> Result<Value> {
     alone(bus, address)?;
     let own = functions(bus, device);
     let held: Vec<&Device> = own.iter().filter(|own| !is_free(own)).copied().collect();
-    if !held.is_empty() {
-        return Err(taken(&held));
+    if let [first, rest @ ..] = held.as_slice() {
+        return Err(taken(first, rest));
     }
     let functions = own.iter().map(|own| Value::text(&own.address)).collect();
     Ok(Value::Map(Map::from([
@@ -90,12 +90,10 @@ fn shared(device: &Device, foreign: &[&Device]) -> Error {
     )
 }
 
-fn taken(held: &[&Device]) -> Error {
-    let first = held[0];
+fn taken(first: &Device, rest: &[&Device]) -> Error {
     let driver = first.driver.as_deref().unwrap_or_default();
     let error = Error::new(Class::Failed, format!("{} is held by the driver {driver} of the host", first.shown()));
-    let rest =
-        held[1..].iter().map(|device| format!("{} by {}", device.shown(), device.driver.as_deref().unwrap_or("")));
+    let rest = rest.iter().map(|device| format!("{} by {}", device.shown(), device.driver.as_deref().unwrap_or("")));
     rest.fold(error, Error::cause).help(format!(
         "keep {} off it (`vfio::bind` blacklists what the kernel has for it), and restart the host: a driver that holds a \
          device does not let go of it",

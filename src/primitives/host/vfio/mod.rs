@@ -8,6 +8,7 @@ mod grub;
 mod initramfs;
 mod isolation;
 mod loader;
+mod made;
 mod modules;
 mod parameters;
 mod pending;

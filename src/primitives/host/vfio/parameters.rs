@@ -1,7 +1,6 @@
 //! Parameters of a host's kernel: written where its boot loader reads them, and carried over to what boots.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rhai::{Map as ScriptMap, NativeCallContext};
 use schemars::JsonSchema;
@@ -12,17 +11,17 @@ use super::super::edited::{Edit, Edited, Missing, Place, What};
 use super::super::handle::Host;
 use super::super::part::{Part, Placed};
 use super::loader::{Boot, Loader, Readings};
+use super::made::{Edits, current};
 use super::tokens::Tokens;
 use super::{boot, grub};
 use crate::clients::ssh::{Command, Output, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::difference::Difference;
-use crate::run::ensure::{Changed, ensure};
+use crate::run::ensure::ensure;
 use crate::run::event::Level;
 use crate::run::scope;
-use crate::run::unknown::Unknown;
-use crate::run::value::{Map, State, Value};
+use crate::run::value::State;
 use crate::script::RhaiResult;
 use crate::script::context::options;
 use crate::script::failure::{defer, fail};
@@ -83,10 +82,7 @@ fn all(host: &Host, readings: &Readings, tokens: Tokens, options: &KernelParamet
         kernel: readings.kernel.clone(),
         runs: tokens.hold(&readings.running),
         tokens,
-        edited: match &written.changed {
-            Changed::Maybe(unknown) => Err(unknown.clone()),
-            changed => Ok(AtomicBool::new(*changed == Changed::Yes)),
-        },
+        edits: Edits::of(std::slice::from_ref(&written)),
     };
     let applied = ensure(&Arc::new(Placed::new(host, options.become_.as_ref(), entries)))?;
     Ok(outcome::together(applied, [written]))
@@ -173,8 +169,8 @@ struct Entries {
     /// Whether the kernel that runs has the parameters: then what it was booted from has them.
     runs: bool,
     tokens: Tokens,
-    /// Whether the file was, or would be, edited just now, and nothing made of it yet.
-    edited: std::result::Result<AtomicBool, Unknown>,
+    /// The edits of the file.
+    edits: Edits,
 }
 
 /// What the file had in it when something was last made of it.
@@ -186,10 +182,6 @@ impl Entries {
             Loader::SystemdBoot => "cat /etc/kernel/cmdline",
             Loader::Grub => "cat /etc/default/grub /etc/default/grub.d/*.cfg 2>/dev/null",
         }
-    }
-
-    fn is_edited(&self) -> bool {
-        self.edited.as_ref().is_ok_and(|edited| edited.load(Ordering::SeqCst))
     }
 
     /// What GRUB would start has them, where it is read from a file that anybody can look at.
@@ -224,22 +216,16 @@ impl Part for Entries {
 
     fn parse(&self, answer: &str) -> Result<State> {
         let (now, then) = answer.trim().split_once(' ').unwrap_or((answer.trim(), "none"));
-        if let Err(unknown) = &self.edited {
-            return Ok(State::Unknown(unknown.clone()));
-        }
         // Without a note of ours, what runs is the witness.
-        let current = !self.is_edited() && (now == then || then == "none" && self.runs);
-        Ok(State::Here(Value::Map(Map::from([("current".to_owned(), Value::Bool(current))]))))
+        Ok(self.edits.state(now == then || then == "none" && self.runs))
     }
 
     fn want(&self, _: &State) -> Result<State> {
-        Ok(State::Here(Value::Map(Map::from([("current".to_owned(), Value::Bool(true))]))))
+        Ok(current(true))
     }
 
     fn command(&self, _: &Difference) -> Result<Command> {
-        if let Ok(edited) = &self.edited {
-            edited.store(false, Ordering::SeqCst);
-        }
+        self.edits.settle();
         let apply = self.loader.apply();
         let mut script = format!(
             "said=$({apply} 2>&1); status=$?\nprintf '%s\\n' \"$said\"\n[ $status = 0 ] || {{ printf '%s\\n' \"$said\" >&2; exit 1; }}\n"

@@ -14,13 +14,13 @@ use super::super::handle::Host;
 use super::super::look::look;
 use super::super::part::{Part, Placed};
 use super::super::text::{self, Place};
+use super::super::told::Told;
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::difference::Difference;
 use crate::run::ensure::ensure;
 use crate::run::event::Level;
-use crate::run::resource::{Cell, Fact, Reader};
 use crate::run::scope;
 use crate::run::unknown::Unknown;
 use crate::run::value::{Map, State, Value};
@@ -73,6 +73,16 @@ struct Enclosure {
 impl Enclosure {
     fn shown(&self) -> String {
         format!("{} {} at {} ({})", self.vendor_name, self.device_name, self.port, self.unique_id)
+    }
+
+    fn described(&self) -> Value {
+        Value::Map(Map::from([
+            ("port".to_owned(), Value::text(&self.port)),
+            ("device_name".to_owned(), Value::text(&self.device_name)),
+            ("vendor_name".to_owned(), Value::text(&self.vendor_name)),
+            ("unique_id".to_owned(), Value::text(&self.unique_id)),
+            ("authorized".to_owned(), Value::Int(self.authorized)),
+        ]))
     }
 }
 
@@ -139,62 +149,25 @@ impl Thunderbolt {
     }
 
     fn described(&self) -> Value {
-        let enclosure = |one: &Enclosure| {
-            Value::Map(Map::from([
-                ("port".to_owned(), Value::text(&one.port)),
-                ("device_name".to_owned(), Value::text(&one.device_name)),
-                ("vendor_name".to_owned(), Value::text(&one.vendor_name)),
-                ("unique_id".to_owned(), Value::text(&one.unique_id)),
-                ("authorized".to_owned(), Value::Int(one.authorized)),
-            ]))
-        };
         Value::Map(Map::from([
             ("security".to_owned(), self.security.as_ref().map_or(Value::Null, Value::text)),
             ("dma_protection".to_owned(), Value::Bool(self.dma_protection)),
             ("bolt".to_owned(), Value::Bool(self.has_bolt)),
-            ("enclosures".to_owned(), Value::List(self.enclosures.iter().map(enclosure).collect())),
+            ("enclosures".to_owned(), Value::List(self.enclosures.iter().map(Enclosure::described).collect())),
         ]))
     }
 }
 
-/// What is plugged into a host.
-struct ThunderboltFact {
-    host: Host,
-}
-
-impl Fact for ThunderboltFact {
-    fn address(&self) -> String {
-        format!("{}:{CELL}", self.host.name())
-    }
-
-    fn cell(&self) -> Cell {
-        self.host.cell(CELL)
-    }
-
-    fn read(&self, reader: &Reader) -> Result<State> {
-        if let Some(unknown) = self.host.unknown()
-            && scope::is_planning()?
-        {
-            return Ok(State::Unknown(unknown.clone()));
-        }
-        let output = self.host.probe(reader, QUESTION, self.host.whom(None).as_ref())?;
-        if !output.success() {
-            return Err(self.host.refusal("its Thunderbolt ports cannot be read", &output));
-        }
-        Ok(State::Here(Value::text(output.stdout_text())))
-    }
-
-    fn stands_on(&self) -> Option<&str> {
-        self.host.stands_on()
-    }
-
-    fn imagined(&self) -> State {
-        State::Unknown(Unknown::from_origin(self.address()))
-    }
-}
-
 fn ports(host: &Host) -> Result<std::result::Result<Thunderbolt, Unknown>> {
-    Ok(match look(&ThunderboltFact { host: host.clone() })? {
+    let told = Told {
+        host: host.clone(),
+        become_: host.whom(None),
+        cell: CELL,
+        script: QUESTION,
+        what: "its Thunderbolt ports",
+        parse: |text| Some(Value::text(text)),
+    };
+    Ok(match look(&told)? {
         State::Unknown(unknown) => Err(unknown),
         State::Here(value) => Ok(Thunderbolt::parse(value.as_text().unwrap_or_default())),
         State::Absent => Ok(Thunderbolt::default()),
@@ -228,13 +201,7 @@ pub fn enclosure(host: &Host, unique_id: Option<&str>) -> Result<Value> {
                 .help("nothing was authorised: say which one it is, by its unique id, the last in each line"));
         }
     };
-    Ok(Value::Map(Map::from([
-        ("port".to_owned(), Value::text(&chosen.port)),
-        ("device_name".to_owned(), Value::text(&chosen.device_name)),
-        ("vendor_name".to_owned(), Value::text(&chosen.vendor_name)),
-        ("unique_id".to_owned(), Value::text(&chosen.unique_id)),
-        ("authorized".to_owned(), Value::Int(chosen.authorized)),
-    ])))
+    Ok(chosen.described())
 }
 
 fn nothing_plugged_in(host: &Host) -> Error {
