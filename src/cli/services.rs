@@ -8,7 +8,7 @@ use crate::clients::ssh;
 use crate::error::Result;
 use crate::inputs::environment::Environment;
 use crate::primitives::host::Ssh;
-use crate::primitives::host::memory::{Memory, Past};
+use crate::primitives::host::{Memory, Past};
 use crate::primitives::inputs::Inputs;
 use crate::primitives::proxmox::{Api, Variables};
 use crate::run::journal::Journal;

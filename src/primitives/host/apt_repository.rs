@@ -8,11 +8,11 @@ use serde::Deserialize;
 
 use super::connect::BecomeOption;
 use super::directory::{Directory, DirectoryOptions};
-use super::entry::Entry;
 use super::file::{File, FileOptions};
 use super::handle::Host;
-use super::look::look;
-use super::probe::Amount;
+use super::mechanism::entry::Entry;
+use super::mechanism::look::look;
+use super::mechanism::probe::Amount;
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::ensure::{Changed, ensure};

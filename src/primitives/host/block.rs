@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::connect::BecomeOption;
-use super::edited::{Edited, Missing, Place as File, What};
 use super::handle::Host;
 use super::line::place;
-use super::text;
+use super::mechanism::edited::{Edited, Missing, Place as File, What};
+use super::mechanism::text;
 use crate::error::{Class, Error, Result};
 use crate::script::RhaiResult;
 use crate::script::args::{Maybe, TextOrSecret};
@@ -99,7 +99,7 @@ fn resource(host: &Host, options: BlockOptions) -> Result<Edited> {
         kind: "block",
         name: format!("{} ({})", options.path, options.name),
         secret,
-        edit: content.map(|content| -> super::edited::Edit {
+        edit: content.map(|content| -> super::mechanism::edited::Edit {
             Box::new(move |text| {
                 text::put_block(text, (&begin, &end), content.as_deref(), &place).map_err(|what| {
                     Error::new(Class::Conflict, what)

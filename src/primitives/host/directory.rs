@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::connect::BecomeOption;
-use super::entry::{Entry, Stands};
 use super::handle::Host;
-use super::ownership::Ownership;
-use super::probe::{self, Amount, Look};
+use super::mechanism::entry::{Entry, Stands};
+use super::mechanism::ownership::Ownership;
+use super::mechanism::probe::{self, Amount, Look};
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;

@@ -6,13 +6,13 @@ use rhai::{Map as ScriptMap, NativeCallContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::bulk::{self, Sum};
 use super::connect::BecomeOption;
-use super::entry::{self, Entry, Stands};
 use super::handle::Host;
-use super::ownership::Ownership;
-use super::probe;
-use super::replace::Replace;
+use super::mechanism::bulk::{self, Sum};
+use super::mechanism::entry::{self, Entry, Stands};
+use super::mechanism::ownership::Ownership;
+use super::mechanism::probe;
+use super::mechanism::replace::Replace;
 use crate::clients::ssh::{Command, Exit, Output, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;

@@ -3,8 +3,8 @@
 use rhai::Dynamic;
 
 use super::handle::Host;
-use super::look::look;
-use super::told::Told;
+use super::mechanism::look::look;
+use super::mechanism::told::Told;
 use crate::run::value::{Map, Value};
 use crate::script::RhaiResult;
 use crate::script::convert::to_dynamic;

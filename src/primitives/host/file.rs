@@ -6,11 +6,11 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 use super::connect::BecomeOption;
-use super::entry::{self, Entry, Stands};
 use super::handle::Host;
-use super::ownership::Ownership;
-use super::probe::{self, Amount, Look};
-use super::replace::{self, Replace};
+use super::mechanism::entry::{self, Entry, Stands};
+use super::mechanism::ownership::Ownership;
+use super::mechanism::probe::{self, Amount, Look};
+use super::mechanism::replace::{self, Replace};
 use crate::clients::ssh::Command;
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;

@@ -9,12 +9,12 @@ use rhai::{Map as ScriptMap, NativeCallContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::bundle::{self, Piece};
 use super::connect::BecomeOption;
-use super::entry::sha256;
 use super::handle::Host;
-use super::ownership::Ownership;
-use super::probe;
+use super::mechanism::bundle::{self, Piece};
+use super::mechanism::entry::sha256;
+use super::mechanism::ownership::Ownership;
+use super::mechanism::probe;
 use crate::clients::ssh::{Become, Command};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
@@ -359,7 +359,7 @@ impl Fact for Files {
     }
 
     fn imagined(&self) -> State {
-        super::image::imagined(&self.host, &self.path)
+        super::mechanism::image::imagined(&self.host, &self.path)
     }
 }
 

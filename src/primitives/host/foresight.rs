@@ -4,8 +4,8 @@
 use super::apt::{ANY, Along, KEEP_NOTHING, LEFT, PROVIDED, QUESTION, parse_installed};
 use super::connect::BecomeOption;
 use super::handle::Host;
-use super::look::look;
-use super::part::{Part, Placed};
+use super::mechanism::look::look;
+use super::mechanism::part::{Part, Placed};
 use crate::clients::ssh::{Command, quote_all};
 use crate::error::{Class, Error, Result};
 use crate::run::difference::Difference;

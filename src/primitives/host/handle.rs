@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rhai::Dynamic;
 
-use super::batch::{Batch, Question};
-use super::memory::{self, Ask, Memory};
-use super::probe::Look;
+use super::mechanism::batch::{Batch, Question};
+use super::mechanism::memory::{self, Ask, Memory};
+use super::mechanism::probe::Look;
 use crate::clients::dial::Dialler;
 use crate::clients::ssh::{
     Become, Command, Connection, Environment, OnOutput, Options, Output, PROBE_TIMEOUT, Passphrase, Pool, PublicKey,

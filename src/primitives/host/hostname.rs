@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::connect::BecomeOption;
-use super::edited::{Edited, Missing, Place as File, What};
 use super::handle::Host;
-use super::part::{Part, Placed};
+use super::mechanism::edited::{Edited, Missing, Place as File, What};
+use super::mechanism::part::{Part, Placed};
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;

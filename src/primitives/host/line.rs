@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::connect::BecomeOption;
-use super::edited::{Edit, Edited, Missing, Place as File, What};
 use super::handle::Host;
-use super::text::{self, Place};
+use super::mechanism::edited::{Edit, Edited, Missing, Place as File, What};
+use super::mechanism::text::{self, Place};
 use crate::error::{Class, Error, Result};
 use crate::run::scope;
 use crate::script::RhaiResult;

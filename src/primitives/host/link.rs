@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::connect::BecomeOption;
-use super::entry::{Entry, Stands};
 use super::handle::Host;
-use super::probe::{self, Amount, Look};
-use super::replace;
+use super::mechanism::entry::{Entry, Stands};
+use super::mechanism::probe::{self, Amount, Look};
+use super::mechanism::replace;
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;

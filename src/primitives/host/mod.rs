@@ -4,19 +4,13 @@ mod accounts;
 mod apt;
 pub mod apt_repository;
 pub mod authorized_key;
-mod batch;
 pub mod block;
-mod bulk;
-mod bundle;
 mod cloud_init;
-mod command;
 pub mod connect;
 mod content;
 pub mod cron;
 pub mod directory;
 pub mod download;
-pub mod edited;
-pub mod entry;
 mod facts;
 pub mod file;
 pub mod files;
@@ -26,21 +20,13 @@ pub mod git_checkout;
 pub mod group;
 pub mod handle;
 pub mod hostname;
-mod image;
-mod invocation;
 pub mod kernel_module;
 pub mod line;
 pub mod link;
-mod live;
-mod look;
-pub mod memory;
+mod mechanism;
 pub mod mount;
-mod ownership;
 pub mod packages;
-mod part;
-pub mod probe;
 pub mod reboot;
-mod replace;
 mod revert;
 pub mod run;
 pub mod service;
@@ -48,61 +34,22 @@ mod shadow;
 pub mod sysctl;
 mod system;
 mod systemd;
-mod text;
 pub mod timezone;
-mod told;
 pub mod upload;
 pub mod user;
 pub mod vfio;
 pub mod wait;
 pub mod with_revert;
 
-#[cfg(all(test, unix))]
-mod access_tests;
-#[cfg(all(test, unix))]
-mod bench;
-#[cfg(all(test, unix))]
-mod command_tests;
-#[cfg(all(test, unix))]
-mod cron_tests;
-#[cfg(all(test, unix))]
-mod directory_tests;
-#[cfg(all(test, unix))]
-mod edited_tests;
-#[cfg(all(test, unix))]
-mod file_tests;
-#[cfg(all(test, unix))]
-mod files_tests;
-#[cfg(all(test, unix))]
-mod ground;
-#[cfg(all(test, unix))]
-mod kernel_tests;
-#[cfg(all(test, unix))]
-mod link_tests;
-#[cfg(all(test, unix))]
-mod memory_tests;
-#[cfg(all(test, unix))]
-mod mount_tests;
-#[cfg(all(test, unix))]
-mod packages_tests;
-#[cfg(all(test, unix))]
-mod plan_tests;
-#[cfg(all(test, unix))]
-mod restart_tests;
-#[cfg(all(test, unix))]
-mod service_tests;
 #[cfg(test)]
-mod sim_tests;
-#[cfg(all(test, unix))]
-mod transfer_tests;
-#[cfg(all(test, unix))]
-mod user_tests;
+mod tests;
 
 pub use connect::{BecomeOption, HostOptions};
 pub use content::schemas as content_schemas;
 pub use directory::DirectoryOptions;
 pub use file::FileOptions;
 pub use handle::{Host, Ssh, realm_of};
+pub use mechanism::memory::{Memory, Past};
 pub use run::RunOptions;
 pub use system::schemas as system_schemas;
 pub use wait::WaitForOptions;
@@ -158,7 +105,7 @@ mod methods {
     /// Where it is, as the playbook said; its name where it said nothing.
     #[rhai_fn(get = "address", pure)]
     pub fn address(host: &mut Host) -> Dynamic {
-        super::look::address(host)
+        super::mechanism::look::address(host)
     }
 
     /// Whom the playbook said to log in as, or `()`.
@@ -229,7 +176,7 @@ mod methods {
     /// ```
     #[rhai_fn(return_raw, pure)]
     pub fn read(host: &mut Host, path: &str) -> RhaiResultOf<Dynamic> {
-        super::look::read(host, path)
+        super::mechanism::look::read(host, path)
     }
 
     /// Whether something is there: a file, a folder, what a link leads to.
@@ -240,7 +187,7 @@ mod methods {
     /// ```
     #[rhai_fn(return_raw, pure)]
     pub fn exists(host: &mut Host, path: &str) -> RhaiResultOf<Dynamic> {
-        super::look::exists(host, path)
+        super::mechanism::look::exists(host, path)
     }
 
     /// What is known about the host: `hostname`, `kernel`, `arch`, `boot_id`, `booted` (Unix time), `cpus`, `memory`

@@ -8,11 +8,11 @@ use serde::Deserialize;
 
 use super::connect::BecomeOption;
 use super::directory::{Directory, DirectoryOptions};
-use super::edited::{Edited, Missing, Place as File, What};
 use super::handle::Host;
-use super::part::{Part, Placed};
-use super::probe;
-use super::text::Lines;
+use super::mechanism::edited::{Edited, Missing, Place as File, What};
+use super::mechanism::part::{Part, Placed};
+use super::mechanism::probe;
+use super::mechanism::text::Lines;
 use crate::clients::ssh::{Command, Output, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;

@@ -11,7 +11,7 @@ use super::apt::{ANY, Along, KEEP_NOTHING, LEFT, PROVIDED, QUESTION, REFRESH, ag
 use super::connect::BecomeOption;
 use super::foresight;
 use super::handle::Host;
-use super::part::{Asking, Part, Placed};
+use super::mechanism::part::{Asking, Part, Placed};
 use crate::clients::ssh::{Command, Output, quote_all};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::handle::Host;
-use super::part::Part;
+use super::mechanism::part::Part;
 use super::with_revert::WithRevertOptions;
 use crate::clients::ssh::{Become, Command, Exit, Output, quote};
 use crate::error::{Class, Error, Result};

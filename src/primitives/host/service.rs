@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::connect::BecomeOption;
 use super::handle::Host;
-use super::part::{Asking, Part, Placed};
+use super::mechanism::part::{Asking, Part, Placed};
 use super::systemd::{self, Unit};
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};

@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::connect::BecomeOption;
-use super::edited::{Edited, Missing, Place as File, What};
 use super::handle::Host;
 use super::line::regex;
-use super::part::{Asking, Part, Placed};
-use super::text::{self, Place};
+use super::mechanism::edited::{Edited, Missing, Place as File, What};
+use super::mechanism::part::{Asking, Part, Placed};
+use super::mechanism::text::{self, Place};
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;

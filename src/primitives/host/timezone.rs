@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::connect::BecomeOption;
-use super::edited::{Edited, Missing, Place as File, What};
-use super::entry::Entry;
 use super::handle::Host;
 use super::link::{Link, LinkOptions};
-use super::look::look;
-use super::probe::Amount;
+use super::mechanism::edited::{Edited, Missing, Place as File, What};
+use super::mechanism::entry::Entry;
+use super::mechanism::look::look;
+use super::mechanism::probe::Amount;
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::ensure::ensure;

@@ -10,13 +10,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::bulk::{self, Sum};
 use super::connect::BecomeOption;
-use super::entry::{self, Entry, Stands};
 use super::handle::Host;
-use super::ownership::Ownership;
-use super::probe;
-use super::replace::{self, Replace};
+use super::mechanism::bulk::{self, Sum};
+use super::mechanism::entry::{self, Entry, Stands};
+use super::mechanism::ownership::Ownership;
+use super::mechanism::probe;
+use super::mechanism::replace::{self, Replace};
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::accounts;
 use super::connect::BecomeOption;
 use super::handle::Host;
-use super::part::{Asking, Part, Placed};
+use super::mechanism::part::{Asking, Part, Placed};
 use super::shadow;
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};

@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::cloud_init::{self, Stage};
-use super::entry::Entry;
 use super::handle::Host;
-use super::probe::{self, Amount};
+use super::mechanism::entry::Entry;
+use super::mechanism::probe::{self, Amount};
 use crate::error::{Class, Error, Result};
 use crate::run::event::{Level, What};
 use crate::run::resource::{Fact, Reader};

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::connect::BecomeOption;
 use super::handle::Host;
-use super::part::Placed;
-use super::probe;
+use super::mechanism::part::Placed;
+use super::mechanism::probe;
 use super::revert::{Arm, Armed, Disarm, Undo};
 use crate::error::{Class, Error, Result};
 use crate::run::ensure::ensure;

@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::connect::BecomeOption;
-use super::super::edited::{Edit, Edited, Missing, Place, What};
 use super::super::handle::Host;
-use super::super::part::Placed;
+use super::super::mechanism::edited::{Edit, Edited, Missing, Place, What};
+use super::super::mechanism::part::Placed;
 use super::devices::{Bus, Device, bus};
 use super::initramfs::Initramfs;
 use crate::error::{Class, Error, Result};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::handle::Host;
-use super::super::look::look;
-use super::super::told::Told;
+use super::super::mechanism::look::look;
+use super::super::mechanism::told::Told;
 use super::loader::{Boot, Readings};
 use crate::error::Result;
 use crate::run::unknown::Unknown;

@@ -1,7 +1,7 @@
 //! The initramfs: what modprobe is told counts early in a boot only once it is in there.
 
 use super::super::handle::Host;
-use super::super::part::Part;
+use super::super::mechanism::part::Part;
 use super::made::{Edits, current};
 use crate::clients::ssh::{Command, Output};
 use crate::error::{Error, Result};

@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::connect::BecomeOption;
-use super::super::edited::{Edited, Missing, Place, What};
 use super::super::handle::Host;
 use super::super::kernel_module::Loaded;
-use super::super::part::Placed;
+use super::super::mechanism::edited::{Edited, Missing, Place, What};
+use super::super::mechanism::part::Placed;
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::ensure::ensure;

@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::connect::BecomeOption;
-use super::super::edited::{Edit, Edited, Missing, Place, What};
 use super::super::handle::Host;
-use super::super::part::{Part, Placed};
+use super::super::mechanism::edited::{Edit, Edited, Missing, Place, What};
+use super::super::mechanism::part::{Part, Placed};
 use super::loader::{Boot, Loader, Readings};
 use super::made::{Edits, current};
 use super::tokens::Tokens;

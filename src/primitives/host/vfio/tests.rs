@@ -1,7 +1,7 @@
 //! A card of a simulated node, from the enclosure that is plugged in to the driver that holds it, in all the worlds
 //! that a boot loader can make.
 
-use super::super::bench::Bench;
+use super::super::tests::bench::Bench;
 use crate::error::Class;
 use crate::sim::boards;
 use crate::sim::host::{Esp, Setup};

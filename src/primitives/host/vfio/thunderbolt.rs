@@ -9,12 +9,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::connect::BecomeOption;
-use super::super::edited::{Edited, Missing, Place as File, What};
 use super::super::handle::Host;
-use super::super::look::look;
-use super::super::part::{Part, Placed};
-use super::super::text::{self, Place};
-use super::super::told::Told;
+use super::super::mechanism::edited::{Edited, Missing, Place as File, What};
+use super::super::mechanism::look::look;
+use super::super::mechanism::part::{Part, Placed};
+use super::super::mechanism::text::{self, Place};
+use super::super::mechanism::told::Told;
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;

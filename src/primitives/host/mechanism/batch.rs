@@ -45,7 +45,7 @@ const LONGEST: usize = 64 * 1024;
 type Kind = (bool, Amount);
 
 /// Questions that are asked together.
-pub(super) struct Batch {
+pub struct Batch {
     /// A line that stands between answers. Nobody can have written it before.
     edge: String,
     looks: BTreeMap<Kind, Vec<Look>>,

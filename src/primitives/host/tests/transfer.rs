@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
+use super::super::mechanism::entry::sha256;
 use super::bench::Bench;
-use super::entry::sha256;
 use crate::error::Class;
 
 /// A server of the web that gives this to whoever asks, except for `/none`. Gives its address.

@@ -11,7 +11,7 @@ use crate::run::scope;
 use crate::run::unknown::Unknown;
 use crate::run::value::{Map, State, Value};
 
-use super::handle::Host;
+use super::super::handle::Host;
 use super::image;
 use super::probe::{self, Amount, Answer, Found, Kind, Look};
 

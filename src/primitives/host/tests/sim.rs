@@ -1,7 +1,7 @@
 //! The simulated machine answers what hosts are asked as a real one does, and no question changes it.
 
-use super::probe::{Amount, Answer, Found, Kind, Look};
-use super::{cloud_init, facts};
+use super::super::mechanism::probe::{Amount, Answer, Found, Kind, Look};
+use super::super::{cloud_init, facts};
 use crate::run::difference::Difference;
 use crate::run::value::{State, Value};
 use crate::sim::host::{CloudInit, Hardware, Machine};
@@ -78,8 +78,9 @@ fn a_file_is_put_in_place_on_a_simulated_machine() {
     let mut machine = machine();
     let wanted = serde_json::json!({ "content": "new\n", "mode": "0640", "owner": "ops" });
     let difference = Difference::between(&State::Absent, &State::Here(Value::from(wanted))).expect("they differ");
-    let ownership = super::ownership::Ownership::parse(Some("640"), Some("ops".to_owned()), None).expect("sound");
-    let replace = super::replace::Replace {
+    let ownership =
+        super::super::mechanism::ownership::Ownership::parse(Some("640"), Some("ops".to_owned()), None).expect("sound");
+    let replace = super::super::mechanism::replace::Replace {
         path: "/etc/app.conf",
         follow: false,
         ownership: &ownership,

@@ -1,6 +1,6 @@
 //! What one script tells of a host: its facts, its PCI bus, how it boots. It is read, and never changed as such.
 
-use super::handle::Host;
+use super::super::handle::Host;
 use crate::clients::ssh::Become;
 use crate::error::{Class, Error, Result};
 use crate::run::resource::{Cell, Fact, Reader};
@@ -9,7 +9,7 @@ use crate::run::unknown::Unknown;
 use crate::run::value::{State, Value};
 
 /// What a script tells of a host.
-pub(super) struct Told {
+pub struct Told {
     /// The host.
     pub host: Host,
     /// Whom to be.

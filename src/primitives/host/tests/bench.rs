@@ -11,9 +11,9 @@ use rhai::{Dynamic, Engine, EvalAltResult, Map};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::Ssh;
+use super::super::Ssh;
+use super::super::mechanism::memory::{Memory, Past};
 use super::ground::Ground;
-use super::memory::{Memory, Past};
 use crate::clients::dial::Dialler;
 use crate::clients::ssh::Pool;
 use crate::clients::ssh::sshd::Home;
@@ -34,7 +34,7 @@ use crate::script::failure::as_error;
 use crate::sim::host::Setup;
 
 /// A server, a way to it, and a folder to work in.
-pub(super) struct Bench {
+pub struct Bench {
     ground: Ground,
     home: Home,
     folder: TempDir,
@@ -49,7 +49,7 @@ pub(super) struct Bench {
 }
 
 /// How a playbook ended, and what was told on the way.
-pub(super) struct Ended {
+pub struct Ended {
     pub result: Result<Dynamic, Box<EvalAltResult>>,
     pub events: Vec<What>,
     /// Resources that would undo each other.
@@ -73,7 +73,7 @@ impl Past for Asked {
 
 /// What the run tells, as it comes.
 #[derive(Clone, Default)]
-pub(super) struct Notes(Arc<Mutex<Vec<What>>>);
+pub struct Notes(Arc<Mutex<Vec<What>>>);
 
 impl Subscriber for Notes {
     fn notice(&mut self, event: &Event) -> Result<()> {
@@ -274,11 +274,11 @@ impl Bench {
 
     /// The very engine that playbooks run on: without its rewriting an unknown would not stay one.
     fn engine(&self, ssh: &Arc<Ssh>) -> Engine {
-        let register = [crate::primitives::flow::register, super::register, helpers];
+        let register = [crate::primitives::flow::register, super::super::register, helpers];
         let mut engine = playbook::build(EngineOptions { register: &register, ..EngineOptions::default() });
         engine.set_default_tag(Dynamic::from(Context {
             places: Default::default(),
-            realms: vec![super::realm_of],
+            realms: vec![super::super::realm_of],
             explain: Arc::new(|error, _| match as_error(error) {
                 Some(error) => report::plain(&error),
                 None => report::plain(&Error::new(Class::Script, error.to_string())),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::super::handle::Host;
 use super::command::Line;
 use super::entry::Entry;
-use super::handle::Host;
 use super::live::Live;
 use crate::clients::ssh::{Become, Command, Exit, Output, quote};
 use crate::error::{Class, Error, Result};

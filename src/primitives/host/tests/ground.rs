@@ -15,7 +15,7 @@ use crate::clients::ssh::sshd::{Home, Sshd, public_key};
 use crate::sim::host::{CloudInit, Hardware, Machine, NodeSpec, Observer, Setup, SharedMachine, run_shared, serve_ssh};
 
 /// A host.
-pub(super) enum Ground {
+pub enum Ground {
     /// An OpenSSH server on this machine; with BusyBox's tools where there is a folder of them.
     Real { server: Sshd, _tools: Option<TempDir> },
     /// A simulated machine, the port that it is served on, what it is sent, and what a playbook says about logging in.
@@ -24,7 +24,7 @@ pub(super) enum Ground {
 
 /// Counts the commands that a simulated machine is sent.
 #[derive(Default)]
-pub(super) struct Commands(AtomicUsize);
+pub struct Commands(AtomicUsize);
 
 impl Observer for Commands {
     fn command(&self, _: &str, _: &str, _: &str, _: i32, _: bool) {

@@ -1,7 +1,7 @@
 //! What a machine that is only planned will have from its image. A dry run cannot look there: what the image may bring
 //! is unknown to it, all else is absent.
 
-use super::handle::Host;
+use super::super::handle::Host;
 use crate::run::unknown::Unknown;
 use crate::run::value::State;
 

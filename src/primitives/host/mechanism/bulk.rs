@@ -56,9 +56,9 @@ pub fn effective(asked: &Ownership, difference: &Difference) -> Ownership {
 
 /// Where a file is and what is compared.
 pub fn entry_of(
-    host: &super::handle::Host,
+    host: &super::super::handle::Host,
     path: String,
-    become_: Option<&super::connect::BecomeOption>,
+    become_: Option<&super::super::connect::BecomeOption>,
     ownership: &Ownership,
 ) -> Entry {
     Entry {

@@ -2,8 +2,8 @@
 
 use rhai::Dynamic;
 
+use super::super::handle::Host;
 use super::entry::Entry;
-use super::handle::Host;
 use super::probe::{self, Amount};
 use crate::error::{Class, Error, Result};
 use crate::run::ensure;
@@ -17,7 +17,7 @@ use crate::script::convert::to_dynamic;
 use crate::script::failure::fail;
 
 /// Reads a fact. What would be seen in the middle of a change that is only rehearsed is not known.
-pub(super) fn look(fact: &dyn Fact) -> Result<State> {
+pub fn look(fact: &dyn Fact) -> Result<State> {
     if scope::with(|branch| branch.phase)? == Phase::Rehearse {
         return Ok(State::Unknown(Unknown::from_origin(fact.address())));
     }
@@ -25,7 +25,7 @@ pub(super) fn look(fact: &dyn Fact) -> Result<State> {
 }
 
 /// Where a host is, as the playbook said.
-pub(super) fn address(host: &Host) -> Dynamic {
+pub fn address(host: &Host) -> Dynamic {
     match &host.described().address {
         Some(Maybe::Known(address)) => address.clone().into(),
         Some(Maybe::Unknown(unknown)) => to_dynamic(&Value::Unknown(unknown.clone())),
@@ -34,7 +34,7 @@ pub(super) fn address(host: &Host) -> Dynamic {
 }
 
 /// The content of a text file.
-pub(super) fn read(host: &Host, path: &str) -> RhaiResult<Dynamic> {
+pub fn read(host: &Host, path: &str) -> RhaiResult<Dynamic> {
     let value = probe::normal_path("path", path).and_then(|path| {
         let entry = Entry::seen(host, &path, Amount::Whole);
         content(&entry.address(), look(&entry)?)
@@ -59,7 +59,7 @@ fn content(address: &str, state: State) -> Result<Value> {
 }
 
 /// Whether something is there.
-pub(super) fn exists(host: &Host, path: &str) -> RhaiResult<Dynamic> {
+pub fn exists(host: &Host, path: &str) -> RhaiResult<Dynamic> {
     let state = probe::normal_path("path", path).and_then(|path| look(&Entry::seen(host, &path, Amount::Nothing)));
     Ok(match state.map_err(fail)? {
         State::Here(_) => Dynamic::TRUE,

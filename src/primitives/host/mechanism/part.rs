@@ -1,8 +1,8 @@
 //! Parts of a host's system that one script reads and another changes: packages, services, users. What they have in
 //! common is here; a part says what is asked, what the answer means, what is wanted and how it is brought about.
 
-use super::connect::BecomeOption;
-use super::handle::Host;
+use super::super::connect::BecomeOption;
+use super::super::handle::Host;
 use super::live::Live;
 use crate::clients::ssh::{Become, Command, Output};
 use crate::error::{Error, Result};

@@ -188,7 +188,7 @@ impl HostMemory {
 }
 
 /// These questions in one command.
-pub(super) fn batch(questions: Vec<Question>) -> Batch {
+pub fn batch(questions: Vec<Question>) -> Batch {
     let draw = || RandomState::new().hash_one(Instant::now());
     Batch::of(questions, format!("----{:016x}{:016x}----", draw(), draw()))
 }

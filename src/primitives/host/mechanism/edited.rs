@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use rhai::Map as ScriptMap;
 
-use super::connect::BecomeOption;
+use super::super::connect::BecomeOption;
+use super::super::handle::Host;
 use super::entry::{self, Entry, Stands};
-use super::handle::Host;
 use super::ownership::Ownership;
 use super::probe::{self, Amount, Look};
 use super::replace::{self, Replace};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::handle::Host;
+use super::super::handle::Host;
 use crate::clients::ssh::Stream;
 use crate::error::{Error, Result};
 use crate::run::event::What;
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LONGEST_LINE: usize = 4096;
 
 /// Listens to a command.
-pub(super) struct Live {
+pub struct Live {
     run: Arc<Run>,
     step: Option<String>,
     host: String,
@@ -28,7 +28,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn start(host: &Host) -> Result<Self> {
+    pub fn start(host: &Host) -> Result<Self> {
         Ok(Live {
             run: scope::run()?,
             step: scope::step(),
@@ -41,7 +41,7 @@ impl Live {
     }
 
     /// Takes in what was printed.
-    pub(super) fn hear(&mut self, stream: Stream, bytes: &[u8]) {
+    pub fn hear(&mut self, stream: Stream, bytes: &[u8]) {
         let begun = &mut self.begun[usize::from(stream == Stream::Stderr)];
         begun.extend_from_slice(bytes);
         while let Some(end) = begun.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -69,7 +69,7 @@ impl Live {
     }
 
     /// What is left to say is told by the command's result, unless all is shown. An error of a listener ends the run.
-    pub(super) fn end(mut self) -> Result<()> {
+    pub fn end(mut self) -> Result<()> {
         if self.run.settings.shows_output {
             let rest = std::mem::take(&mut self.begun).into_iter().filter(|rest| !rest.is_empty());
             self.lines.extend(rest.map(|rest| String::from_utf8_lossy(&rest).into_owned()));
