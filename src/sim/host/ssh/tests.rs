@@ -167,8 +167,10 @@ async fn what_a_shell_that_stays_changes_by_itself_is_heard_of_at_its_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_between_commands_breaks_between_those_of_a_shell_that_stays() {
     let rig = connect(Options { commands: Some(2), ..Options::default() }).await;
-    let requests = "( echo one )\n( echo two )\n( echo three )\n";
-    assert_eq!(run(&rig.client, "exec sh", requests.as_bytes()).await.0, "one\ntwo\n");
+    let channel = rig.client.channel_open_session().await.unwrap();
+    channel.exec(true, "exec sh").await.unwrap();
+    channel.data(&b"( echo one )\n( echo two )\n( echo three )\n"[..]).await.unwrap();
+    assert_eq!(finish(channel).await.0, "one\ntwo\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
