@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use notify::RecursiveMode;
@@ -24,11 +24,29 @@ enum Nudge {
     Ended,
 }
 
+/// What the watch hears.
+enum Heard {
+    /// Something that wakes it.
+    Nudge(Nudge),
+    /// The run is over.
+    RunOver,
+}
+
+/// Says that the run is over when it goes, also by a panic.
+struct SaysOver(Sender<Heard>);
+
+impl Drop for SaysOver {
+    fn drop(&mut self) {
+        // The watch waits for it, and so is there.
+        let _ = self.0.send(Heard::RunOver);
+    }
+}
+
 /// Runs, and runs again on every save of a file that the run read, until Ctrl-C. An edit in the middle of a run lets the
 /// change in flight finish and starts over.
 pub fn watch(session: &Session) -> Result<Played> {
-    let (sender, nudges) = mpsc::channel();
-    let saved = sender.clone();
+    let (sender, heard) = mpsc::channel();
+    let (saved, pressed) = (sender.clone(), sender.clone());
     let unwatchable = |error| Error::new(Class::Failed, "watch: cannot watch files").cause(error);
     let mut watcher = new_debouncer(DEBOUNCE, None, move |events: DebounceEventResult| {
         let Ok(events) = events else { return };
@@ -36,13 +54,13 @@ pub fn watch(session: &Session) -> Result<Played> {
         let files: Vec<PathBuf> = changing.flat_map(|event| event.event.paths).collect();
         if !files.is_empty() {
             // Nobody listens any more once the watch has ended.
-            let _ = saved.send(Nudge::Saved(files));
+            let _ = saved.send(Heard::Nudge(Nudge::Saved(files)));
         }
     })
     .map_err(unwatchable)?;
     session.runtime().spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
-            if sender.send(Nudge::Ended).is_err() {
+            if pressed.send(Heard::Nudge(Nudge::Ended)).is_err() {
                 return;
             }
         }
@@ -55,7 +73,7 @@ pub fn watch(session: &Session) -> Result<Played> {
                 watcher.watch(&folder, RecursiveMode::NonRecursive).map_err(unwatchable)?;
             }
         }
-        let (ended, reason) = run_until_nudged(session, &nudges, &files);
+        let (ended, reason) = run_until_nudged(session, (&sender, &heard), &files);
         let played = match ended {
             Ok(played) => {
                 files = played.files.iter().cloned().chain(first_files(session)).collect();
@@ -77,7 +95,7 @@ pub fn watch(session: &Session) -> Result<Played> {
             None => eprintln!("watching {} files; Ctrl-C ends", files.len()),
         }
         let warm = session.keep_warm();
-        let nudge = wait(&nudges, &files);
+        let nudge = wait(&heard, &files);
         drop(warm);
         match nudge {
             Nudge::Saved(saved) => tell(session, &saved),
@@ -106,15 +124,19 @@ fn first_files(session: &Session) -> BTreeSet<PathBuf> {
 /// Runs in a thread of its own, so that a save in the middle is noticed. Gives back why it was cut short, if it was.
 fn run_until_nudged(
     session: &Session,
-    nudges: &Receiver<Nudge>,
+    (sender, heard): (&Sender<Heard>, &Receiver<Heard>),
     files: &BTreeSet<PathBuf>,
 ) -> (Result<Played>, Option<Nudge>) {
     let interrupt = Interrupt::default();
     std::thread::scope(|threads| {
-        let run = threads.spawn(|| session.once(&interrupt, false));
+        let over = SaysOver(sender.clone());
+        let interrupt = &interrupt;
+        let run = threads.spawn(move || {
+            let _over = over;
+            session.once(interrupt, false)
+        });
         let mut reason: Option<Nudge> = None;
-        while !run.is_finished() {
-            let Ok(nudge) = nudges.recv_timeout(Duration::from_millis(20)) else { continue };
+        while let Ok(Heard::Nudge(nudge)) = heard.recv() {
             let nudge = match nudge {
                 Nudge::Saved(saved) => {
                     let saved = relevant(saved, files);
@@ -143,16 +165,17 @@ fn run_until_nudged(
 }
 
 /// Waits for a save of a file that matters, or for the end.
-fn wait(nudges: &Receiver<Nudge>, files: &BTreeSet<PathBuf>) -> Nudge {
+fn wait(heard: &Receiver<Heard>, files: &BTreeSet<PathBuf>) -> Nudge {
     loop {
-        match nudges.recv() {
-            Ok(Nudge::Saved(saved)) => {
+        match heard.recv() {
+            Ok(Heard::Nudge(Nudge::Saved(saved))) => {
                 let saved = relevant(saved, files);
                 if !saved.is_empty() {
                     return Nudge::Saved(saved);
                 }
             }
-            Ok(Nudge::Ended) | Err(_) => return Nudge::Ended,
+            Ok(Heard::RunOver) => {}
+            Ok(Heard::Nudge(Nudge::Ended)) | Err(_) => return Nudge::Ended,
         }
     }
 }

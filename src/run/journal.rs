@@ -1,6 +1,6 @@
 //! The crash-safe record of runs, steps and changes. It tells the story, speeds up and resumes; it is never asked what
-//! is true of a machine. Each event is on disk before [`Subscriber::notice`] returns, so that a change that was about
-//! to happen when the power went is there by name.
+//! is true of a machine. A change is on disk before it is made, so that one that was about to happen when the power went
+//! is there by name. What came of it is on disk with the next change or with the run's end; no end of the program loses it.
 
 mod column;
 mod owed;
@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, params};
 
 use self::column::{Json, Word};
-use self::schema::Migrated;
+use self::schema::{Durability, Migrated};
 use super::event::{Event, Mode, Subscriber};
 use super::private;
 use crate::error::{Class, Error, Result};
@@ -43,6 +43,7 @@ pub struct Journal {
 struct Inner {
     file: PathBuf,
     db: Connection,
+    durability: Durability,
     current: Option<Current>,
 }
 
@@ -70,7 +71,7 @@ impl Journal {
         }
         match connect(path) {
             Ok((db, Migrated::Current)) => {
-                let inner = Inner { file: path.to_owned(), db, current: None };
+                let inner = Inner { file: path.to_owned(), db, durability: Durability::AtOnce, current: None };
                 Ok(Journal { inner: Arc::new(Mutex::new(inner)) })
             }
             Ok((_, Migrated::Newer)) => Err(newer(path)),
@@ -80,7 +81,8 @@ impl Journal {
 
     /// Begins a run: events belong to it from now on. Gives its number.
     pub fn begin_run(&self, info: RunInfo) -> Result<i64> {
-        self.with("cannot note the run", |inner| {
+        // Of a run of which nothing else is on disk nothing needs to be.
+        self.with_durability(Durability::WithTheNext, "cannot note the run", |inner| {
             inner.db.execute(
                 "INSERT INTO runs (world, mode, playbooks, sources_hash, arguments, selection, pid, version, started)
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -110,14 +112,35 @@ impl Journal {
 
     /// Works on the database, with SQLite's errors said in ours: `doing` goes on from the file's name.
     fn with<T>(&self, doing: &str, work: impl FnOnce(&mut Inner) -> rusqlite::Result<T>) -> Result<T> {
+        self.with_durability(Durability::AtOnce, doing, work)
+    }
+
+    fn with_durability<T>(
+        &self,
+        durability: Durability,
+        doing: &str,
+        work: impl FnOnce(&mut Inner) -> rusqlite::Result<T>,
+    ) -> Result<T> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&mut inner).map_err(|error| failed(&inner.file, doing, error))
+        let done = inner.commit(durability).and_then(|()| work(&mut inner));
+        done.map_err(|error| failed(&inner.file, doing, error))
+    }
+}
+
+impl Inner {
+    /// Decides when the commits to come are on disk.
+    fn commit(&mut self, durability: Durability) -> rusqlite::Result<()> {
+        if self.durability != durability {
+            schema::set_durability(&self.db, durability)?;
+            self.durability = durability;
+        }
+        Ok(())
     }
 }
 
 impl Subscriber for Journal {
     fn notice(&mut self, event: &Event) -> Result<()> {
-        self.with("cannot note what happens", |inner| {
+        self.with_durability(write::durability(event), "cannot note what happens", |inner| {
             let Some(current) = inner.current.as_mut() else {
                 // Nothing can be lost by an event of no run: `begin_run` gives the number that the first event carries.
                 return Ok(());

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use rhai::{AST, Expr, FnAccess, Position, Stmt};
+use rhai::{AST, Expr, FnAccess, Position, ScriptFuncDef, Stmt};
 
 use super::Sheet;
 use crate::error::Class;
@@ -68,17 +68,38 @@ fn check_method(sheet: &mut Sheet<'_>, call: &Call<'_>) {
     if BUILT_IN.contains(&name) || is_field(sheet, name) {
         return;
     }
-    let own = nodes::functions(&sheet.source.ast);
-    let own: Vec<Signature> =
-        own.into_iter().filter(|function| function.name == name).map(Signature::of_script).collect();
+    let own: Vec<&ScriptFuncDef> =
+        nodes::functions(&sheet.source.ast).into_iter().filter(|function| function.name == name).collect();
     // What a method is called on is the first parameter of a native function, and none of a scripted one.
     let native = sheet.checker.catalog.functions().iter().filter(|function| function.name == name);
-    let native = native.filter(|function| !function.parameters.is_empty());
-    let all: Vec<Signature> = own
-        .into_iter()
-        .chain(native.map(|function| Signature { count: function.parameters.len() - 1, text: function.signature() }))
+    let native: Vec<Signature> = native
+        .filter(|function| !function.parameters.is_empty())
+        .map(|function| Signature { count: function.parameters.len() - 1, text: function.signature() })
         .collect();
+    let takes_its_place = own.iter().any(|function| function.params.len() == given && !uses_this(sheet, function));
+    if takes_its_place && native.iter().any(|signature| signature.count == given) {
+        let error = sheet
+            .error(format!(
+                "this calls the function `{name}` of this file, which knows nothing of what stands before the dot"
+            ))
+            .help(format!(
+                "give the function another name: as long as it is called `{name}`, the method cannot be reached"
+            ));
+        return sheet.find("hidden-method", call.position, "the file's own function", error);
+    }
+    let all: Vec<Signature> = own.into_iter().map(Signature::of_script).chain(native).collect();
     judge(sheet, call, given, &all, "");
+}
+
+/// Whether a function is made to be called as a method.
+fn uses_this(sheet: &Sheet<'_>, function: &ScriptFuncDef) -> bool {
+    let mut uses = false;
+    for statement in function.body.iter() {
+        nodes::visit_node(&sheet.source.ast, Node::Stmt(statement), &mut |node| {
+            uses |= matches!(node, Node::Expr(Expr::ThisPtr(..)));
+        });
+    }
+    uses
 }
 
 fn check_in_module(sheet: &mut Sheet<'_>, call: &Call<'_>) {
@@ -181,7 +202,7 @@ struct Signature {
 }
 
 impl Signature {
-    fn of_script(function: &rhai::ScriptFuncDef) -> Self {
+    fn of_script(function: &ScriptFuncDef) -> Self {
         let parameters: Vec<&str> = function.params.iter().map(|name| name.as_str()).collect();
         Signature { count: parameters.len(), text: format!("{}({})", function.name, parameters.join(", ")) }
     }

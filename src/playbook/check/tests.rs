@@ -97,6 +97,21 @@ fn a_sound_playbook_has_no_findings() {
 }
 
 #[test]
+fn a_function_that_takes_the_place_of_a_method_is_found() {
+    insta::assert_snapshot!(listed(
+        r#"
+        fn contains(text) { text }
+        fn push(item) { this + [item] }
+        "abc".contains("b");
+        [1].push(2);
+    "#
+    ), @r"
+    error[hidden-method] phase3.rhai:4:15 `contains`: this calls the function `contains` of this file, which knows nothing of what stands before the dot
+      help: give the function another name: as long as it is called `contains`, the method cannot be reached
+    ");
+}
+
+#[test]
 fn unknown_functions_and_wrong_numbers_of_arguments_are_found() {
     insta::assert_snapshot!(listed(
         r#"import "std/vms" as vms;

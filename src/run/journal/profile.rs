@@ -2,13 +2,15 @@
 
 use rusqlite::params;
 
+use super::schema::Durability;
 use super::{Journal, now};
 use crate::error::Result;
 
 impl Journal {
     /// Remembers the facts that a playbook read of a host, in place of those of its last run.
     pub fn remember_facts(&self, world: &str, playbook: &str, host: &str, facts: &[String]) -> Result<()> {
-        self.with("cannot remember which facts were read", |inner| {
+        // Without it the next run asks one by one.
+        self.with_durability(Durability::WithTheNext, "cannot remember which facts were read", |inner| {
             let transaction = inner.db.transaction()?;
             transaction.execute(
                 "DELETE FROM profile WHERE world = ? AND playbook = ? AND host = ?",

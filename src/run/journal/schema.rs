@@ -116,12 +116,30 @@ pub(super) enum Migrated {
     Newer,
 }
 
+/// When a commit is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// Before it returns.
+    AtOnce,
+    /// With the next one that is there at once. No end of this program loses it; a power cut may, and then all that came
+    /// after it too.
+    WithTheNext,
+}
+
 /// Settings of a connection: every commit is on disk when it returns, and a reader never waits for a writer.
 pub(super) fn configure(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(PATIENCE)?;
     use_write_ahead_log(db)?;
-    db.pragma_update(None, "synchronous", "FULL")?;
+    set_durability(db, Durability::AtOnce)?;
     db.pragma_update(None, "foreign_keys", "ON")
+}
+
+/// Decides it for the commits to come. Without the write-ahead log a power cut could harm the file itself, so that all of
+/// them are on disk at once.
+pub(super) fn set_durability(db: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    let has_log = || db.pragma_query_value(None, "journal_mode", |row| Ok(row.get::<_, String>(0)? == "wal"));
+    let later = durability == Durability::WithTheNext && has_log()?;
+    db.pragma_update(None, "synchronous", if later { "NORMAL" } else { "FULL" })
 }
 
 /// Where the file system cannot share memory SQLite stays with its rollback journal, which is as safe.

@@ -5,9 +5,22 @@ use serde_json::Value as Json;
 
 use super::column::{self, Word};
 use super::record::ChangeState;
+use super::schema::Durability;
 use super::{Current, owed};
 use crate::run::event::{Change, ErrorReport, Event, Mode, Status, What};
 use crate::run::secret::DOTS;
+
+/// Whether what an event tells must outlive a power cut that follows at once. Of the others the next run finds out by
+/// looking: a step that seems not to have ended is done again, a change that seems under way is looked at.
+pub(super) fn durability(event: &Event) -> Durability {
+    match event.what {
+        What::ChangeStarted { .. }
+        | What::TaskStarted { .. }
+        | What::Notification { .. }
+        | What::RunFinished { .. } => Durability::AtOnce,
+        _ => Durability::WithTheNext,
+    }
+}
 
 /// Writes down an event. What only a screen needs (waits, output, messages) leaves no row.
 pub(super) fn note(db: &mut Connection, current: &mut Current, event: &Event) -> rusqlite::Result<()> {

@@ -53,23 +53,26 @@ pub struct Batch {
 }
 
 /// Prints what `stat` says of paths that are there, which folders have something in them, and the contents of short files.
-const SEE: &str = r#"see() {
-want=$1; shift; found=
+/// Words are lines while it runs: the shell splits a text at once that it would have to `read` byte by byte.
+const SEE: &str = r#"nl='
+'
+see() {
+want=$1; shift; found= files=
 [ $# -eq 0 ] || found=$(stat -L -c '%f %a %u %g %s %U %G %n' -- "$@" 2>/dev/null)
 printf '%s\n%s\n' "$found" "$edge"
-set --
-while read -r raw mode uid gid size user group p; do
-case $raw in
-4???) e=empty
+for line in $found; do
+p=${line##* }
+case $line in
+4???\ *) e=empty
 for x in "$p"/* "$p"/.[!.]* "$p"/..?*; do if [ -e "$x" ] || [ -L "$x" ]; then e=directory; break; fi; done
 printf '%s %s\n' "$e" "$p";;
-8???) if [ "$want" = y ] && [ "$size" -le LONGEST ]; then set -- "$@" "$p"; fi;;
+8???\ *) size=${line#* * * * }
+if [ "$want" = y ] && [ "${size%% *}" -le LONGEST ]; then files=$files$p$nl; fi;;
 esac
-done <<EOF
-$found
-EOF
+done
 printf '%s\n' "$edge"
-[ $# -eq 0 ] || cat -- "$@"
+[ -z "$files" ] || cat -- $files
+unset IFS
 printf '\n%s\n' "$edge"
 }
 "#;
@@ -107,11 +110,11 @@ impl Batch {
             let paths: Vec<String> = looks.iter().map(|look| quote(&look.path)).collect();
             let is_link = if *follow { "false" } else { "[ -L \"$p\" ]" };
             let alone = looks.first().map(Look::script_for_p).unwrap_or_default();
-            script += &format!("alone={}\nset --\nfor p in {}; do\n", quote(&alone), paths.join(" "));
+            script += &format!("alone={}\nsome=\nfor p in {}; do\n", quote(&alone), paths.join(" "));
             script += &format!("if {is_link} || ! {{ [ -f \"$p\" ] || [ -d \"$p\" ]; }}; then\n");
             script += "p=\"$p\" sh -c \"$alone\" </dev/null 2>/dev/null\nprintf '\\n%s %s %s\\n' \"$edge\" $? \"$p\"\n";
-            script += "else set -- \"$@\" \"$p\"; fi\ndone\nprintf '\\n%s end\\n' \"$edge\"\n";
-            script += &format!("see {} \"$@\"\n", if *amount == Amount::Nothing { "n" } else { "y" });
+            script += "else some=$some$p$nl; fi\ndone\nprintf '\\n%s end\\n' \"$edge\"\n";
+            script += &format!("IFS=$nl; see {} $some\n", if *amount == Amount::Nothing { "n" } else { "y" });
         }
         script += "printf '\\n%s\\n' \"$edge\" >&2\n";
         for question in &self.scripts {

@@ -99,6 +99,7 @@ trap 'exit 1' HUP INT TERM
 # What is not asked for stays: the mode and owner of the file that is there.
 if [ -e "$path" ]; then cp -p -- "$path" "$new" || exit 1; fi
 {fill}{ownership}{validate}{found}{backup}mv -f -- "$new" "$path" || exit 1
+trap - EXIT
 "#,
             find = self.find(),
             unique = unique(),
