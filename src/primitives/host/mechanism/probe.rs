@@ -96,13 +96,13 @@ impl Look {
         let follow = if self.follow { "-L " } else { "" };
         let link = if self.follow { "false" } else { r#"[ -L "$p" ]"# };
         let content = match self.amount {
-            Amount::Nothing => "echo".to_owned(),
-            Amount::Whole => r#"echo; echo; cat -- "$p" || exit 1"#.to_owned(),
+            Amount::Nothing => r#"printf '%s\nfile\n\n' "$s""#.to_owned(),
+            Amount::Whole => r#"printf '%s\nfile\n\n\n' "$s"; cat -- "$p" || exit 1"#.to_owned(),
             // The size is the fifth word of both.
             Amount::Compared => format!(
                 r#"set -f; set -- $s
-  if [ "$5" -le {MAX_CONTENT} ]; then echo; echo; cat -- "$p" || exit 1
-  else h=$(sha256sum < "$p") || exit 1; echo "sha256 ${{h%% *}}"; fi"#
+  if [ "$5" -le {MAX_CONTENT} ]; then printf '%s\nfile\n\n\n' "$s"; cat -- "$p" || exit 1
+  else h=$(sha256sum < "$p") || exit 1; printf '%s\nfile\nsha256 %s\n' "$s" "${{h%% *}}"; fi"#
             ),
         };
         format!(
@@ -113,13 +113,12 @@ s=$(stat {follow}-c 'stat %a %u %g %s %U %G' -- "$p" 2>&1) || s=$(ls -ld {follow
 esac
 s=${{s%%'
 '*}}
-printf '%s\n' "$s"
-if {link}; then echo link; t=$(readlink -- "$p") || exit 1; echo; printf '%s' "$t"
-elif [ -d "$p" ]; then
-  if [ -n "$(ls -A -- "$p" 2>/dev/null | head -n 1)" ]; then echo directory; else echo empty; fi
-elif [ -f "$p" ]; then echo file
+if {link}; then t=$(readlink -- "$p") || exit 1; printf '%s\nlink\n\n%s' "$s" "$t"
+elif [ -d "$p" ]; then k=empty
+  if [ -n "$(ls -A -- "$p" 2>/dev/null | head -n 1)" ]; then k=directory; fi; printf '%s\n%s\n' "$s" $k
+elif [ -f "$p" ]; then
   {content}
-else echo special; fi
+else printf '%s\nspecial\n' "$s"; fi
 "#
         )
     }

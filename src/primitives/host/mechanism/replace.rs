@@ -77,7 +77,9 @@ impl<'a> Replace<'a> {
 
     /// Puts the content that the command carries in place: it is written beside the file and moved over it once it is whole.
     pub fn command(&self, difference: &Difference, bytes: impl Into<Vec<u8>>) -> Command {
-        let command = Command::script(self.script_with(difference, "fill \"$new\" || exit 1\n")).content(bytes);
+        // Once it is in place nothing is left to be cleared away, which would take a program more.
+        let script = self.script_with(difference, "fill \"$new\" || exit 1\n") + "trap - EXIT\n";
+        let command = Command::script(script).content(bytes);
         // Nobody knows what a check does.
         if self.validate.is_none() { command.brief() } else { command }
     }
@@ -99,7 +101,6 @@ trap 'exit 1' HUP INT TERM
 # What is not asked for stays: the mode and owner of the file that is there.
 if [ -e "$path" ]; then cp -p -- "$path" "$new" || exit 1; fi
 {fill}{ownership}{validate}{found}{backup}mv -f -- "$new" "$path" || exit 1
-trap - EXIT
 "#,
             find = self.find(),
             unique = unique(),
