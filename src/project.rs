@@ -58,17 +58,20 @@ impl Project {
         self.state().join("known_hosts")
     }
 
-    /// The playbooks that arguments name: files as they are, folders with all their playbooks in the plan's order.
+    /// The playbooks that arguments name, each once: files, and folders with all their playbooks. They are carried out in the
+    /// plan's order, in whatever order they are named; what has no number there keeps its place behind those that have.
     pub fn playbooks(&self, named: &[PathBuf]) -> Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
+        let mut found: Vec<PathBuf> = Vec::new();
         for path in named {
             let path = located(path)?;
-            if path.is_dir() {
-                found.extend(in_folder(&path)?);
-            } else {
-                found.push(path);
+            let more = if path.is_dir() { in_folder(&path)? } else { vec![path] };
+            for path in more {
+                if !found.contains(&path) {
+                    found.push(path);
+                }
             }
         }
+        found.sort_by_key(|path| place(path));
         Ok(found)
     }
 
@@ -108,7 +111,16 @@ fn beside(path: &Path) -> Option<PathBuf> {
     Some(path.with_file_name(near))
 }
 
-/// The playbooks of a folder. `phase3_5` comes between `phase3` and `phase4`.
+/// Where a playbook stands in the plan: by the numbers of its name, as numbers. `phase3_5` comes between `phase3` and `phase4`, and
+/// `phase10` behind `phase9`.
+fn place(path: &Path) -> (bool, Vec<u64>) {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let numbers = stem.strip_prefix("phase").map(|rest| rest.split('_').map_while(|part| part.parse().ok()).collect());
+    let numbers: Vec<u64> = numbers.unwrap_or_default();
+    (numbers.is_empty(), numbers)
+}
+
+/// The playbooks of a folder: the phases in the plan's order, then the others by name.
 fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = |error| Error::new(Class::Usage, format!("{}: cannot be read", folder.display())).cause(error);
     let mut playbooks: Vec<PathBuf> = std::fs::read_dir(folder)
@@ -116,7 +128,7 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "rhai"))
         .collect();
-    playbooks.sort_by_key(|path| path.file_stem().map(|stem| stem.to_string_lossy().replace('_', ".")));
+    playbooks.sort_by_key(|path| (place(path), path.file_name().map(ToOwned::to_owned)));
     if playbooks.is_empty() {
         return Err(Error::new(Class::Usage, format!("{}: no playbooks in there", folder.display()))
             .help("playbooks are files that end in .rhai"));
@@ -154,7 +166,7 @@ mod tests {
     #[test]
     fn playbooks_of_a_folder_come_in_the_plans_order() {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in ["phase4.rhai", "phase3_5.rhai", "phase3.rhai", "notes.md"] {
+        for name in ["phase4.rhai", "phase10.rhai", "phase3_5.rhai", "phase3.rhai", "extra.rhai", "notes.md"] {
             std::fs::write(folder.path().join(name), "").expect("written");
         }
         let names: Vec<String> = in_folder(folder.path())
@@ -162,6 +174,20 @@ mod tests {
             .iter()
             .filter_map(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
             .collect();
-        assert_eq!(names, ["phase3.rhai", "phase3_5.rhai", "phase4.rhai"]);
+        assert_eq!(names, ["phase3.rhai", "phase3_5.rhai", "phase4.rhai", "phase10.rhai", "extra.rhai"]);
+    }
+
+    #[test]
+    fn playbooks_that_are_named_one_by_one_come_in_the_plans_order_too_and_each_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let playbooks = folder.path().join("playbooks");
+        std::fs::create_dir(&playbooks).expect("made");
+        for name in ["phase0.rhai", "phase1.rhai", "b.rhai", "a.rhai"] {
+            std::fs::write(playbooks.join(name), "").expect("written");
+        }
+        let named = ["b.rhai", "phase1.rhai", "a.rhai", "phase0.rhai", "phase1.rhai"].map(|name| playbooks.join(name));
+        let found = Project::of(&playbooks).expect("found").playbooks(&named).expect("found");
+        let names: Vec<_> = found.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+        assert_eq!(names, ["phase0.rhai", "phase1.rhai", "b.rhai", "a.rhai"]);
     }
 }

@@ -95,7 +95,7 @@ pub fn watch(session: &Session) -> Result<Played> {
             None => eprintln!("watching {} files; Ctrl-C ends", files.len()),
         }
         let warm = session.keep_warm();
-        let nudge = wait(&heard, &files);
+        let nudge = wait(session, &heard, &files);
         drop(warm);
         match nudge {
             Nudge::Saved(saved) => tell(session, &saved),
@@ -118,7 +118,7 @@ fn tell(session: &Session, saved: &[PathBuf]) {
 /// What is watched however little of a run could be read.
 fn first_files(session: &Session) -> BTreeSet<PathBuf> {
     let envrc = session.project().root.join(".envrc");
-    session.playbooks().iter().cloned().chain([envrc]).collect()
+    session.playbooks().unwrap_or_default().into_iter().chain([envrc]).collect()
 }
 
 /// Runs in a thread of its own, so that a save in the middle is noticed. Gives back why it was cut short, if it was.
@@ -139,7 +139,7 @@ fn run_until_nudged(
         while let Ok(Heard::Nudge(nudge)) = heard.recv() {
             let nudge = match nudge {
                 Nudge::Saved(saved) => {
-                    let saved = relevant(saved, files);
+                    let saved = relevant(session, saved, files);
                     if saved.is_empty() {
                         continue;
                     }
@@ -165,11 +165,11 @@ fn run_until_nudged(
 }
 
 /// Waits for a save of a file that matters, or for the end.
-fn wait(heard: &Receiver<Heard>, files: &BTreeSet<PathBuf>) -> Nudge {
+fn wait(session: &Session, heard: &Receiver<Heard>, files: &BTreeSet<PathBuf>) -> Nudge {
     loop {
         match heard.recv() {
             Ok(Heard::Nudge(Nudge::Saved(saved))) => {
-                let saved = relevant(saved, files);
+                let saved = relevant(session, saved, files);
                 if !saved.is_empty() {
                     return Nudge::Saved(saved);
                 }
@@ -180,8 +180,9 @@ fn wait(heard: &Receiver<Heard>, files: &BTreeSet<PathBuf>) -> Nudge {
     }
 }
 
-fn relevant(saved: Vec<PathBuf>, files: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
-    let mut saved: Vec<PathBuf> = saved.into_iter().filter(|file| files.contains(file)).collect();
+fn relevant(session: &Session, saved: Vec<PathBuf>, files: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let matters = |file: &PathBuf| files.contains(file) || session.takes_in(file);
+    let mut saved: Vec<PathBuf> = saved.into_iter().filter(matters).collect();
     saved.sort();
     saved.dedup();
     saved

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -143,7 +143,7 @@ fn start(args: &Args, global: &Global, mode: Mode, detailed: bool) -> Result<u8>
     };
     let journal = Journal::open(&project.journal())?;
     let stage = Stage::open(project, &args.sim, global, &names)?;
-    let session = Session { stage, journal, args: args.clone(), mode, playbooks };
+    let session = Session { stage, journal, args: args.clone(), mode };
     let code = if args.watch { crate::watch::watch(&session) } else { session.once(&Interrupt::default(), true) }
         .map(|played| played.exit_code(mode, detailed));
     session.stage.close()?;
@@ -161,7 +161,6 @@ pub struct Session {
     journal: Journal,
     args: Args,
     mode: Mode,
-    playbooks: Vec<PathBuf>,
 }
 
 impl Session {
@@ -191,9 +190,18 @@ impl Session {
         AbortOnDropHandle::new(self.stage.runtime.spawn(async move { connections.keep_warm().await }))
     }
 
-    /// The playbooks, for a watch when not even they could be read.
-    pub fn playbooks(&self) -> &[PathBuf] {
-        &self.playbooks
+    /// The playbooks that are meant, in their order, as they are now: a folder may have got one more.
+    pub fn playbooks(&self) -> Result<Vec<PathBuf>> {
+        self.stage.project.playbooks(&self.args.playbooks)
+    }
+
+    /// Whether a file is a playbook because it lies in a folder that is meant as a whole.
+    pub fn takes_in(&self, file: &Path) -> bool {
+        let is_meant = |folder: &Path| {
+            let named = self.args.playbooks.iter().filter_map(|named| named.canonicalize().ok());
+            named.into_iter().any(|named| named == folder)
+        };
+        file.extension().is_some_and(|extension| extension == "rhai") && file.parent().is_some_and(is_meant)
     }
 
     /// The project.
@@ -208,7 +216,8 @@ impl Session {
             documented: environment.example().variables().iter().map(|variable| variable.name.clone()).collect(),
             set: BTreeSet::new(),
         };
-        let names = names(&self.stage.project, &self.playbooks);
+        let playbooks = self.playbooks()?;
+        let names = names(&self.stage.project, &playbooks);
         let past = services::Profile::new(&self.journal, self.stage.simulated, &names);
         let services = services::of(&self.stage, &environment, Arc::new(past))?;
         let facts = Tables::of(&self.stage.project);
@@ -220,7 +229,7 @@ impl Session {
             register: Vec::new(),
             realms: Vec::new(),
         };
-        let (prepared, findings) = bench.check(&self.playbooks)?;
+        let (prepared, findings) = bench.check(&playbooks)?;
         if let Some(error) = first_fatal(findings) {
             return Err(error);
         }

@@ -47,6 +47,7 @@ pub(super) fn of(stage: &Stage, environment: &Environment, past: Arc<dyn Past>) 
         .with(Arc::clone(&inputs))
         .with(Arc::clone(&stage.network))
         .with(Arc::clone(&ssh))
+        .with(Arc::clone(&stage.clusters))
         .with(Arc::new(api(stage, environment)));
     Ok(RunServices { all, inputs, ssh })
 }

@@ -13,6 +13,7 @@ use crate::error::{Class, Error, Result};
 use crate::inputs::environment::Environment;
 use crate::inputs::tables::{Document, Proposals};
 use crate::playbook::check;
+use crate::primitives::kubernetes::Clusters;
 use crate::primitives::network::Network;
 use crate::primitives::proxmox::Connections;
 use crate::project::Project;
@@ -57,6 +58,7 @@ pub(super) struct Stage {
     pub pool: Pool,
     pub network: Arc<Network>,
     pub connections: Arc<Connections>,
+    pub clusters: Arc<Clusters>,
     sim: Option<World>,
 }
 
@@ -84,6 +86,7 @@ impl Stage {
             pool: Pool::new(dialler),
             network: Arc::new(network),
             connections: Arc::new(Connections::new(dialler)),
+            clusters: Arc::new(Clusters::new(dialler)),
             sim,
         })
     }

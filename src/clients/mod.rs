@@ -2,5 +2,6 @@
 //! someone who shows a [`Writer`](crate::run::capability::Writer).
 
 pub mod dial;
+pub mod kubernetes;
 pub mod proxmox;
 pub mod ssh;

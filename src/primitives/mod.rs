@@ -3,6 +3,7 @@
 pub mod flow;
 pub mod host;
 pub mod inputs;
+pub mod kubernetes;
 pub mod network;
 pub mod proxmox;
 
@@ -21,12 +22,13 @@ pub fn register(engine: &mut Engine) {
     flow::register(engine);
     host::register(engine);
     inputs::register(engine);
+    kubernetes::register(engine);
     proxmox::register(engine);
 }
 
 /// How handles tell what they reach.
 pub fn realms() -> Vec<RealmHook> {
-    vec![host::realm_of, proxmox::realm_of]
+    vec![host::realm_of, kubernetes::realm_of, proxmox::realm_of]
 }
 
 /// The options of every primitive that takes some, by the name under which playbooks call it.
@@ -66,5 +68,6 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
     all.extend(host::system_schemas());
     all.extend(host::vfio::schemas());
     all.extend(inputs::schemas());
+    all.extend(kubernetes::schemas());
     all
 }

@@ -9,7 +9,7 @@ use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use russh::keys::{PrivateKey, PublicKey};
 
-use super::chance::secret_bytes;
+use super::chance::{hex, secret_bytes};
 use super::proxmox::{TOKEN, USER};
 use super::seed::NodeSeed;
 use super::tls::Certificates;
@@ -71,6 +71,9 @@ fn make(dir: &Path, world: &World, certificates: &Certificates) -> Result<Creden
         ("HOMELAB_CLOUDFLARE_API_TOKEN", world.secrets.cloudflare.clone()),
         ("HOMELAB_SSH_KEY", key.display().to_string()),
         ("HOMELAB_SSH_PUBKEY", public),
+        ("HOMELAB_K3S_TOKEN", hex(&secret_bytes()?)),
+        ("HOMELAB_K3S_AGENT_TOKEN", hex(&secret_bytes()?)),
+        ("HOMELAB_KUBECONFIG", dir.join("kubeconfig").display().to_string()),
     ];
     let mut credentials: Credentials = values.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
     for NodeSeed { name: node, .. } in &world.nodes {

@@ -5,6 +5,7 @@
 mod access;
 mod busybox;
 mod checkout;
+mod k3s;
 mod kernel;
 mod machine;
 mod packages;

@@ -33,6 +33,12 @@ impl Example {
         self.code.contains("http::")
     }
 
+    /// These need a cluster.
+    fn is_about_a_cluster(&self) -> bool {
+        self.code.contains("kubernetes::")
+            || self.code.split(|c: char| !c.is_alphanumeric() && c != '.').any(|word| word.starts_with("k."))
+    }
+
     /// Simulated machines have no web to fetch from, and no git; the tests of these have a server and a real Debian.
     fn needs_web(&self) -> bool {
         ["download", "git_checkout"].contains(&self.function.as_str())
@@ -79,8 +85,10 @@ fn every_example_runs_in_the_simulated_homelab() {
     project.write("files/www/index.html", "hello\n");
     project.ends("run --sim --sim-answer-manual -q playbooks/phase3.rhai", 0);
     let all: Vec<Example> = definitions().into_iter().flat_map(|(_, examples)| examples).collect();
-    let mut here: Vec<&Example> =
-        all.iter().filter(|example| !example.is_about_http() && !example.needs_web()).collect();
+    let mut here: Vec<&Example> = all
+        .iter()
+        .filter(|example| !example.is_about_http() && !example.needs_web() && !example.is_about_a_cluster())
+        .collect();
     here.sort_by_key(|example| example.order());
     assert!(here.len() > 80, "{} examples", here.len());
     project.write("playbooks/examples.rhai", &playbook("let pve = proxmox::connect();\n", &here));
@@ -101,6 +109,16 @@ fn every_example_about_http_runs_against_a_server() {
     project.write("playbooks/examples.rhai", &text);
     let said = project.ends("run playbooks/examples.rhai", 0);
     assert!(said.contains(&format!(" example.{}  ", http.len() - 1)), "{said}");
+}
+
+#[test]
+fn every_example_about_a_cluster_is_understood() {
+    let all: Vec<Example> = definitions().into_iter().flat_map(|(_, examples)| examples).collect();
+    let cluster: Vec<&Example> = all.iter().filter(|example| example.is_about_a_cluster()).collect();
+    assert!(cluster.len() > 10, "{} examples", cluster.len());
+    let project = Project::homelab_itself();
+    project.write("playbooks/examples.rhai", &playbook("let k = kubernetes::connect();\n", &cluster));
+    project.ends("check playbooks/examples.rhai", 0);
 }
 
 #[test]

@@ -94,6 +94,19 @@ fn whatever_the_run_read_starts_the_next_one_and_nothing_else_does() {
 }
 
 #[test]
+fn a_playbook_that_comes_into_a_watched_folder_takes_part() {
+    let project = Project::with("step(\"1\", \"is there\", || info(\"one\"));");
+    let watching = Watching::start(&project, &["run", "--watch", "playbooks"]);
+    watching.hears("one");
+    watching.hears("watching");
+    project.write("playbooks/second.rhai", "step(\"2\", \"has come\", || info(\"two\"));");
+    watching.hears("two");
+    watching.hears("watching");
+    project.write("playbooks/second.rhai", "step(\"2\", \"has come\", || info(\"three\"));");
+    watching.hears("three");
+}
+
+#[test]
 fn an_edit_in_the_middle_of_a_change_waits_for_it() {
     let slow = |text: &str| {
         format!(

@@ -176,6 +176,10 @@ impl Part for Service {
         })
     }
 
+    fn imagined(&self, host: &Host) -> Option<State> {
+        self.unit.freshly_written(host).ok().flatten()
+    }
+
     fn want(&self, have: &State) -> Result<State> {
         let mut want = match have {
             State::Here(Value::Map(map)) => {

@@ -165,18 +165,24 @@ if [ -n "$path" ] && ! [ -e "$path" ] && ! [ -L "$path" ]; then echo FileIsGone=
     }
 
     fn perhaps_planned(&self, host: &Host) -> Result<State> {
+        if let Some(fresh) = self.freshly_written(host)? {
+            return Ok(fresh);
+        }
+        let cause = scope::stale_cells(&host.realm(), may_bring_a_unit)?;
+        Ok(cause.map_or(State::Absent, |cause| State::Unknown(cause.maybe_absent())))
+    }
+
+    /// A unit whose file this dry run has planned: nothing has enabled or started it yet.
+    pub fn freshly_written(&self, host: &Host) -> Result<Option<State>> {
         let written = scope::with(|branch| {
             FOLDERS.iter().any(|folder| {
                 let cell = host.path_cell(&format!("{folder}/{}", self.0));
                 branch.overlay.cell(&cell).is_some_and(|planned| planned.state != State::Absent)
             })
         })?;
-        if written {
-            let fresh = ["enabled", "started", "masked", "needs_daemon_reload"];
-            return Ok(State::Here(Value::Map(fresh.map(|field| (field.to_owned(), Value::Bool(false))).into())));
-        }
-        let cause = scope::stale_cells(&host.realm(), may_bring_a_unit)?;
-        Ok(cause.map_or(State::Absent, |cause| State::Unknown(cause.maybe_absent())))
+        let fresh = ["enabled", "started", "masked", "needs_daemon_reload"];
+        let fresh = || State::Here(Value::Map(fresh.map(|field| (field.to_owned(), Value::Bool(false))).into()));
+        Ok(written.then(fresh))
     }
 
     /// Whether its file is planned to go, and none takes its place.

@@ -65,6 +65,11 @@ pub trait Part: Send + Sync + 'static {
         difference.action
     }
 
+    /// What is known of it on a machine that is only planned. Default: nothing, as the image may bring it.
+    fn imagined(&self, _host: &Host) -> Option<State> {
+        None
+    }
+
     /// The cells of other facts of the host that its change alters as well.
     fn stirs(&self) -> Vec<&'static str> {
         Vec::new()
@@ -157,7 +162,8 @@ impl<P: Part> Fact for Placed<P> {
     }
 
     fn imagined(&self) -> State {
-        State::Unknown(Unknown::from_origin(self.address()).maybe_absent())
+        let unknown = || State::Unknown(Unknown::from_origin(self.address()).maybe_absent());
+        self.part.imagined(&self.host).unwrap_or_else(unknown)
     }
 }
 

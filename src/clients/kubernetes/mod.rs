@@ -1,0 +1,19 @@
+//! The Kubernetes API over HTTPS, as plain as it is: paths, bodies, answers. Made of the `kube` crate's TLS and
+//! authentication, with our own way to dial. What a node or a workload means is decided further up.
+
+mod certificate;
+mod client;
+mod dialled;
+mod failure;
+mod kubeconfig;
+mod lost;
+
+#[cfg(test)]
+pub(crate) mod test_server;
+#[cfg(test)]
+mod tests;
+
+pub use certificate::Identity;
+pub use client::{Answer, Client, MANAGER, segment};
+pub use failure::{ApiError, Failure, Result};
+pub use kubeconfig::Settings;

@@ -1,0 +1,258 @@
+//! Kubernetes.
+
+mod connect;
+mod delete;
+mod drain;
+pub mod handle;
+mod kubeconfig;
+mod node;
+mod probe;
+mod raw;
+mod reads;
+mod ready;
+#[cfg(test)]
+mod tests;
+
+pub use connect::ConnectOptions;
+pub use handle::{Clusters, Kubernetes};
+
+use rhai::plugin::*;
+use schemars::{Schema, schema_for};
+
+/// Teaches the engine these primitives. They find the run's [`Clusters`] among the services of the engine's context.
+pub fn register(engine: &mut Engine) {
+    engine.register_type_with_name::<Kubernetes>("Kubernetes");
+    engine.register_static_module("kubernetes", rhai::exported_module!(module).into());
+    engine.register_global_module(rhai::exported_module!(methods).into());
+}
+
+/// What a handle reaches.
+pub fn realm_of(value: &rhai::Dynamic) -> Option<String> {
+    value.is::<Kubernetes>().then(|| handle::REALM.to_owned())
+}
+
+/// The options of these primitives, by function.
+pub fn schemas() -> Vec<(&'static str, Schema)> {
+    vec![
+        ("kubernetes::connect", schema_for!(ConnectOptions)),
+        ("kubernetes::kubeconfig", schema_for!(kubeconfig::KubeconfigOptions)),
+        ("Kubernetes.label", schema_for!(node::LabelOptions)),
+        ("Kubernetes.taint", schema_for!(node::TaintOptions)),
+        ("Kubernetes.cordon", schema_for!(node::CordonOptions)),
+        ("Kubernetes.drain", schema_for!(drain::DrainOptions)),
+        ("Kubernetes.probe", schema_for!(probe::ProbeOptions)),
+        ("Kubernetes.delete", schema_for!(delete::DeleteOptions)),
+    ]
+}
+
+#[export_module]
+#[allow(missing_docs, reason = "the generated names; the functions inside have their docs")]
+mod module {
+    use rhai::{Dynamic, EvalAltResult, Map, NativeCallContext};
+
+    use super::Kubernetes;
+
+    type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
+
+    /// The cluster of the kubeconfig that `HOMELAB_KUBECONFIG` names, else `.homelab/kubeconfig`. It is read at the first
+    /// call, so an earlier step may write it.
+    ///
+    /// ```rhai
+    /// let k = kubernetes::connect();
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn connect(context: NativeCallContext) -> RhaiResultOf<Kubernetes> {
+        super::connect::connect(&context, Map::new())
+    }
+
+    /// A cluster by another kubeconfig, or at another of its addresses.
+    ///
+    /// ```rhai
+    /// let k = kubernetes::connect(#{ kubeconfig: ".homelab/kubeconfig", server: "https://192.0.2.32:6443" });
+    /// ```
+    #[rhai_fn(name = "connect", return_raw)]
+    pub fn connect_with(context: NativeCallContext, options: Map) -> RhaiResultOf<Kubernetes> {
+        super::connect::connect(&context, options)
+    }
+
+    /// A kubeconfig as a server has it, for use from elsewhere: with other names and another address. The result is secret.
+    ///
+    /// ```rhai
+    /// let h = ssh::host(#{ name: "k3s-cp-01", address: "10.20.11.31", user: "ubuntu", become: true });
+    /// let fetched = h.read("/etc/rancher/k3s/k3s.yaml");
+    /// if fetched != () {
+    ///     let text = kubernetes::kubeconfig(fetched, #{ name: "homelab", server: "https://192.0.2.31:6443" });
+    /// }
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn kubeconfig(context: NativeCallContext, text: Dynamic, options: Map) -> RhaiResultOf<Dynamic> {
+        super::kubeconfig::rewrite(&context, &text, options)
+    }
+}
+
+#[export_module]
+#[allow(missing_docs, reason = "the generated names; the functions inside have their docs")]
+mod methods {
+    use rhai::{Dynamic, EvalAltResult, Map, NativeCallContext};
+
+    use super::raw::Method;
+    use super::{Kubernetes, raw, reads};
+    use crate::run::value::Value;
+    use crate::script::context::options;
+    use crate::script::convert::to_dynamic;
+    use crate::script::failure::fail;
+
+    type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
+
+    fn answer(value: crate::error::Result<Value>) -> RhaiResultOf<Dynamic> {
+        value.map(|value| to_dynamic(&value)).map_err(fail)
+    }
+
+    /// What a path of the API answers: JSON as data, all else as text, `()` where there is no such thing.
+    ///
+    /// ```rhai
+    /// let metrics = k.get("/apis/metrics.k8s.io/v1beta1/nodes");
+    /// ```
+    #[rhai_fn(name = "get", return_raw, pure)]
+    pub fn get(k: &mut Kubernetes, path: &str) -> RhaiResultOf<Dynamic> {
+        answer(reads::get(k, path))
+    }
+
+    /// The version of the API: `gitVersion`, `platform` and more.
+    ///
+    /// ```rhai
+    /// info(`the cluster runs ${k.version().gitVersion}`);
+    /// ```
+    #[rhai_fn(name = "version", return_raw, pure)]
+    pub fn version(k: &mut Kubernetes) -> RhaiResultOf<Dynamic> {
+        answer(reads::version(k))
+    }
+
+    /// Whether the API is `ready`, and its `checks` by name, each true or false.
+    ///
+    /// ```rhai
+    /// let etcd = k.ready().checks.etcd;
+    /// ```
+    #[rhai_fn(name = "ready", return_raw, pure)]
+    pub fn ready(k: &mut Kubernetes) -> RhaiResultOf<Dynamic> {
+        answer(reads::ready(k))
+    }
+
+    /// The nodes of the cluster, each a map with `name`, `ready`, `conditions`, `roles`, `version`, `address`,
+    /// `unschedulable`, `labels`, `annotations` and `taints` (as `key=value:Effect`).
+    ///
+    /// ```rhai
+    /// let waiting = k.nodes().filter(|node| !node.ready).map(|node| node.name);
+    /// ```
+    #[rhai_fn(name = "nodes", return_raw, pure)]
+    pub fn nodes(k: &mut Kubernetes) -> RhaiResultOf<Dynamic> {
+        answer(reads::nodes(k))
+    }
+
+    /// The Deployments, DaemonSets, StatefulSets and Jobs of a namespace, of all with `""`: each a map with `kind`,
+    /// `namespace`, `name`, `ready`, `failed` and `message`.
+    ///
+    /// ```rhai
+    /// let waiting = k.workloads("kube-system").filter(|workload| !workload.ready);
+    /// ```
+    #[rhai_fn(name = "workloads", return_raw, pure)]
+    pub fn workloads(k: &mut Kubernetes, namespace: &str) -> RhaiResultOf<Dynamic> {
+        answer(reads::workloads(k, namespace))
+    }
+
+    /// Whom the kubeconfig names: the `subject` of its certificate, and until when that is good, `not_after` (Unix time); both are
+    /// empty where it has none.
+    ///
+    /// ```rhai
+    /// let until = k.certificate().not_after;
+    /// ```
+    #[rhai_fn(name = "certificate", return_raw, pure)]
+    pub fn certificate(k: &mut Kubernetes) -> RhaiResultOf<Dynamic> {
+        answer(reads::certificate(k))
+    }
+
+    /// Gives a node labels, by server-side apply under the manager `homelab`. Labels that are not named stay.
+    ///
+    /// ```rhai
+    /// k.label(#{ node: "k3s-gpu-01", labels: #{ "homelab/gpu": "true", "old": () } });
+    /// ```
+    #[rhai_fn(name = "label", return_raw, pure)]
+    pub fn label(context: NativeCallContext, k: &mut Kubernetes, labels: Map) -> RhaiResultOf<Map> {
+        super::node::label(k, options(&context, "label", labels)?).map_err(fail)
+    }
+
+    /// Gives a node taints. Taints that are not named stay.
+    ///
+    /// ```rhai
+    /// k.taint(#{ node: "k3s-gpu-01", taints: #{ "nvidia.com/gpu": "present:NoSchedule" } });
+    /// ```
+    #[rhai_fn(name = "taint", return_raw, pure)]
+    pub fn taint(context: NativeCallContext, k: &mut Kubernetes, taints: Map) -> RhaiResultOf<Map> {
+        super::node::taint(k, options(&context, "taint", taints)?).map_err(fail)
+    }
+
+    /// Closes a node for new pods, or opens it again. Pods that are there stay.
+    ///
+    /// ```rhai
+    /// k.cordon(#{ node: "k3s-gpu-01", unschedulable: false });
+    /// ```
+    #[rhai_fn(name = "cordon", return_raw, pure)]
+    pub fn cordon(context: NativeCallContext, k: &mut Kubernetes, node: Map) -> RhaiResultOf<Map> {
+        super::node::cordon(k, options(&context, "cordon", node)?).map_err(fail)
+    }
+
+    /// Closes a node for new pods, and evicts those that can go elsewhere. Disruption budgets are heeded: what they refuse is asked
+    /// for again until the time is up. Pods that nobody makes anew, or that have data of their own, are named before anything
+    /// is evicted.
+    ///
+    /// ```rhai
+    /// k.drain(#{ node: "k3s-gpu-01", delete_empty_dir_data: true });
+    /// ```
+    #[rhai_fn(name = "drain", return_raw, pure)]
+    pub fn drain(context: NativeCallContext, k: &mut Kubernetes, drain: Map) -> RhaiResultOf<Map> {
+        super::drain::drain(k, options(&context, "drain", drain)?).map_err(fail)
+    }
+
+    /// Runs a command in the cluster, as a Job that is taken away again, and gives what it printed as `log`. One that fails is an
+    /// error that quotes it. It is carried out each time: `on_change` says when that is worth it.
+    ///
+    /// ```rhai
+    /// k.probe(#{ name: "dns", image: "docker.io/library/busybox:1.37.0", command: ["nslookup", "kubernetes.default"] });
+    /// ```
+    #[rhai_fn(name = "probe", return_raw, pure)]
+    pub fn probe(context: NativeCallContext, k: &mut Kubernetes, probe: Map) -> RhaiResultOf<Map> {
+        super::probe::probe(k, options(&context, "probe", probe)?).map_err(fail)
+    }
+
+    /// Takes an object away, and waits until it is gone.
+    ///
+    /// ```rhai
+    /// k.delete(#{ path: "/api/v1/nodes/k3s-cp-03", allow_destroy: true });
+    /// ```
+    #[rhai_fn(name = "delete", return_raw, pure)]
+    pub fn delete(context: NativeCallContext, k: &mut Kubernetes, object: Map) -> RhaiResultOf<Map> {
+        super::delete::delete(k, options(&context, "delete", object)?).map_err(fail)
+    }
+
+    /// Sends a merge patch: the fields that it names are set, those that are `()` go. Inside the closures of `ensure` it is a part of
+    /// that change; elsewhere it is one of its own that runs every time.
+    ///
+    /// ```rhai
+    /// k.patch("/api/v1/nodes/k3s-gpu-01", #{ metadata: #{ annotations: #{ note: "mine" } } });
+    /// ```
+    #[rhai_fn(name = "patch", return_raw, pure)]
+    pub fn patch(k: &mut Kubernetes, path: &str, body: Map) -> RhaiResultOf<Dynamic> {
+        answer(raw::send(k, Method::Patch, path, body))
+    }
+
+    /// Posts an object. Inside the closures of `ensure` it is a part of that change; elsewhere it is one of its own that runs every
+    /// time.
+    ///
+    /// ```rhai
+    /// k.post("/api/v1/namespaces", #{ apiVersion: "v1", kind: "Namespace", metadata: #{ name: "mine" } });
+    /// ```
+    #[rhai_fn(name = "post", return_raw, pure)]
+    pub fn post(k: &mut Kubernetes, path: &str, body: Map) -> RhaiResultOf<Dynamic> {
+        answer(raw::send(k, Method::Post, path, body))
+    }
+}
