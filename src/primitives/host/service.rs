@@ -19,7 +19,7 @@ use crate::run::ensure::{Outcome, ensure};
 use crate::run::event::Action;
 use crate::run::value::{Map, State, Value};
 use crate::script::RhaiResult;
-use crate::script::args::Opaque;
+use crate::script::args::{Duration, Opaque};
 use crate::script::context::options;
 use crate::script::failure::fail;
 
@@ -45,6 +45,9 @@ pub struct ServiceOptions {
     /// restarts it.
     #[serde(default)]
     pub reload_on: Option<Opaque>,
+    /// How long starting, stopping or restarting may take. Default: as long as systemd lets it.
+    #[serde(default)]
+    pub timeout: Option<Duration>,
     /// As whom: `true` for root, or a name. Default: as `ssh::host` says.
     #[serde(default, rename = "become")]
     pub become_: Option<BecomeOption>,
@@ -56,12 +59,14 @@ pub struct Service {
     enabled: Option<bool>,
     started: Option<bool>,
     masked: Option<bool>,
+    timeout: Option<std::time::Duration>,
 }
 
 /// What happens to a unit without changing what it is.
 pub struct Nudge {
     unit: Unit,
     verb: &'static str,
+    timeout: Option<std::time::Duration>,
 }
 
 /// Brings a unit to its wanted state, and tells it of what has changed.
@@ -91,7 +96,7 @@ fn starts(outcome: &Outcome) -> bool {
 
 fn nudge(host: &Host, options: &ServiceOptions, unit: &Unit, verb: &'static str, fresh: bool) -> Result<bool> {
     if !fresh {
-        let nudge = Nudge { unit: unit.clone(), verb };
+        let nudge = Nudge { unit: unit.clone(), verb, timeout: options.timeout.map(|span| span.0) };
         ensure(&Arc::new(Placed::new(host, options.become_.as_ref(), nudge)))?;
     }
     Ok(true)
@@ -114,7 +119,8 @@ impl Service {
             return Err(refuse("what is stopped is neither restarted nor reloaded")
                 .help("leave out `started: false`, or `restart_on` and `reload_on`"));
         }
-        Ok(Service { unit, enabled: *enabled, started: *started, masked: *masked })
+        let timeout = options.timeout.map(|span| span.0);
+        Ok(Service { unit, enabled: *enabled, started: *started, masked: *masked, timeout })
     }
 
     fn asks_for_something(&self) -> bool {
@@ -232,7 +238,7 @@ impl Part for Service {
         if asked("masked") == Some(true) {
             script.push_str("quietly mask\n");
         }
-        Ok(Command::script(script))
+        Ok(Command::script(script).timeout(self.timeout))
     }
 
     fn fills(&self) -> &'static [&'static str] {
@@ -262,7 +268,8 @@ impl Part for Nudge {
 
     fn command(&self, _: &Difference) -> Result<Command> {
         let script = systemd::script(&self.unit);
-        Ok(Command::script(format!("{script}systemctl daemon-reload || exit 1\nact {}\nprove_it_runs\n", self.verb)))
+        let script = format!("{script}systemctl daemon-reload || exit 1\nact {}\nprove_it_runs\n", self.verb);
+        Ok(Command::script(script).timeout(self.timeout))
     }
 
     fn action(&self, _: &Difference) -> Action {
