@@ -37,7 +37,10 @@ pub(super) fn read(root: &Path, scenario: Scenario) -> Result<Seed> {
         template: Some(template(&cluster, &software.table("vms")?)?),
         gpus: gpus(&hardware.table("gpu")?)?,
         network_hosts: other_hosts(&hosts, &node_names)?,
-        internet: internet(document("docs/LINKS.md").ok().as_ref(), &network, &hardware.table("nodes")?, &hosts)?,
+        internet: InternetSeed {
+            releases: releases(software.table("versions").ok().as_ref()),
+            ..internet(document("docs/LINKS.md").ok().as_ref(), &network, &hardware.table("nodes")?, &hosts)?
+        },
         web: cloud_image(software.table("versions").ok().as_ref(), &cluster)?,
     })
 }
@@ -105,6 +108,12 @@ fn cloud_image(versions: Option<&Table>, cluster: &Table) -> Result<Vec<WebSeed>
         sha256: sum.filter(is_sum).unwrap_or_default(),
         system: cluster.setting("ci_user")?.text()?,
     }])
+}
+
+/// Where K3s is released.
+fn releases(versions: Option<&Table>) -> String {
+    let source = versions.and_then(|versions| versions.row("k3s").ok()?.cell("source").ok()?.text().ok());
+    source.filter(|source| source.starts_with("https://")).unwrap_or_default()
 }
 
 /// A key as mail servers publish one. Nobody has its private half.

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::chance::now;
 use super::faults::Faults;
 use super::guests::{Observer, SharedMachine};
+use super::kubernetes::Notice;
 use super::log::{Conceal, Entry, RequestLog};
 use super::saving::{Saving, Snapshot};
 use super::tls::Certificates;
@@ -23,6 +24,8 @@ pub(crate) struct Frame {
     world: Mutex<World>,
     saving: Saving,
     log: RequestLog,
+    /// The session that began last.
+    session: Mutex<String>,
     /// What is being answered. It goes on when its client is gone, as the workers of the real API do.
     pub(crate) requests: TaskTracker,
     pub(crate) certificates: Arc<Certificates>,
@@ -44,6 +47,7 @@ impl Frame {
             world: Mutex::new(world),
             saving: Saving::to(dir),
             log,
+            session: Mutex::default(),
             requests: TaskTracker::new(),
             certificates,
             web,
@@ -108,6 +112,7 @@ impl Frame {
         let (change, snapshot) = {
             let mut world = self.world();
             let settled = world.settle(now());
+            self.note(world.kubernetes.take_notices());
             if !(all || settled) && self.saving.is_done() {
                 return Ok(());
             }
@@ -119,6 +124,17 @@ impl Frame {
             (change, world.text().map(|text| Snapshot { text, machines: world.machines() }))
         };
         self.saving.save(&mut written, change, snapshot, all)
+    }
+
+    /// Writes to the log what happened to clusters, in the session that began last.
+    fn note(&self, notices: Vec<Notice>) {
+        for Notice { cluster, what, members } in notices {
+            let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let entry =
+                Entry { session, kind: "quorum".into(), target: cluster, method: what.into(), ..Entry::default() };
+            // A log that cannot be written must not stop the simulation; the next start tells.
+            let _ = self.log.write(Entry { path: members, ..entry });
+        }
     }
 
     /// Says what takes secrets out of the request log.
@@ -138,6 +154,7 @@ impl Visit {
     /// Begins a session in the request log.
     pub(crate) fn begin(frame: &Arc<Frame>, session: &str, faults: Option<Arc<Faults>>) -> Result<Arc<Self>> {
         frame.log.begin(session)?;
+        session.clone_into(&mut frame.session.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Arc::new(Visit { frame: Arc::clone(frame), session: session.to_owned(), faults }))
     }
 

@@ -16,6 +16,7 @@ use super::faults::{Faults, LineFault, SLOW};
 use super::frame::Visit;
 use super::guests::{Connection, Surroundings};
 use super::host::Forward;
+use super::kubernetes;
 use super::log::Entry;
 use super::proxmox::http;
 use super::session::{Given, Notice, SESSION, Wanted, read_line};
@@ -253,6 +254,7 @@ fn find(visit: &Visit, host: &str, port: u16) -> (Target, Option<LineFault>) {
         // What else goes wrong there comes with its requests.
         Target::Api(..) => faults.misses(&node).then_some(LineFault::NodeAway),
         Target::Ssh { .. } => faults.next_line(host, &node),
+        Target::Kubernetes(..) => faults.misses(&node).then_some(LineFault::NodeAway),
         Target::Web(_) | Target::Restarting | Target::Closed | Target::Nobody => None,
     };
     if let Some(fault) = fault {
@@ -327,6 +329,7 @@ async fn serve(
             let surroundings = Surroundings { commands, ..surroundings(host, node, visit) };
             machine.serve_ssh(stream, surroundings).await;
         }
+        Target::Kubernetes(file, _) => kubernetes::serve(stream, Arc::clone(visit), file, host.to_owned()).await,
         Target::Web(_) if port == 443 => {
             if let Ok(stream) = visit.frame.web.acceptor.accept(stream).await {
                 record(visit, host, "tls");
@@ -366,7 +369,7 @@ fn connect_inside(host: String, port: u16, visit: &Arc<Visit>) -> Forward {
     let refusal = match target {
         Target::Nobody => Some(ErrorKind::HostUnreachable),
         Target::Closed => Some(ErrorKind::ConnectionRefused),
-        Target::Api(..) | Target::Web(_) | Target::Restarting | Target::Ssh { .. } => None,
+        Target::Api(..) | Target::Kubernetes(..) | Target::Web(_) | Target::Restarting | Target::Ssh { .. } => None,
     };
     let visit = Arc::clone(visit);
     Box::pin(async move {

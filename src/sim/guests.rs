@@ -179,6 +179,10 @@ pub(crate) trait Machine: Send + Sync {
     fn save(&self) -> String;
     /// A number that is another one whenever something has changed that must outlast the simulator's process.
     fn changes(&self) -> u64;
+    /// Itself as a system that programs run on, where there is one.
+    fn posix(&self) -> Option<super::host::SharedMachine> {
+        None
+    }
     /// Serves one connection to port 22.
     fn serve_ssh(self: Arc<Self>, stream: Box<dyn Connection>, surroundings: Surroundings) -> BoxFuture<'static, ()>;
 }
@@ -313,6 +317,11 @@ impl Machines {
     /// A guest's inside.
     pub(crate) fn guest(&self, vmid: u32) -> Option<SharedMachine> {
         self.guests.get(&vmid)?.machine.live.clone()
+    }
+
+    /// The name of a guest's file.
+    pub(crate) fn file_of(&self, vmid: u32) -> Option<String> {
+        Some(self.guests.get(&vmid)?.machine.file.clone())
     }
 
     /// Whether a guest has an inside.

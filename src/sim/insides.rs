@@ -168,8 +168,15 @@ impl Machine for Inside {
         host::run_due_timers(&self.0);
     }
 
+    fn posix(&self) -> Option<host::SharedMachine> {
+        Some(Arc::clone(&self.0))
+    }
+
     fn agent_exec(&self, command: &[String]) -> Execution {
+        // Whoever asks the agent holds the world meanwhile.
+        self.with(|machine| machine.errands.set_alone(true));
         let host::ExecResult { exit, stdout, stderr } = host::run_shared(&self.0, "root", command, &[]);
+        self.with(|machine| machine.errands.set_alone(false));
         Execution { exit, stdout, stderr }
     }
 

@@ -23,7 +23,8 @@ pub struct Entry {
     pub session: String,
     /// When it was answered, in milliseconds since 1970.
     pub at: u64,
-    /// `proxmox` or `ssh`; `fault` for what went wrong on purpose, `session` for the line that begins a session,
+    /// `proxmox`, `ssh`, `web` or `kubernetes`; `fault` for what went wrong on purpose, `quorum` for what a cluster lost or
+    /// regained, `session` for the line that begins a session,
     /// `connection` for a handshake.
     pub kind: String,
     /// The node or host it went to.

@@ -92,9 +92,13 @@ impl World {
             }
             let runs = cluster.vms.iter().filter(|(_, vm)| vm.running.is_some() && cluster.is_connected(&vm.node));
             for vmid in runs.map(|(vmid, _)| vmid) {
-                let ports: &[u16] = if cluster.guest_answers(*vmid, now) { &[22] } else { &[] };
+                let file = cluster.machines.file_of(*vmid).unwrap_or_default();
+                let mut ports = self.kubernetes.ports(&file);
+                if cluster.guest_answers(*vmid, now) {
+                    ports.push(22);
+                }
                 if let Some(address) = cluster.machines.address_of(*vmid) {
-                    add(&address, ports);
+                    add(&address, &ports);
                 }
             }
         }

@@ -45,6 +45,9 @@ pub struct InternetSeed {
     pub resolvers: Vec<String>,
     /// The URL of Cloudflare's API; empty when it is not there.
     pub cloudflare: String,
+    /// The URL below which K3s is released; empty when it is not there.
+    #[serde(default)]
+    pub releases: String,
     /// The zones that Cloudflare serves.
     pub zones: Vec<ZoneSeed>,
     /// The consoles that nodes power.
@@ -228,6 +231,12 @@ pub enum Scenario {
     EspStale,
     /// The boot partition of the node with the card has no room for another kernel.
     EspFull,
+    /// The token of Kubernetes was changed, and the files of its first server still tell the earlier one.
+    S16Token,
+    /// The third server of Kubernetes had a predecessor of its name, whose member of etcd nobody took out.
+    S16Member,
+    /// The certificates of Kubernetes are almost a year old.
+    S17,
     /// Somebody else's changes of a network wait to be applied.
     S8,
     /// A node that is cut off once its network is applied as it is wanted.
@@ -273,6 +282,9 @@ impl Scenario {
         ("gpu-missing", Scenario::GpuMissing, Start::Bare),
         ("esp-stale", Scenario::EspStale, Start::Bare),
         ("esp-full", Scenario::EspFull, Start::Bare),
+        ("s16-token", Scenario::S16Token, Start::Whole),
+        ("s16-member", Scenario::S16Member, Start::Whole),
+        ("s17", Scenario::S17, Start::Whole),
         ("s8", Scenario::S8, Start::Whole),
         ("s9", Scenario::S9, Start::Whole),
     ];

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::boards;
 use super::guests::{NodeSpec, Setup, SharedMachine, Workshop};
+use super::kubernetes::Kubernetes;
 use super::proxmox::Cluster;
 use super::seed::{HostSeed, NodeSeed, Scenario, Seed};
 use super::tls::Certificates;
@@ -47,6 +48,9 @@ pub(crate) struct World {
     /// What is on the web.
     #[serde(default)]
     pub(crate) internet: Internet,
+    /// What runs K3s on its machines, and the clusters that those are.
+    #[serde(default)]
+    pub(crate) kubernetes: Kubernetes,
     pub(crate) secrets: Secrets,
     /// What nodes are made of whose machines are still to be made.
     #[serde(skip)]
@@ -93,6 +97,8 @@ pub(crate) enum Target {
         /// Since when it is up.
         since: u64,
     },
+    /// A server of Kubernetes, by the file of its machine, and which run of it.
+    Kubernetes(String, u64),
     /// A site of the web, and since when it is there.
     Web(u64),
     /// The API of a node, which is being started again: it takes connections and ends them at once.
@@ -107,7 +113,9 @@ impl Target {
     /// Since when it is up. A connection to what was up before leads nowhere.
     pub(crate) fn since(&self) -> Option<u64> {
         match self {
-            Target::Api(_, since) | Target::Ssh { since, .. } | Target::Web(since) => Some(*since),
+            Target::Api(_, since) | Target::Kubernetes(_, since) | Target::Ssh { since, .. } | Target::Web(since) => {
+                Some(*since)
+            }
             Target::Restarting | Target::Closed | Target::Nobody => None,
         }
     }
@@ -126,6 +134,7 @@ impl World {
             hosts: seed.network_hosts.clone(),
             clusters: super::proxmox::found(seed, certificates, &secrets)?,
             internet: Internet::found(&seed.internet),
+            kubernetes: Kubernetes::found(seed.scenario),
             setups: seed.nodes.iter().map(|node| (node.name.clone(), boards::setup(seed, &node.name))).collect(),
             secrets,
             certificates: None,
@@ -232,6 +241,7 @@ impl World {
             any |= cluster.look_at_disks();
         }
         any |= self.reload_networks();
+        any |= self.run_kubernetes(now);
         self.tell_machines(now);
         if any {
             self.moments.send_modify(|count| *count += 1);
@@ -298,20 +308,7 @@ impl World {
             return Target::Closed;
         }
         let Ok(address) = host.parse::<Ipv4Addr>() else { return Target::Nobody };
-        for cluster in &self.clusters {
-            for vmid in cluster.machines.guests_at(address) {
-                let Some(running) = cluster.vms.get(&vmid).and_then(|vm| vm.running.as_ref()) else { continue };
-                if !cluster.is_connected(&cluster.vms[&vmid].node) {
-                    return Target::Nobody;
-                }
-                let up = port == 22 && cluster.guest_answers(vmid, now);
-                return match cluster.machines.guest(vmid) {
-                    Some(machine) if up => Target::Ssh { machine, node: None, since: running.since },
-                    _ => Target::Closed,
-                };
-            }
-        }
-        Target::Nobody
+        self.dial_guest(address, port, now)
     }
 
     /// A site of the web. A console is dark while its node has no power.

@@ -1,5 +1,6 @@
 //! Starting programs: finding them as the kernel and PATH do, and running what they stand for.
 
+use super::daemons;
 use super::fs::{Cred, Errno};
 use super::machine::{ExecResult, Machine, SharedMachine};
 use super::memory;
@@ -82,6 +83,12 @@ fn start(mut process: Process) -> i32 {
     let Some(path) = search(&process, &name, 1) else { return missing(&process, &name) };
     let content = process.fs(|fs, _| fs.read(&Cred::root(), &process.path(&path))).unwrap_or_default();
     let text = String::from_utf8_lossy(&content);
+    if let Some((program, version)) = daemons::program_in(&content) {
+        return match program.as_str() {
+            "k3s" => status(&process, tools::k3s(&process, &version)),
+            _ => not_simulated(&process, &path),
+        };
+    }
     if let Some(stub) = text.strip_prefix(STUB) {
         return match tools::find(stub.trim()) {
             Some(tool) => run_tool(&process, tool),

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::daemons::Daemon;
+use super::errands::Errands;
 use super::fs::{Computed, Cred, Fs, Ino, Kind, Sys, now};
 use super::hardware::{Board, PciDevice};
 use super::links::Nic;
@@ -119,6 +121,15 @@ pub struct Machine {
     pub modules: Vec<String>,
     /// Units that are or were running.
     pub units: BTreeMap<String, UnitRun>,
+    /// The programs that units run.
+    #[serde(default)]
+    pub daemons: BTreeMap<String, Daemon>,
+    /// How often any was started.
+    #[serde(default)]
+    pub(super) daemon_runs: u64,
+    /// What its programs want of the world outside.
+    #[serde(skip)]
+    pub errands: Errands,
     /// What it is made of.
     #[serde(default)]
     pub board: Board,

@@ -2,6 +2,8 @@
 //!
 //! What a machine cannot do it says (`homelab sim: not simulated: …`, status 127); it never pretends.
 
+pub mod daemons;
+pub mod errands;
 mod exec;
 mod fs;
 mod hardware;
@@ -20,7 +22,9 @@ mod tools;
 mod tree;
 mod users;
 
+pub use daemons::rfc3339;
 pub use exec::run_shared;
+pub use fs::Cred;
 pub use hardware::{Board, Enclosure, Esp, Firmware, Function, PciDevice, Thunderbolt};
 pub use links::{Bridge, Nic};
 pub use machine::{ExecResult, Machine, Maker, PowerRequest, SharedMachine, UnitRun};

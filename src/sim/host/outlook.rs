@@ -103,6 +103,12 @@ impl Machine {
         address.is_loopback() || self.nics.iter().any(|nic| nic.addresses.iter().any(own))
     }
 
+    /// Its first address, without the prefix length.
+    pub fn first_address(&self) -> Option<String> {
+        let text = self.nics.iter().flat_map(|nic| &nic.addresses).find(|text| !text.contains(':'))?;
+        text.split('/').next().map(str::to_owned)
+    }
+
     /// Who answers at an address, if anything leads there.
     pub fn neighbour(&self, address: Ipv4Addr) -> Option<&Neighbour> {
         let (_, is_near) = self.way_to(address)?;

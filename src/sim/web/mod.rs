@@ -4,6 +4,7 @@
 
 mod authority;
 mod cloudflare;
+mod releases;
 mod resolver;
 mod serve;
 #[cfg(test)]
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use authority::{Authority, authority_file};
-pub(crate) use serve::serve;
+pub(crate) use serve::{Ask, serve};
 pub(crate) use zone::Zone;
 
 use super::seed::InternetSeed;
@@ -29,6 +30,8 @@ pub(crate) struct Internet {
     pub(crate) zones: Vec<Zone>,
     /// The consoles by their addresses, with the nodes that power them.
     consoles: BTreeMap<String, String>,
+    /// Where K3s is released.
+    releases: Option<Place>,
     /// Whether the token may read zones, and write their records.
     pub(crate) token: Rights,
     /// How many records were ever made.
@@ -60,6 +63,10 @@ impl Default for Rights {
 enum Site {
     Resolver,
     Cloudflare,
+    /// Where releases are listed.
+    Releases,
+    /// Where their files are.
+    Assets,
     /// The root of a zone: the site that it is for.
     Home,
     Console,
@@ -83,6 +90,7 @@ impl Internet {
             cloudflare: Place::of(&seed.cloudflare),
             zones: seed.zones.iter().map(Zone::found).collect(),
             consoles: seed.consoles.iter().map(|console| (console.ip.clone(), console.node.clone())).collect(),
+            releases: Place::of(&seed.releases),
             token: Rights::default(),
             made: 0,
         }
@@ -91,7 +99,9 @@ impl Internet {
     /// The names of its sites, which its certificate is for.
     pub(crate) fn names(&self) -> Vec<String> {
         let places = self.resolvers.iter().chain(&self.cloudflare).map(|place| place.host.clone());
-        let mut names: Vec<String> = places.chain(self.zones.iter().map(|zone| zone.name.clone())).collect();
+        let releases = self.releases.iter().flat_map(|place| [place.host.clone(), releases::ASSETS.to_owned()]);
+        let zones = self.zones.iter().map(|zone| zone.name.clone());
+        let mut names: Vec<String> = places.chain(releases).chain(zones).collect();
         names.sort();
         names.dedup();
         names
@@ -119,6 +129,10 @@ impl Internet {
             Some(Site::Resolver)
         } else if self.cloudflare.as_ref().is_some_and(|place| place.host == host) {
             Some(Site::Cloudflare)
+        } else if let Some(place) = &self.releases
+            && (place.host == host || host == releases::ASSETS)
+        {
+            Some(if place.host == host { Site::Releases } else { Site::Assets })
         } else {
             self.zones.iter().any(|zone| zone.name == host && !zone.of(&host, "A").is_empty()).then_some(Site::Home)
         }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Internet, Site, cloudflare, resolver};
+use super::{Internet, Site, cloudflare, releases, resolver};
 use crate::sim::frame::Visit;
 use crate::sim::log::Entry;
 
@@ -26,28 +26,30 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// A request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ask {
-    pub(super) host: String,
-    pub(super) method: String,
+pub(crate) struct Ask {
+    pub(crate) host: String,
+    pub(crate) method: String,
     /// Without a slash at its end, if it is not the root.
-    pub(super) path: String,
-    pub(super) query: BTreeMap<String, String>,
-    pub(super) accept: String,
-    pub(super) authorization: Option<String>,
-    pub(super) body: Vec<u8>,
+    pub(crate) path: String,
+    pub(crate) query: BTreeMap<String, String>,
+    pub(crate) accept: String,
+    pub(crate) authorization: Option<String>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     pub(super) kind: &'static str,
-    pub(super) body: String,
+    /// Where it is instead.
+    pub(crate) location: Option<String>,
+    pub(crate) body: String,
 }
 
 impl Answer {
     pub(super) fn of(status: u16, kind: &'static str, body: String) -> Self {
-        Answer { status, kind, body }
+        Answer { status, kind, location: None, body }
     }
 
     pub(super) fn text(status: u16, text: &str) -> Self {
@@ -61,10 +63,12 @@ impl Answer {
 
 impl Internet {
     /// Answers a request. `token` is the one that the service of the zones has given.
-    pub(super) fn answer(&mut self, ask: &Ask, token: &str) -> Answer {
+    pub(crate) fn answer(&mut self, ask: &Ask, token: &str) -> Answer {
         match self.site(&ask.host) {
             Some(Site::Resolver) => resolver::answer(self, ask),
             Some(Site::Cloudflare) => cloudflare::answer(self, ask, token),
+            Some(Site::Releases) => releases::lead(self, ask),
+            Some(Site::Assets) => releases::file(ask),
             Some(Site::Home) => page(ask, "a site of its own"),
             Some(Site::Console) => page(ask, "JetKVM"),
             None => Answer::text(421, "not here"),
@@ -126,6 +130,9 @@ async fn respond(
     // Every status here is a valid one.
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or_default();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.kind));
+    if let Some(place) = answer.location.and_then(|place| HeaderValue::from_str(&place).ok()) {
+        response.headers_mut().insert(LOCATION, place);
+    }
     Ok(response)
 }
 

@@ -13,6 +13,7 @@ const TOKEN: &str = "t0ken";
 fn internet() -> Internet {
     let record = |name: &str, kind: &str, content: &str| (name.to_owned(), kind.to_owned(), content.to_owned());
     Internet::found(&InternetSeed {
+        releases: String::new(),
         resolvers: vec!["https://one.example/dns-query".into(), "https://two.example/resolve".into()],
         cloudflare: "https://api.example/client/v4".into(),
         zones: vec![ZoneSeed {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::Options;
 use super::clock;
+use crate::sim::host::daemons::journal_line;
 use crate::sim::host::fs::now;
 use crate::sim::host::process::{Exit, Process, fail, not_simulated};
 
@@ -26,10 +27,14 @@ pub fn journalctl(p: &Process) -> Exit {
     }
     let units = options.values('u');
     let lines: Vec<String> = p.session.with(|machine| {
-        let fits = |line: &&String| {
-            units.is_empty() || units.iter().any(|unit| line.contains(unit.trim_end_matches(".service")))
+        let units: Vec<String> = units.iter().map(|unit| machine.unit_name(unit)).collect();
+        let fits = |(of, line): &(Option<&str>, &str)| match of {
+            _ if units.is_empty() => true,
+            Some(of) => units.iter().any(|unit| unit == of),
+            None => units.iter().any(|unit| line.contains(unit.trim_end_matches(".service"))),
         };
-        machine.journal.iter().filter(fits).cloned().collect()
+        let lines = machine.journal.iter().map(|line| journal_line(line));
+        lines.filter(fits).map(|(_, line)| line.to_owned()).collect()
     });
     let most = options.value('n').and_then(|text| text.parse().ok()).unwrap_or(lines.len());
     if lines.is_empty() && !options.has('q') {

@@ -11,12 +11,14 @@ pub mod clock;
 mod cluster;
 mod copy;
 mod crontab;
+mod curl;
 mod digest;
 mod disks;
 mod files;
 mod find;
 mod grep;
 mod identity;
+mod k3s;
 mod kernel;
 mod launch;
 mod listing;
@@ -37,6 +39,7 @@ mod sed;
 mod sed_script;
 mod sort;
 mod sshd;
+mod start;
 mod stat;
 mod systemctl;
 mod test;
@@ -48,11 +51,12 @@ mod units;
 
 use super::process::{Exit, Process};
 
+pub use k3s::k3s;
 pub use kernel::{is_available as is_kernel_module, module_settings, sysctl_files, sysctl_path};
 pub use options::Options;
 pub use print::unescape;
 pub use timers::run_due as run_due_timers;
-pub use units::start_enabled;
+pub use units::{Unit, start_enabled};
 
 /// A program.
 pub type Tool = fn(&Process) -> Exit;
@@ -78,6 +82,7 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("corosync-cfgtool", SBIN, cluster::corosync_cfgtool),
     ("cp", BIN, copy::cp),
     ("crontab", BIN, crontab::crontab),
+    ("curl", BIN, curl::curl),
     ("cut", BIN, translate::cut),
     ("dash", BIN, launch::shell),
     ("date", BIN, clock::date),
@@ -195,7 +200,6 @@ const ELSEWHERE: &[&str] = &[
     "comm",
     "crictl",
     "ctr",
-    "curl",
     "diff",
     "dig",
     "dmesg",

@@ -1,8 +1,8 @@
 //! systemctl.
 
 use super::Options;
+use super::start::{restart, start, stop};
 use super::units::Unit;
-use crate::sim::host::exec;
 use crate::sim::host::fs::Cred;
 use crate::sim::host::machine::UnitRun;
 use crate::sim::host::process::{Exit, Process, Stop, fail, not_simulated};
@@ -149,11 +149,11 @@ fn change(p: &Process, options: &Options, verb: &str, names: &[String]) -> Exit 
             (Err(_), _) => return Err(Stop::Fail(5, format!("Failed to {verb} {name}: Unit {name} not found."))),
         };
         match verb {
-            "start" => start(p, &unit)?,
+            "start" => start(p, &unit, !options.has('B'))?,
             "stop" => stop(p, &unit.name),
-            "restart" | "reload-or-restart" => restart(p, &unit)?,
+            "restart" | "reload-or-restart" => restart(p, &unit, !options.has('B'))?,
             "try-restart" if p.session.with(|machine| machine.run_state(&unit.name).active == "active") => {
-                restart(p, &unit)?;
+                restart(p, &unit, !options.has('B'))?;
             }
             "reload" if p.session.with(|machine| machine.run_state(&unit.name).active != "active") => {
                 return fail(format!("{name} is not active, cannot reload."));
@@ -167,7 +167,7 @@ fn change(p: &Process, options: &Options, verb: &str, names: &[String]) -> Exit 
                     p.err(format!("Created symlink {link} \u{2192} {path}.\n"));
                 }
                 if options.has('N') {
-                    start(p, &unit)?;
+                    start(p, &unit, !options.has('B'))?;
                 }
             }
             "disable" => {
@@ -203,74 +203,6 @@ fn mask(p: &Process, name: &str, on: bool) -> Result<(), Stop> {
     Ok(())
 }
 
-fn stop(p: &Process, name: &str) {
-    p.session.with(|machine| {
-        if machine.run_state(name).active != "inactive" {
-            let definition = machine.run_state(name).definition;
-            let run = UnitRun { definition, ..UnitRun::ended("inactive", "dead") };
-            machine.units.insert(name.to_owned(), run);
-            machine.log(format!("systemd[1]: Stopped {name}."));
-            machine.note_change();
-        }
-    });
-}
-
-/// Restarts a unit as systemd has read it.
-fn restart(p: &Process, unit: &Unit) -> Result<(), Stop> {
-    let read = p.session.with(|machine| machine.loaded_unit(&unit.name)).unwrap_or_default();
-    stop(p, &unit.name);
-    start(p, &read)
-}
-
-/// Starts a unit. What came with the system runs; a unit of somebody's own runs when it is a script that ends, or
-/// sleeps; any other program is not simulated.
-fn start(p: &Process, unit: &Unit) -> Result<(), Stop> {
-    let running = p.session.with(|machine| machine.run_state(&unit.name).active == "active");
-    if running {
-        return Ok(());
-    }
-    let command = unit.value("ExecStart");
-    let ends = unit.value("Type") == "oneshot";
-    let is_service = unit.name.ends_with(".service");
-    if is_service && command.is_empty() {
-        return fail(format!("Failed to start {}: Unit {} has a bad unit file setting.", unit.name, unit.name));
-    }
-    if is_service && !unit.is_stock() && !ends && !command.contains("/sleep ") {
-        return not_simulated(format!("{} running {command}", unit.name));
-    }
-    if is_service && !unit.is_stock() && ends {
-        for command in unit.values("ExecStart") {
-            let user = Some(unit.value("User")).filter(|user| !user.is_empty()).unwrap_or("root");
-            let script = command.trim_start_matches(['-', '+', '!', '@']).to_owned();
-            let streams = ["", "", ""].map(crate::sim::host::stream::Stream::text);
-            let args = vec!["sh".to_owned(), "-c".to_owned(), script];
-            let Some(mut child) = exec::login(p.session.clone(), user, args, streams) else {
-                return fail(format!("Failed to start {}: no user {user}", unit.name));
-            };
-            // Errors belong to the journal, which nobody reads here; the caller hears of them all the same.
-            child.fds.insert(1, p.fds.get(&2).cloned().ok_or(crate::sim::host::fs::Errno::BadDescriptor)?);
-            child.fds.insert(2, p.fds.get(&2).cloned().ok_or(crate::sim::host::fs::Errno::BadDescriptor)?);
-            child.depth = p.depth + 1;
-            child.cwd = "/".to_owned();
-            let status = exec::run(child);
-            if status != 0 && !command.starts_with('-') {
-                let run = UnitRun::ended("failed", "failed");
-                p.session.with(|machine| machine.units.insert(unit.name.clone(), run));
-                p.err(format!(
-                    "Job for {0} failed because the control process exited with error code.\nSee \"systemctl status {0}\" and \"journalctl -xeu {0}\" for details.\n",
-                    unit.name
-                ));
-                return Err(Stop::Exit(1));
-            }
-        }
-    }
-    p.session.with(|machine| {
-        machine.set_running(unit);
-        machine.note_change();
-    });
-    Ok(())
-}
-
 fn show(p: &Process, options: &Options, names: &[String]) -> Exit {
     let wanted: Vec<&str> = options.values('p').into_iter().flat_map(|list| list.split(',')).collect();
     for (index, name) in names.iter().enumerate() {
@@ -296,7 +228,7 @@ fn show(p: &Process, options: &Options, names: &[String]) -> Exit {
                 ("MainPID", run.pid.to_string()),
                 ("ExecMainStatus", i32::from(run.sub == "failed").to_string()),
                 ("Result", if run.sub == "failed" { "exit-code" } else { "success" }.to_owned()),
-                ("NRestarts", "0".to_owned()),
+                ("NRestarts", machine.daemons.get(&unit.name).map_or(0, |daemon| daemon.restarts).to_string()),
                 ("NeedDaemonReload", if stale { "yes" } else { "no" }.to_owned()),
                 ("RemainAfterExit", if unit.value("RemainAfterExit") == "yes" { "yes" } else { "no" }.to_owned()),
                 ("Type", unit.value("Type").to_owned()),

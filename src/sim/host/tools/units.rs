@@ -22,7 +22,7 @@ pub struct Unit {
 impl Unit {
     /// The values of a key, in order. An empty one takes back those before it.
     pub fn values(&self, key: &str) -> Vec<&str> {
-        let mut values = Vec::new();
+        let mut values: Vec<&str> = Vec::new();
         for line in self.text.lines().chain(self.drop_ins.lines()) {
             match line.trim().split_once('=') {
                 Some((name, value)) if name.trim() == key && value.trim().is_empty() => values.clear(),
@@ -31,6 +31,23 @@ impl Unit {
             }
         }
         values
+    }
+
+    /// The words of its command, which may go on over several lines.
+    pub fn command(&self) -> Option<Vec<String>> {
+        let whole = self.definition().replace("\\\n", " ");
+        let mut last = None;
+        for line in whole.lines() {
+            if let Some(command) = line.trim().strip_prefix("ExecStart=") {
+                last = Some(command.trim_start_matches(['-', '+', '!', '@', ':']).to_owned());
+            }
+        }
+        let words: Vec<String> = last?
+            .split_whitespace()
+            .map(|word| word.trim_matches(['\'', '"']).to_owned())
+            .filter(|word| !word.is_empty())
+            .collect();
+        (!words.is_empty()).then_some(words)
     }
 
     /// All that is said of it.
@@ -217,6 +234,7 @@ impl Machine {
 /// program does not come up.
 pub fn start_enabled(machine: &mut Machine) {
     machine.units.clear();
+    machine.daemons.clear();
     let root = Cred::root();
     let dirs = machine.fs.list(&root, DIRS[0]).unwrap_or_default();
     let dirs: Vec<String> =
@@ -227,6 +245,11 @@ pub fn start_enabled(machine: &mut Machine) {
             let is_service = name.ends_with(".service");
             if unit.is_stock() || !is_service || unit.value("ExecStart").contains("/sleep ") {
                 machine.set_running(&unit);
+            } else if let Some(daemon) = machine.daemon_of(&unit) {
+                for module in unit.values("ExecStartPre").into_iter().filter_map(module_of) {
+                    machine.load_module(module);
+                }
+                machine.start_daemon(&unit, daemon);
             } else {
                 let run = UnitRun::ended("failed", "failed");
                 machine.log(format!("systemd[1]: {name}: homelab sim: not simulated: {}", unit.value("ExecStart")));
@@ -234,4 +257,11 @@ pub fn start_enabled(machine: &mut Machine) {
             }
         }
     }
+}
+
+/// The kernel module that a command loads, if it is one that can be loaded.
+fn module_of(command: &str) -> Option<&str> {
+    let (program, module) = command.trim_start_matches('-').split_once(' ')?;
+    let module = module.trim();
+    (program.ends_with("/modprobe") && super::is_kernel_module(module)).then_some(module)
 }

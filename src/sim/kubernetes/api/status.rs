@@ -1,0 +1,155 @@
+//! What the API says when it does not do what it was asked.
+
+use serde_json::{Value, json};
+
+use super::kinds::Kind;
+use super::{Body, Reply};
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    code: u16,
+    reason: &'static str,
+    message: String,
+    details: Option<Box<Value>>,
+    /// After how many seconds to try again.
+    retry: Option<u32>,
+}
+
+impl Refusal {
+    fn new(code: u16, reason: &'static str, message: impl Into<String>, details: Option<Value>) -> Self {
+        Refusal { code, reason, message: message.into(), details: details.map(Box::new), retry: None }
+    }
+
+    /// The refusal as an answer.
+    pub(crate) fn reply(self) -> Reply {
+        let mut status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message,
+        });
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
+        if let Some(details) = self.details {
+            status["details"] = *details;
+        }
+        status["code"] = json!(self.code);
+        let headers = self.retry.map(|seconds| ("retry-after", seconds.to_string())).into_iter().collect();
+        Reply { status: self.code, headers, body: Body::Json(status) }
+    }
+
+    /// Who asks cannot prove who he is.
+    pub(crate) fn unauthorized() -> Self {
+        Refusal::new(401, "Unauthorized", "Unauthorized", None)
+    }
+
+    /// Who asks may not.
+    pub(crate) fn forbidden_path(user: &str, path: &str) -> Self {
+        let message = format!("forbidden: User \"{user}\" cannot get path \"{path}\"");
+        Refusal::new(403, "Forbidden", message, Some(json!({})))
+    }
+
+    /// Who asks may not do that with objects of a kind.
+    pub(crate) fn forbidden(user: &str, verb: &str, resource: &str, group: &str, place: (&str, &str)) -> Self {
+        let (namespace, name) = place;
+        let plain = resource.split('/').next().unwrap_or_default();
+        let full = if group.is_empty() { plain.to_owned() } else { format!("{plain}.{group}") };
+        let named = if name.is_empty() { full } else { format!("{full} \"{name}\"") };
+        let scope = match namespace {
+            "" => "at the cluster scope".to_owned(),
+            namespace => format!("in the namespace \"{namespace}\""),
+        };
+        let message = format!(
+            "{named} is forbidden: User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {scope}"
+        );
+        let mut details = json!({});
+        if !name.is_empty() {
+            details["name"] = json!(name);
+        }
+        if !group.is_empty() {
+            details["group"] = json!(group);
+        }
+        details["kind"] = json!(plain);
+        Refusal::new(403, "Forbidden", message, Some(details))
+    }
+
+    /// There is no such kind.
+    pub(crate) fn no_such_resource() -> Self {
+        Refusal::new(404, "NotFound", "the server could not find the requested resource", Some(json!({})))
+    }
+
+    /// There is no such object.
+    pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
+        let message = format!("{} \"{name}\" not found", kind.full_name());
+        Refusal::new(404, "NotFound", message, Some(about(kind, name)))
+    }
+
+    /// It has become another in between.
+    pub(crate) fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.full_name());
+        Refusal::new(409, "Conflict", message, Some(about(kind, name)))
+    }
+
+    /// It is asked in a way that makes no sense.
+    pub(crate) fn bad(message: impl Into<String>) -> Self {
+        Refusal::new(400, "BadRequest", message, None)
+    }
+
+    /// The body has fields that nobody knows, or of another type.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Refusal::new(500, "", message, None)
+    }
+
+    /// This cannot be done with what is there.
+    pub(crate) fn no_such_method() -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        Refusal::new(405, "MethodNotAllowed", message, Some(json!({})))
+    }
+
+    /// The answer is wanted in a form that there is not.
+    pub(crate) fn not_acceptable() -> Self {
+        let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        Refusal::new(406, "NotAcceptable", message, Some(json!({})))
+    }
+
+    /// The list of kinds is wanted in a form that there is not.
+    pub(crate) fn no_such_list() -> Self {
+        let message = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        Refusal::new(406, "NotAcceptable", message, None)
+    }
+
+    /// The server is there, and its API is not yet.
+    pub(crate) fn not_ready() -> Self {
+        Refusal::new(503, "ServiceUnavailable", "apiserver not ready", None)
+    }
+
+    /// What answers for a group of kinds is not there.
+    pub(crate) fn unavailable() -> Self {
+        Refusal::new(503, "ServiceUnavailable", "the server is currently unable to handle the request", None)
+    }
+
+    /// The data cannot be read.
+    pub(crate) fn timeout() -> Self {
+        let message =
+            "the server was unable to return a response in the time allotted, but may still be processing requests";
+        Refusal::new(504, "Timeout", message, Some(json!({})))
+    }
+
+    /// The data cannot be written.
+    pub(crate) fn no_quorum() -> Self {
+        Refusal::new(500, "", "etcdserver: request timed out", None)
+    }
+
+    /// Nobody here does this.
+    pub(crate) fn not_simulated(what: &str) -> Self {
+        Refusal::new(501, "NotImplemented", format!("homelab sim: not simulated: {what}"), None)
+    }
+}
+
+fn about(kind: &Kind, name: &str) -> Value {
+    let mut details = json!({ "name": name });
+    if !kind.group.is_empty() {
+        details["group"] = json!(kind.group);
+    }
+    details["kind"] = json!(kind.resource);
+    details
+}

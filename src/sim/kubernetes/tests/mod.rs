@@ -1,0 +1,5 @@
+//! K3s on a few machines.
+
+mod joining;
+mod lab;
+mod servers;

@@ -1,0 +1,102 @@
+//! What runs on machines and reaches beyond them: K3s, and programs that want something of the network.
+
+use std::net::Ipv4Addr;
+
+use super::host::errands::{Errand, Told, Trust};
+use super::kubernetes::{self, Host};
+use super::web::Ask;
+use super::world::{Target, World};
+
+impl World {
+    /// How much slower than usual things take.
+    pub(crate) fn pace(&self) -> f64 {
+        self.clusters.first().map_or(1.0, |cluster| cluster.pace)
+    }
+
+    /// The guests that run.
+    fn running(&self) -> Vec<Host> {
+        let mut all = Vec::new();
+        for cluster in &self.clusters {
+            for (vmid, vm) in cluster.vms.iter().filter(|(_, vm)| vm.running.is_some()) {
+                let machine = cluster.machines.guest(*vmid).and_then(|machine| machine.posix());
+                let file = cluster.machines.file_of(*vmid);
+                if let (Some(machine), Some(file)) = (machine, file) {
+                    all.push(Host { file, machine, connected: cluster.is_connected(&vm.node) });
+                }
+            }
+        }
+        all
+    }
+
+    /// What answers at the address of a guest.
+    pub(super) fn dial_guest(&self, address: Ipv4Addr, port: u16, now: u64) -> Target {
+        for cluster in &self.clusters {
+            for vmid in cluster.machines.guests_at(address) {
+                let Some(running) = cluster.vms.get(&vmid).and_then(|vm| vm.running.as_ref()) else { continue };
+                if !cluster.is_connected(&cluster.vms[&vmid].node) {
+                    return Target::Nobody;
+                }
+                let file = cluster.machines.file_of(vmid).unwrap_or_default();
+                if let (kubernetes::PORT, Some(run)) = (port, self.kubernetes.server_at(&file)) {
+                    return Target::Kubernetes(file, run);
+                }
+                let up = port == 22 && cluster.guest_answers(vmid, now);
+                return match cluster.machines.guest(vmid) {
+                    Some(machine) if up => Target::Ssh { machine, node: None, since: running.since },
+                    _ => Target::Closed,
+                };
+            }
+        }
+        Target::Nobody
+    }
+
+    /// Lets K3s go on, and does what programs wait for. Tells whether anything changed.
+    pub(super) fn run_kubernetes(&mut self, now: u64) -> bool {
+        let hosts = self.running();
+        let pace = self.pace();
+        let mut any = self.kubernetes.settle(&hosts, now, pace);
+        for host in &hosts {
+            for (number, errand) in host.errands() {
+                let told = match &errand {
+                    Errand::Fetch { url, trust } => self.fetch(&hosts, url, trust, now),
+                    other => self.kubernetes.run_errand(host, other, now),
+                };
+                host.tell(number, told);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Fetches something for a program on a machine: from the web, or from another machine.
+    fn fetch(&mut self, hosts: &[Host], url: &str, trust: &Trust, now: u64) -> Told {
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let (authority, path) = rest.find(['/', '?']).map_or((rest, "/"), |at| rest.split_at(at));
+        let usual = if scheme == "https" { 443 } else { 80 };
+        let (name, port) = match authority.rsplit_once(':') {
+            Some((name, port)) => (name, port.parse().unwrap_or(usual)),
+            None => (authority, usual),
+        };
+        if port == kubernetes::PORT && scheme == "https" {
+            let file = hosts.iter().find(|host| host.has(name)).map(|host| host.file.clone()).unwrap_or_default();
+            return self.kubernetes.fetch(&file, path, name, trust, now);
+        }
+        if !self.internet.has(name, port) {
+            return Told::failed("Couldn't connect to server");
+        }
+        if matches!(trust, Trust::These(_)) && scheme == "https" {
+            return Told::failed("unable to get local issuer certificate");
+        }
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let ask = Ask {
+            host: name.to_ascii_lowercase(),
+            method: "GET".into(),
+            path: path.to_owned(),
+            query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+            ..Ask::default()
+        };
+        let answer = self.internet.answer(&ask, "");
+        let body = answer.location.unwrap_or(answer.body);
+        Told { status: answer.status, body: body.into_bytes() }
+    }
+}
