@@ -23,14 +23,12 @@ fn project(debian: &Machine, source: &str, sha256: &str) -> Project {
         written.push(k3s::put_binary(m));
         h.service(#{ name: "k3s", enabled: true, started: true, restart_on: written });"#,
     );
-    let project = Project::with(&format!("import \"std/k3s\" as k3s;\n{playbook}"));
-    project.write(
-        "docs/SOFTWARE.md",
-        &format!(
-            "# Software\n\n## versions\n\n| component | version | source | sha256 |\n| --- | --- | --- | --- |\n\
-             | k3s | v1.36.4+k3s1 | {source} | {sha256} |\n"
-        ),
-    );
+    let project = Project::homelab_itself();
+    let tables = project.read("docs/SOFTWARE.md");
+    let row = tables.lines().find(|line| line.starts_with("| k3s  ")).expect("the row of k3s");
+    let own = format!("| k3s | v1.36.4+k3s1 | {source} | {sha256} | 2026-10 |");
+    project.write("docs/SOFTWARE.md", &tables.replace(row, &own));
+    project.write("playbooks/first.rhai", &format!("import \"std/k3s\" as k3s;\n{playbook}"));
     project
 }
 

@@ -118,7 +118,10 @@ fn every_example_about_a_cluster_is_understood() {
     assert!(cluster.len() > 10, "{} examples", cluster.len());
     let project = Project::homelab_itself();
     project.write("playbooks/examples.rhai", &playbook("let k = kubernetes::connect();\n", &cluster));
-    project.ends("check playbooks/examples.rhai", 0);
+    // They have addresses and versions in them, as examples do.
+    let told = project.session(&["check playbooks/examples.rhai"]);
+    let complaints: Vec<&str> = told.lines().filter(|line| line.trim_start().starts_with('×')).collect();
+    assert!(complaints.iter().all(|line| line.ends_with("stands in the playbook")), "{told}");
 }
 
 #[test]

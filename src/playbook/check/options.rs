@@ -53,11 +53,22 @@ fn code(problem: &Problem) -> &'static str {
 fn shapes<'a>(sheet: &Sheet<'a>, call: &Call<'_>) -> Vec<Shape<'a>> {
     let schemas = sheet.checker.schemas.iter();
     let name = call.full_name();
-    let fits = |key: &str| match call.method {
-        true => key == name || key.rsplit_once('.').is_some_and(|(_, method)| method == name),
-        false => key == name,
+    let fits = |key: &str| match (call.method, key.rsplit_once('.')) {
+        (true, Some((kind, method))) => method == name && takes_so_many(sheet, kind, call),
+        _ => key == name,
     };
     schemas.filter(|(key, _)| fits(key)).map(|(_, schema)| Shape::new(schema)).collect()
+}
+
+/// Whether the method of a kind of thing takes as many arguments as are given: another kind may have one of that name that takes
+/// others.
+fn takes_so_many(sheet: &Sheet<'_>, kind: &str, call: &Call<'_>) -> bool {
+    let functions = sheet.checker.catalog.functions().iter().filter(|function| function.name == call.name());
+    let mut of_kind = functions
+        .filter(|function| function.parameters.first().is_some_and(|first| first.receiver && first.kind == kind))
+        .peekable();
+    let given = call.node.args.len();
+    of_kind.peek().is_none() || of_kind.any(|function| function.parameters.len() == given + 1)
 }
 
 struct Inspection<'a> {

@@ -97,6 +97,14 @@ fn a_sound_playbook_has_no_findings() {
 }
 
 #[test]
+fn options_are_only_judged_where_the_method_takes_so_many_arguments() {
+    let said = listed("fn f(h) { h.run([\"true\"], #{ nonsense: 1 }, 2) }");
+    assert!(!said.contains("unknown-option"), "{said}");
+    let said = listed("fn f(h) { h.run([\"true\"], #{ nonsense: 1 }) }");
+    assert!(said.contains("unknown-option"), "{said}");
+}
+
+#[test]
 fn a_function_that_takes_the_place_of_a_method_is_found() {
     insta::assert_snapshot!(listed(
         r#"

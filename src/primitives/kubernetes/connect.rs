@@ -5,12 +5,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::handle::{Clusters, Described, Kubernetes, Source};
+use super::kubeconfig::conceal;
 use crate::primitives::inputs::Inputs;
 use crate::run::scope;
 use crate::run::value::Value;
 use crate::script::RhaiResult;
 use crate::script::args::{self, Maybe, TextOrSecret};
 use crate::script::context::{Context, options};
+use crate::script::failure::fail;
 
 /// Where the kubeconfig is kept unless the environment says otherwise.
 const USUAL_FILE: &str = ".homelab/kubeconfig";
@@ -62,8 +64,7 @@ pub(super) fn connect(call: &NativeCallContext<'_>, map: Map) -> RhaiResult<Kube
         (None, file) => Source::File(file.unwrap_or_else(usual)),
     };
     if let Source::Text(Value::Text(text)) = &source {
-        // Who holds it rules the cluster.
-        scope::run().map_err(crate::script::failure::fail)?.redactor.learn(text);
+        conceal(text).map_err(fail)?;
     }
     scope::note_handle();
     let described = Described {

@@ -35,18 +35,32 @@ pub(super) fn rewrite(call: &NativeCallContext<'_>, text: &Dynamic, map: Map) ->
         Value::Unknown(unknown) => return Ok(Dynamic::from(unknown.without_template())),
         _ => return Err(fail(Error::new(Class::Script, "`kubernetes::kubeconfig`: the kubeconfig is no text"))),
     };
-    let (text, key) = rewritten(&text, &options).map_err(fail)?;
-    let redactor = &scope::run().map_err(fail)?.redactor;
-    redactor.learn(&key);
-    if let Ok(pem) = base64::decode_text(&key) {
-        redactor.learn(&pem);
-    }
-    let secret: Secret = redactor.secret(&text);
-    Ok(Dynamic::from(secret))
+    let text = rewritten(&text, &options).map_err(fail)?;
+    conceal(&text).map_err(fail)?;
+    // What is known as a secret by itself is the key: the other lines stand in ordinary text, too.
+    Ok(Dynamic::from(Secret::new(text)))
 }
 
-/// The new text, and the key in it.
-fn rewritten(text: &str, options: &KubeconfigOptions) -> Result<(String, String)> {
+/// Sees to it that the keys and tokens in a kubeconfig do not show, wherever they turn up.
+pub(super) fn conceal(text: &str) -> Result<()> {
+    let redactor = &scope::run()?.redactor;
+    for line in text.lines() {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        let name = name.trim().trim_start_matches("- ");
+        if !matches!(name, "client-key-data" | "token" | "password") {
+            continue;
+        }
+        let value = value.trim().trim_matches(['"', '\'']);
+        redactor.learn(value);
+        if let Ok(pem) = base64::decode_text(value) {
+            redactor.learn(&pem);
+        }
+    }
+    Ok(())
+}
+
+/// The new text.
+fn rewritten(text: &str, options: &KubeconfigOptions) -> Result<String> {
     let unfit = |what: &str| {
         Error::new(Class::Failed, format!("the kubeconfig has no {what}"))
             .help("look at /etc/rancher/k3s/k3s.yaml on the server; restarting k3s there writes it anew")
@@ -58,7 +72,6 @@ fn rewritten(text: &str, options: &KubeconfigOptions) -> Result<(String, String)
         value.map(str::to_owned).ok_or_else(|| unfit(&format!("{field} in its first entry of {list}")))
     };
     let KubeconfigOptions { name, server } = options;
-    let key = part("users", "user", "client-key-data")?;
     let new = json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -68,10 +81,10 @@ fn rewritten(text: &str, options: &KubeconfigOptions) -> Result<(String, String)
         } }],
         "contexts": [{ "name": name, "context": { "cluster": name, "user": name } }],
         "users": [{ "name": name, "user": {
-            "client-certificate-data": part("users", "user", "client-certificate-data")?, "client-key-data": key,
+            "client-certificate-data": part("users", "user", "client-certificate-data")?, "client-key-data": part("users", "user", "client-key-data")?,
         } }],
     });
-    Ok((yaml::stringify(&new)?, key))
+    yaml::stringify(&new)
 }
 
 #[cfg(test)]
@@ -89,13 +102,14 @@ mod tests {
 
     #[test]
     fn names_and_address_are_replaced_and_the_certificates_kept() {
-        let (text, key) = rewritten(FETCHED, &options()).unwrap();
+        let text = rewritten(FETCHED, &options()).unwrap();
         assert!(!text.contains("default") && !text.contains("127.0.0.1"), "{text}");
         let new = yaml::parse("it", &text).unwrap();
         assert_eq!(new.pointer("/clusters/0/cluster/server"), Some(&json!("https://192.0.2.31:6443")));
         assert_eq!(new.pointer("/clusters/0/cluster/certificate-authority-data"), Some(&json!("Q0E=")));
         assert_eq!(new.pointer("/users/0/user/client-certificate-data"), Some(&json!("Q0VSVA==")));
-        assert_eq!((new["current-context"].as_str(), key.as_str()), (Some("homelab"), "S0VZ"));
+        assert_eq!(new.pointer("/users/0/user/client-key-data"), Some(&json!("S0VZ")));
+        assert_eq!(new["current-context"].as_str(), Some("homelab"));
     }
 
     #[test]

@@ -164,7 +164,7 @@ mod methods {
     /// empty where it has none.
     ///
     /// ```rhai
-    /// let until = k.certificate().not_after;
+    /// let ends = k.certificate().not_after;
     /// ```
     #[rhai_fn(name = "certificate", return_raw, pure)]
     pub fn certificate(k: &mut Kubernetes) -> RhaiResultOf<Dynamic> {

@@ -279,4 +279,13 @@ fn the_key_in_a_kubeconfig_does_not_show() {
     let written = cluster.lab.read("mine").unwrap();
     assert!(written.contains("https://192.0.2.31:6443") && written.contains("client-key-data"), "it is written whole");
     assert!(!told.shown().contains("client-key-data"), "{}", told.shown());
+    let key = written.lines().find_map(|line| line.trim().strip_prefix("client-key-data: ")).unwrap().to_owned();
+    let said =
+        cluster.lab.run(&format!("kubernetes::connect(#{{ content: local::read(\"mine\") }}); info(\"so: {key}\");"));
+    assert!(!said.shown().contains(&key), "{}", said.shown());
+    // What is not secret in it stays readable.
+    let said = cluster
+        .lab
+        .run("kubernetes::connect(#{ content: local::read(\"mine\") }); info(\"server: https://192.0.2.31:6443\");");
+    assert!(said.shown().contains("server: https://192.0.2.31:6443"), "{}", said.shown());
 }
