@@ -1,6 +1,9 @@
 //! Sequences that once went wrong, each after another that brings about what it needs.
 
-pub const FOUND: [(&str, &[&str], &[&str]); 5] = [
+/// What it is about, what comes before it, and the sequence.
+pub type Found = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+pub const FOUND: [Found; 5] = [
     (
         "a unit that is stopped, and whose file then goes",
         &[

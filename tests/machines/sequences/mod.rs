@@ -5,9 +5,12 @@ mod found;
 mod given;
 mod world;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::Value;
 
 use self::dice::Dice;
+use self::found::Found;
 use self::world::World;
 use super::machine::Machine;
 use super::play::Told;
@@ -24,43 +27,108 @@ const WRITTEN: &str = "find /boot /etc /home /opt /root /srv /usr /var -xdev -ne
                        -not -path '/var/log*' -not -path '/var/lib/systemd/*' -not -path '/var/cache/ldconfig/*'";
 
 /// Plays 6 sequences, or as many as `HOMELAB_TEST_SEQUENCES` says (300 for the full proof), made from the seed
-/// `HOMELAB_TEST_SEED`. What fails is made smaller, and printed as a playbook with what has to be played before it.
+/// `HOMELAB_TEST_SEED`; `HOMELAB_TEST_FROM` leaves out those before its round, and `HOMELAB_TEST_MACHINES` plays rounds on so
+/// many machines side by side. What fails is made smaller, and printed as a playbook with what has to be played before it;
+/// the other rounds are played all the same.
 #[test]
 fn what_a_plan_says_of_a_random_sequence_is_what_the_run_does() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let count = usize::try_from(number("HOMELAB_TEST_SEQUENCES").unwrap_or(6)).expect("a number of sequences");
-    let seed = number("HOMELAB_TEST_SEED").unwrap_or(1);
-    let Some(machine) = Machine::own("sequences") else { return };
-    assert_eq!(machine.shell(&given::prepare()), "");
-    for (what, before, then) in found::FOUND {
-        let mut round = Round::new(&machine);
-        for sequence in [before, then] {
-            let sequence: Vec<String> = sequence.iter().map(|line| (*line).to_owned()).collect();
-            round.play(&sequence).unwrap_or_else(|why| panic!("{what}: {}", why.text));
+    let wanted = Wanted::told();
+    let next = AtomicUsize::new(0);
+    let work = |name: String| wanted.work_on(&Machine::own(&name)?, &next);
+    let outcomes: Option<Vec<Outcome>> = std::thread::scope(|scope| {
+        let names = (1..=wanted.machines).map(|number| format!("sequences-{number}"));
+        let threads: Vec<_> = names.map(|name| scope.spawn(move || work(name))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("what fails is told")).collect()
+    });
+    let Some(outcomes) = outcomes else { return };
+    let tally = outcomes.iter().fold(Tally::default(), |all, one| all.and(&one.tally));
+    println!("seed {}: {tally}", wanted.seed);
+    let failed: Vec<&str> = outcomes.iter().flat_map(|one| &one.failed).map(String::as_str).collect();
+    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n\n"));
+    assert!(tally.refused * 10 <= tally.sequences, "most sequences must be played to their end: {tally}");
+}
+
+/// What is to be played.
+struct Wanted {
+    seed: u64,
+    from: usize,
+    count: usize,
+    machines: usize,
+    /// Where the machines find something on the web.
+    url: String,
+}
+
+/// What came of it on one machine.
+#[derive(Default)]
+struct Outcome {
+    tally: Tally,
+    failed: Vec<String>,
+}
+
+impl Wanted {
+    fn told() -> Self {
+        let number = |name: &str, otherwise: usize| {
+            let told = std::env::var(name).ok();
+            told.map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+        };
+        Wanted {
+            seed: number("HOMELAB_TEST_SEED", 1) as u64,
+            from: number("HOMELAB_TEST_FROM", 0) / ROUND * ROUND,
+            count: number("HOMELAB_TEST_SEQUENCES", 6),
+            machines: number("HOMELAB_TEST_MACHINES", 1).max(1),
+            url: web::serve(world::ON_THE_WEB),
         }
     }
-    let url = web::serve(world::ON_THE_WEB);
-    let mut tally = Tally::default();
-    for begin in (0..count).step_by(ROUND) {
-        let mut dice = Dice::new(seed.wrapping_mul(1_000_003).wrapping_add(begin as u64));
-        let mut round = Round::new(&machine);
+
+    /// Plays what nobody else has begun: first what once went wrong, then round after round.
+    fn work_on(&self, machine: &Machine, next: &AtomicUsize) -> Option<Outcome> {
+        assert_eq!(machine.shell(&given::prepare()), "");
+        let mut outcome = Outcome::default();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let begin = self.from + at.saturating_sub(found::FOUND.len()) * ROUND;
+            let played = match found::FOUND.get(at) {
+                Some(found) => play_found(machine, found),
+                None if begin < self.count => self.play_round(machine, begin, &mut outcome.tally),
+                None => return Some(outcome),
+            };
+            if let Err(why) = played {
+                eprintln!("{why}");
+                outcome.failed.push(why);
+            }
+        }
+    }
+
+    fn play_round(&self, machine: &Machine, begin: usize, tally: &mut Tally) -> Result<(), String> {
+        let mut dice = Dice::new(self.seed.wrapping_mul(1_000_003).wrapping_add(begin as u64));
+        let mut round = Round::new(machine);
         let mut known = World::default();
-        for at in begin..count.min(begin + ROUND) {
+        for at in begin..self.count.min(begin + ROUND) {
             if at > begin && dice.one_in(2) {
                 round.by_hand(dice.pick(&given::BY_HAND));
             }
-            let sequence = world::sequence(&mut dice, &mut known, LENGTH, &url);
-            if at % 5 == 4 {
-                eprintln!("{} of {count}", at + 1);
-            }
+            let sequence = world::sequence(&mut dice, &mut known, LENGTH, &self.url);
             match round.play(&sequence) {
-                Ok(told) => tally.add(&told),
-                Err(why) => panic!("seed {seed}, sequence {at}: {}\n{}", why.text, round.smaller(sequence, &why.kind)),
+                Ok(seen) => tally.add(&seen),
+                Err(why) => {
+                    eprintln!("seed {}, sequence {at}: {}", self.seed, why.kind);
+                    let least = round.smaller(sequence, &why.kind);
+                    return Err(format!("seed {}, sequence {at}: {}\n{least}", self.seed, why.text));
+                }
             }
         }
+        eprintln!("{} of {}", self.count.min(begin + ROUND), self.count);
+        Ok(())
     }
-    println!("seed {seed}: {tally}");
-    assert!(tally.refused * 10 <= tally.sequences, "most sequences must be played to their end: {tally}");
+}
+
+fn play_found(machine: &Machine, (what, before, then): &Found) -> Result<(), String> {
+    let mut round = Round::new(machine);
+    for sequence in [before, then] {
+        let sequence: Vec<String> = sequence.iter().map(|line| (*line).to_owned()).collect();
+        round.play(&sequence).map_err(|why| format!("{what}: {}", why.text))?;
+    }
+    Ok(())
 }
 
 /// The options that allow the folders and homes of the sequences to be removed.
@@ -105,6 +173,15 @@ impl Tally {
         self.refused += usize::from(seen.refused);
         self.changes += seen.changes;
         self.sure += seen.sure;
+    }
+
+    fn and(&self, other: &Tally) -> Tally {
+        Tally {
+            sequences: self.sequences + other.sequences,
+            refused: self.refused + other.refused,
+            changes: self.changes + other.changes,
+            sure: self.sure + other.sure,
+        }
     }
 }
 
@@ -189,19 +266,8 @@ impl<'a> Round<'a> {
         let fails = |history: &[Done], sequence: &[String]| {
             self.again(history, sequence).err().filter(|why| why.kind == kind).map(|why| why.text)
         };
-        let mut at = 0;
-        while at < history.len() {
-            let mut fewer = history.clone();
-            fewer.remove(at);
-            if fails(&fewer, &sequence).is_some() { history = fewer } else { at += 1 }
-        }
-        let mut least = sequence;
-        let mut at = 0;
-        while at < least.len() {
-            let mut fewer = least.clone();
-            fewer.remove(at);
-            if fails(&history, &fewer).is_some() { least = fewer } else { at += 1 }
-        }
+        history = fewest(history, |fewer| fails(fewer, &sequence).is_some());
+        let least = fewest(sequence, |fewer| fails(&history, fewer).is_some());
         let why = fails(&history, &least).unwrap_or_else(|| "it does not fail any more".to_owned());
         let before: String = history.iter().map(|done| format!("{done}\n")).collect();
         format!("{before}{}\n{why}", Done::Sequence(least))
@@ -230,6 +296,21 @@ impl std::fmt::Display for Done {
             Done::ByHand(script) => write!(f, "---- by hand: {script}"),
         }
     }
+}
+
+/// The fewest of these that still fail: halves are left out first, then ever smaller parts.
+fn fewest<T: Clone>(mut all: Vec<T>, fails: impl Fn(&[T]) -> bool) -> Vec<T> {
+    let mut part = all.len().div_ceil(2);
+    while part > 0 {
+        let mut at = 0;
+        while at < all.len() {
+            let mut fewer = all.clone();
+            fewer.drain(at..all.len().min(at + part));
+            if fails(&fewer) { all = fewer } else { at += part }
+        }
+        part /= 2;
+    }
+    all
 }
 
 /// Compares what a plan said with what the run did: in order, each with its diff. What the plan was not sure of may be
