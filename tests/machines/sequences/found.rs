@@ -3,7 +3,7 @@
 /// What it is about, what comes before it, and the sequence.
 pub type Found = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-pub const FOUND: [Found; 5] = [
+pub const FOUND: [Found; 6] = [
     (
         "a unit that is stopped, and whose file then goes",
         &[
@@ -47,5 +47,10 @@ pub const FOUND: [Found; 5] = [
             r#"h.file(#{ path: "/etc/systemd/system/lab-doze.service", content: "[Service]\nExecStart=/usr/bin/sleep 1001\n\n[Install]\nWantedBy=multi-user.target\n" });"#,
             r#"h.service(#{ name: "lab-doze", started: true });"#,
         ],
+    ),
+    (
+        "a folder in one that passes its group on",
+        &[r#"h.directory(#{ path: "/srv/lab/c", mode: "2775" });"#],
+        &[r#"h.directory(#{ path: "/srv/lab/c/d", mode: "0755", owner: "ops", group: "adm" });"#],
     ),
 ];

@@ -247,7 +247,7 @@ impl<'a> Round<'a> {
         if plan.is_well() {
             let again = self.told("run");
             if !again.is_well() {
-                return failure("the second run fails", again.everything());
+                return failure(format!("the second run fails: {}", again.error_message()), again.everything());
             }
             let changes = again.changes("change-started");
             if !changes.is_empty() {
@@ -317,7 +317,7 @@ fn fewest<T: Clone>(mut all: Vec<T>, fails: impl Fn(&[T]) -> bool) -> Vec<T> {
 /// missing; where the plan fails the run must fail alike.
 fn compare(plan: &Told, run: &Told) -> Result<Seen, Failure> {
     if plan.is_well() && !run.is_well() {
-        return failure("the plan ends well and the run does not", run.everything());
+        return failure(format!("the plan ends well and the run does not: {}", run.error_message()), run.everything());
     }
     let (planned, done) = (plan.told_changes("change-planned"), run.told_changes("change-started"));
     let mut left = done.iter();
@@ -345,7 +345,8 @@ fn compare(plan: &Told, run: &Told) -> Result<Seen, Failure> {
         );
     }
     if plan.is_well() != run.is_well() || plan.error_message() != run.error_message() {
-        return failure("plan and run end otherwise", format!("{}\nthe run: {}", plan.everything(), run.everything()));
+        let kind = format!("plan and run end otherwise: {} / {}", plan.error_message(), run.error_message());
+        return failure(kind, format!("{}\nthe run: {}", plan.everything(), run.everything()));
     }
     if run.is_well() {
         let fidelity = &run.last("run-finished")["fidelity"];

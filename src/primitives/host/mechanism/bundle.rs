@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::ownership::Ownership;
+use super::ownership::{Ownership, exactly};
 use super::probe;
 use crate::clients::ssh::quote;
 use crate::run::value::{Map, Value};
@@ -119,7 +119,7 @@ pub fn script(folder: &str, pieces: &[Piece<'_>], directory_mode: &str, asked: &
 make() {{
   [ -d "$1" ] && return
   case $1 in */*/*) make "${{1%/*}}" || return;; esac
-  mkdir -m {directory_mode} -- "$1" {owner}
+  mkdir -m {directory_mode} -- "$1" {owner}&& chmod -- {exact_mode} "$1"
 }}
 make "$d" || exit 1
 new=$(mktemp -d "${{d%/}}/.homelab-XXXXXX") || exit 1
@@ -132,8 +132,9 @@ if [ "$((n))" -ne {count} ]; then echo "only $((n)) of {count} files arrived" >&
 "#,
         folder = quote(folder),
         count = pieces.len(),
+        exact_mode = exactly(directory_mode),
         owner = owner(asked.owner.as_deref(), asked.group.as_deref())
-            .map_or_else(String::new, |owner| format!("&& chown -- {} \"$1\"", quote(&owner))),
+            .map_or_else(String::new, |owner| format!("&& chown -- {} \"$1\" ", quote(&owner))),
     );
     let grouped = |key: &dyn Fn(&Piece<'_>) -> Option<String>| {
         let mut groups: BTreeMap<String, Vec<&str>> = BTreeMap::new();

@@ -66,10 +66,16 @@ impl Ownership {
             script.push_str(&format!("chown -- {} \"${name}\" || exit 1\n", quote(owner)));
         }
         if let Some(mode) = self.mode.as_ref().filter(|_| owner.is_some() || difference.touches("mode")) {
-            script.push_str(&format!("chmod -- {mode} \"${name}\" || exit 1\n"));
+            script.push_str(&format!("chmod -- {} \"${name}\" || exit 1\n", exactly(mode)));
         }
         script
     }
+}
+
+/// Permissions for `chmod` to set as they are: with four digits or fewer, GNU's leaves set-id bits on folders, which those in
+/// a set-group-id folder are born with.
+pub fn exactly(mode: &str) -> String {
+    format!("{mode:0>5}")
 }
 
 /// What is known of something whose content a command is to bring about: that it is there.
@@ -94,7 +100,7 @@ mod tests {
         let have = here(serde_json::json!({ "mode": "0640", "owner": "root", "group": "root" }));
         let want = here(serde_json::json!({ "mode": "0640", "owner": "root", "group": "adm" }));
         let difference = Difference::between(&have, &want).expect("they differ");
-        assert_eq!(asked.script(&difference, "p"), "chown -- :adm \"$p\" || exit 1\nchmod -- 0640 \"$p\" || exit 1\n");
+        assert_eq!(asked.script(&difference, "p"), "chown -- :adm \"$p\" || exit 1\nchmod -- 00640 \"$p\" || exit 1\n");
     }
 
     #[test]

@@ -26,3 +26,16 @@ fn a_folder_of_which_only_some_is_planned_to_go_is_not_removed() {
         assert!(error.to_string().contains("with all that is in it"), "{error}");
     });
 }
+
+#[test]
+fn a_folder_in_one_that_passes_its_group_on_has_the_permissions_that_are_asked_for() {
+    Bench::everywhere(|bench| {
+        bench.sh("mkdir shared && chmod 2775 shared");
+        let script = r#"h.directory(#{ path: d + "/shared/plain", mode: "0755" });
+            h.directory(#{ path: d + "/shared/as-usual" });
+            h.files(#{ path: d + "/shared/many", files: #{ "sub/one": "1\n" }, directory_mode: "0750" });"#;
+        assert_eq!(bench.converge(script).len(), 3);
+        let modes = ["plain", "as-usual", "many", "many/sub"].map(|name| bench.mode(&format!("shared/{name}")));
+        assert_eq!(modes, [0o755, 0o755, 0o750, 0o750]);
+    });
+}

@@ -8,7 +8,9 @@ use crate::sim::host::process::{Exit, Process, Stop, fail};
 pub fn parse_mode(text: &str, old: u32, is_dir: bool, umask: u32) -> Result<u32, Stop> {
     let invalid = || Stop::Fail(1, format!("invalid mode: '{text}'"));
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(invalid);
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(invalid)?;
+        // As GNU's: set-id bits of a directory are only taken away by five digits or more.
+        return Ok(if is_dir && text.len() < 5 { mode | old & 0o6000 } else { mode });
     }
     let mut mode = old;
     for clause in text.split(',') {
