@@ -11,6 +11,7 @@ use crate::error::{Class, Error, Result};
 use crate::run::difference::Difference;
 use crate::run::resource::Cell;
 use crate::run::scope;
+use crate::run::unknown::Unknown;
 use crate::run::value::{Map, State, Value};
 
 /// Whether a change of this cell is one of where packages come from.
@@ -21,15 +22,18 @@ pub fn is_a_source(cell: &Cell) -> bool {
     }
 }
 
-/// What was planned of packages so far, where something was and nothing is planned that would change the answer.
-pub fn planned(host: &Host) -> Result<Option<Map>> {
-    if !scope::is_planning()? || scope::stale_cells(&host.realm(), is_a_source)?.is_some() {
-        return Ok(None);
+/// What this dry run has planned so far of where packages come from, and of packages.
+pub fn planned(host: &Host) -> Result<(Option<Unknown>, Option<Map>)> {
+    if !scope::is_planning()? {
+        return Ok((None, None));
     }
-    scope::with(|branch| match branch.overlay.cell(&host.cell("packages")).map(|planned| &planned.state) {
-        Some(State::Here(Value::Map(map))) => Some(map.clone()),
-        _ => None,
-    })
+    let source = scope::stale_cells(&host.realm(), is_a_source)?;
+    let packages =
+        scope::with(|branch| match branch.overlay.cell(&host.cell("packages")).map(|planned| &planned.state) {
+            Some(State::Here(Value::Map(map))) => Some(map.clone()),
+            _ => None,
+        })?;
+    Ok((source, packages))
 }
 
 /// What these words for `apt-get install` bring about beyond what is planned. Nothing where the host cannot tell.

@@ -28,7 +28,7 @@ use crate::script::failure::fail;
 pub struct GroupOptions {
     /// The name.
     pub name: String,
-    /// The number. Default: the next free one.
+    /// The number. Files keep the one they were given to. Default: the next free one.
     #[serde(default)]
     pub gid: Option<u32>,
     /// Whether a new one belongs to the system: with a low number. Default: false.

@@ -18,6 +18,7 @@ use crate::primitives::flow::outcome;
 use crate::run::difference::Difference;
 use crate::run::ensure::{Outcome, ensure};
 use crate::run::scope;
+use crate::run::unknown::Unknown;
 use crate::run::value::{Map, State, Value};
 use crate::script::RhaiResult;
 use crate::script::args::Duration;
@@ -79,14 +80,19 @@ pub struct Packages {
     options: PackagesOptions,
     /// What installing or removing them would bring along, as the host foresaw it when it was last asked.
     along: Mutex<Along>,
+    /// Why a dry run cannot tell what comes along or goes, where that is so.
+    open: Option<Unknown>,
 }
+
+/// What stands for the whole of what else comes or goes, in a state.
+const ELSE: &str = "";
 
 /// Brings packages to their wanted state.
 pub(super) fn packages(call: &NativeCallContext<'_>, host: &Host, map: ScriptMap) -> RhaiResult<ScriptMap> {
     let options: PackagesOptions = options(call, "packages", map)?;
     let become_ = options.become_.clone();
-    let packages = Packages::new(options).map_err(fail)?;
-    packages.foresee_beside_planned(host, become_.as_ref()).map_err(fail)?;
+    let mut packages = Packages::new(options).map_err(fail)?;
+    packages.mind_what_is_planned(host, become_.as_ref()).map_err(fail)?;
     let placed = Arc::new(Placed::new(host, become_.as_ref(), packages));
     ensure(&placed).map(|outcome| outcome::to_map(only(&placed.part.wanted, outcome))).map_err(fail)
 }
@@ -126,7 +132,7 @@ impl Packages {
             }
             wanted.push(package);
         }
-        Ok(Packages { wanted, options, along: Mutex::default() })
+        Ok(Packages { wanted, options, along: Mutex::default(), open: None })
     }
 
     fn along(&self) -> Along {
@@ -198,16 +204,28 @@ impl Packages {
         Ok(())
     }
 
-    /// The same beside what this dry run has planned: then the host's own state is not the one that counts.
-    fn foresee_beside_planned(&self, host: &Host, become_: Option<&BecomeOption>) -> Result<()> {
-        let Some(planned) = foresight::planned(host)? else { return Ok(()) };
-        let words = self.to_do(&planned).into_iter().map(|package| match self.options.absent {
+    /// Where this dry run has planned other packages, the host's own state is not the one that counts; where it has planned
+    /// where they come from, nothing tells what they will bring along.
+    fn mind_what_is_planned(&mut self, host: &Host, become_: Option<&BecomeOption>) -> Result<()> {
+        match foresight::planned(host)? {
+            (None, Some(planned)) => self.foresee_beside_planned(host, become_, &planned)?,
+            (Some(source), planned) if planned.is_some() || !self.options.absent => {
+                let text = format!("what {} of {} brings along or takes away", self.name(), source.template());
+                self.open = Some(source.with_template(text));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn foresee_beside_planned(&self, host: &Host, become_: Option<&BecomeOption>, planned: &Map) -> Result<()> {
+        let words = self.to_do(planned).into_iter().map(|package| match self.options.absent {
             true => format!("{}-", package.name),
             false => package.word(),
         });
         let words: Vec<String> = words.collect();
         if !words.is_empty() {
-            let along = foresight::beside_planned(host, become_, &planned, &words, self.recommends())?;
+            let along = foresight::beside_planned(host, become_, planned, &words, self.recommends())?;
             *self.along.lock().unwrap_or_else(PoisonError::into_inner) = along;
         }
         Ok(())
@@ -285,9 +303,10 @@ impl Part for Packages {
     }
 
     fn complete(&self, state: State, asking: &Asking<'_>) -> Result<State> {
-        // A package that a planned repository brings cannot be foreseen yet.
+        // What is removed takes along what is installed, wherever that came from.
+        let is_foreseeable = scope::stale_cells(&asking.host.realm(), foresight::is_a_source)?.is_none();
         if let State::Here(Value::Map(have)) = &state
-            && scope::stale_cells(&asking.host.realm(), foresight::is_a_source)?.is_none()
+            && (is_foreseeable || self.options.absent)
         {
             self.foresee(have, asking)?;
         }
@@ -322,6 +341,9 @@ impl Part for Packages {
             return Ok(State::Here(Value::Map(want)));
         }
         self.along().removed.iter().for_each(|name| drop(want.remove(name)));
+        if let Some(open) = &self.open {
+            want.insert(ELSE.to_owned(), Value::Unknown(open.clone()));
+        }
         Ok(State::Here(Value::Map(want)))
     }
 

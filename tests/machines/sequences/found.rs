@@ -3,7 +3,7 @@
 /// What it is about, what comes before it, and the sequence.
 pub type Found = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-pub const FOUND: [Found; 6] = [
+pub const FOUND: [Found; 8] = [
     (
         "a unit that is stopped, and whose file then goes",
         &[
@@ -52,5 +52,21 @@ pub const FOUND: [Found; 6] = [
         "a folder in one that passes its group on",
         &[r#"h.directory(#{ path: "/srv/lab/c", mode: "2775" });"#],
         &[r#"h.directory(#{ path: "/srv/lab/c/d", mode: "0755", owner: "ops", group: "adm" });"#],
+    ),
+    (
+        "a package that takes another with it, after another source of packages",
+        &[r#"h.packages(#{ names: ["lab-three"] });"#],
+        &[
+            r#"h.apt_repository(#{ name: "extra", uris: ["https://apt.example.org/debian"], suites: ["stable"], components: ["main"], enabled: false });"#,
+            r#"h.packages(#{ names: ["lab-rival"] });"#,
+        ],
+    ),
+    (
+        "a package that goes with the one that it needs, after another source of packages",
+        &[r#"h.packages(#{ names: ["lab-two"] });"#],
+        &[
+            r#"h.apt_repository(#{ name: "extra", uris: ["https://apt.example.org/debian"], suites: ["stable"], components: ["main"], enabled: false });"#,
+            r#"h.packages(#{ names: ["lab-one"], absent: true });"#,
+        ],
     ),
 ];

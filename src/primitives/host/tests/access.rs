@@ -84,6 +84,9 @@ fn packages_of_a_new_repository_are_found_although_the_lists_are_young() {
     bench.run("h.packages(#{ names: [\"jq\"] })").well();
     let package = "h.packages(#{ names: [\"nvidia-container-toolkit\"] });";
     assert_eq!(bench.plan(package).error().class(), Class::InputMissing);
+    let plan = bench.plan(&format!("{REPOSITORY}{package}"));
+    let open = r#""unknown":true"#;
+    assert!(plan.told().contains("brings along or takes away") && plan.told().contains(open), "{}", plan.told());
     let changes = bench.converge(&format!("{REPOSITORY}{package}"));
     assert_eq!(changes.last().map(String::as_str), Some("update vm:packages:nvidia-container-toolkit"));
     bench.shell("rm /etc/apt/keyrings/nvidia-container-toolkit.asc");
