@@ -120,3 +120,15 @@ fn the_example_of_the_reference_runs_on_a_real_debian() {
     assert_eq!(debian.converge(&script.replace("host.", "h.")), ["create debian:git_checkout:/opt/app"]);
     assert_eq!(debian.shell("cat /opt/app/a"), "two");
 }
+
+#[test]
+fn a_machine_without_git_says_so_before_anything_is_changed() {
+    let Some(bare) = Machine::busybox() else { return };
+    for revision in ["main", "0123456789012345678901234567890123456789"] {
+        let error = bare.refuses(&format!(
+            "h.git_checkout(#{{ repo: \"/srv/none\", path: \"/srv/tree\", revision: {revision:?} }});"
+        ));
+        assert!(error.contains("busybox: git_checkout /srv/tree: it has no git"), "{error}");
+    }
+    assert_eq!(bare.shell("ls /srv/tree"), "ls: /srv/tree: No such file or directory");
+}

@@ -175,6 +175,11 @@ impl Machine {
         )
     }
 
+    /// Where a file of the machine lies here.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.folder.join("root").join(path.trim_start_matches('/'))
+    }
+
     /// What root sees there: standard output and complaints, without the line break at the end.
     pub fn shell(&self, script: &str) -> String {
         let output = self.log_in("root", script);

@@ -1,5 +1,8 @@
 //! Files that are sent to a real Debian, or that it fetches.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use super::machine::Machine;
 use super::web;
 
@@ -40,4 +43,30 @@ fn a_file_is_sent_to_a_real_debian_once_and_again_where_it_was_changed() {
         debian.shell("cat /srv/large; stat -c '%a %U:%G' /srv/large; ls -A /srv | grep -c large"),
         "small\n640 ops:adm\n1"
     );
+}
+
+#[test]
+fn what_a_broken_connection_left_of_an_upload_goes_with_the_next_one() {
+    let Some(debian) = Machine::debian() else { return };
+    let project = debian.project("h.upload(#{ source: \"large\", path: \"/srv/broken/large\" });");
+    project.write("large", &"0123456789abcdef".repeat(4 << 20));
+    debian.shell("mkdir /srv/broken");
+    let left = || -> Vec<u64> {
+        let files = std::fs::read_dir(debian.path("/srv/broken")).expect("it was made").flatten();
+        files.filter_map(|file| Some(file.metadata().ok()?.len())).collect()
+    };
+
+    let mut command = project.homelab(&["run", "-q", "playbooks/first.rhai"]);
+    let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while left().iter().sum::<u64>() == 0 {
+        assert!(Instant::now() < deadline, "nothing arrives");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.kill().expect("it runs");
+    run.wait().expect("it is ours");
+    assert!(debian.shell("ls /srv/broken").starts_with("large.homelab-upload-"), "it was killed on the way");
+
+    assert_eq!(debian.converge_in(&project), ["create debian:upload:/srv/broken/large"]);
+    assert_eq!(debian.shell("ls -A /srv/broken; stat -c %s /srv/broken/large"), "large\n67108864");
 }

@@ -57,9 +57,10 @@ export GIT_CONFIG_VALUE_1='!f() { test "$1" = get && printf "username=%s\npasswo
 "#;
 
 /// git runs as the one whose tree it is: its settings and hooks are that user's, and must not be root's commands.
-pub const AS_OWNER: &str = r#"command -v git > /dev/null 2>&1 || { echo 'git: not found' >&2; exit 1; }
+pub const AS_OWNER: &str = r#"has_git() { command -v git > /dev/null 2>&1 || { echo 'git: not found' >&2; return 1; }; }
 [ -n "$owner" ] || ! [ -e "$path" ] || owner=$(stat -c %U -- "$path") || exit 1
 as_owner() {
+  has_git || return
   [ "$owner" != UNKNOWN ] || { echo "$path belongs to a user that does not exist any more" >&2; return 1; }
   if [ -z "$owner" ] || [ "$owner" = "$(id -un)" ]; then sh -c "$1" < /dev/null
   else su -s /bin/sh -c "$1" "$owner" < /dev/null; fi
@@ -114,7 +115,8 @@ pub fn found(answer: &str, revision: &str) -> Option<Remote> {
 }
 
 /// Brings the tree to the commit. What is begun here is gone on with by the next run.
-pub const CHANGE: &str = r#"if ! [ -e "$path" ]; then mkdir -- "$path" || exit 1; fi
+pub const CHANGE: &str = r#"has_git || exit 1
+if ! [ -e "$path" ]; then mkdir -- "$path" || exit 1; fi
 if [ -n "$owner" ] && [ "$owner" != "$(stat -c %U -- "$path")" ]; then chown -R -- "$owner:" "$path" || exit 1; fi
 [ -n "$work" ] || exit 0
 as_owner 'cd "$path" || exit 1

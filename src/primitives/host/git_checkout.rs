@@ -177,6 +177,20 @@ impl GitCheckout {
     }
 }
 
+impl GitCheckout {
+    fn unreadable(&self, host: &Host, output: &Output) -> Error {
+        let refused = self.refusal(host, output);
+        refused.unwrap_or_else(|| {
+            Error::new(
+                Class::Failed,
+                format!("git_checkout {}: {} cannot be read", self.path, self.options.repo),
+            )
+            .cause(output.stderr_text().trim())
+            .help("the words are git's own, as it runs on the host: see that it reaches the repository and may read it")
+        })
+    }
+}
+
 impl Part for GitCheckout {
     const KIND: &'static str = "git_checkout";
 
@@ -200,7 +214,17 @@ impl Part for GitCheckout {
     fn complete(&self, state: State, asking: &Asking<'_>) -> Result<State> {
         let stale = scope::stale_realm(&asking.host.realm())?;
         if let Some(commit) = self.commit() {
-            self.remember(Remote::Commit { commit: commit.to_lowercase(), branch: None });
+            let mut remote = Remote::Commit { commit: commit.to_lowercase(), branch: None };
+            // Nothing else would tell before the change that there is no git.
+            if state == State::Absent {
+                let output = asking.ask(&format!("{}has_git\n", self.surroundings()))?;
+                match stale {
+                    _ if output.success() => {}
+                    Some(cause) => remote = Remote::Unknown(cause),
+                    None => return Err(self.unreadable(asking.host, &output)),
+                }
+            }
+            self.remember(remote);
             return Ok(state);
         }
         let revision = self.options.revision.as_deref().unwrap_or("HEAD");
@@ -219,15 +243,7 @@ impl Part for GitCheckout {
                 return Err(Error::new(Class::InputMissing, what)
                     .help("`git ls-remote` lists what there is; a commit is said with all of its 40 digits"));
             }
-            (None, None) => {
-                let refused = self.refusal(asking.host, &output);
-                return Err(refused.unwrap_or_else(|| {
-                    let what = format!("git_checkout {}: {} cannot be read", self.path, self.options.repo);
-                    Error::new(Class::Failed, what)
-                        .cause(output.stderr_text().trim())
-                        .help("the words are git's own, as it runs on the host: see that it reaches the repository and may read it")
-                }));
-            }
+            (None, None) => return Err(self.unreadable(asking.host, &output)),
         };
         self.remember(remote);
         Ok(state)

@@ -93,6 +93,12 @@ fn sum_of(path: &Path) -> std::io::Result<Sum> {
     Ok(Sum { sha256, size: Some(size) })
 }
 
+/// Adds a piece to what was begun; nothing is begun anew where somebody took it away.
+fn append(path: &str) -> String {
+    let path = quote(path);
+    format!("[ -f {path} ] || {{ echo {path}': is gone' >&2; exit 1; }}\ncat >> {path}\n")
+}
+
 impl Upload {
     fn new(host: &Host, options: UploadOptions) -> Result<Self> {
         let path = probe::normal_path("path", &options.path)?;
@@ -123,7 +129,9 @@ impl Upload {
     /// Sends it piece by piece, beside the file. Gives where it lies there.
     fn send(&self, writer: &Writer) -> Result<String> {
         let path = self.entry.path();
-        let begin = format!("mktemp {}.homelab-XXXXXX\n", quote(path));
+        let beside = format!("{}.homelab-upload-", quote(path));
+        // What a connection that broke has left of an earlier try is of no use to anybody.
+        let begin = format!("rm -f -- {beside}?????? || exit 1\nmktemp {beside}XXXXXX\n");
         let host = &self.entry.host;
         let exec = |script: String, bytes: Vec<u8>| {
             let command = Command::script(script).stdin(bytes).called(format!("send {path}"));
@@ -131,7 +139,7 @@ impl Upload {
             if output.success() { Ok(output) } else { Err(host.refusal(&format!("{path} was not changed"), &output)) }
         };
         let new = exec(begin, Vec::new())?.stdout_text().trim_end().to_owned();
-        let sent = self.pieces(|bytes| exec(format!("cat >> {}\n", quote(&new)), bytes).map(drop));
+        let sent = self.pieces(|bytes| exec(append(&new), bytes).map(drop));
         if let Err(error) = sent {
             // What failed is worth more than that something was left behind.
             let _left = exec(format!("rm -f -- {}\n", quote(&new)), Vec::new());

@@ -17,6 +17,8 @@ mod file;
 #[cfg(unix)]
 mod files;
 #[cfg(unix)]
+mod git;
+#[cfg(unix)]
 mod ground;
 #[cfg(unix)]
 mod kernel;
