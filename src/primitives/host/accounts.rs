@@ -1,7 +1,10 @@
 //! What a host knows about its users and groups.
 
+use super::mechanism::part::Asking;
 use crate::clients::ssh::quote;
 use crate::error::{Class, Error, Result};
+use crate::run::resource::Cell;
+use crate::run::scope;
 use crate::run::secret::Secret;
 use crate::run::value::{Map, State, Value};
 
@@ -87,6 +90,46 @@ pub fn parse_group(name: &str, answer: &str) -> Result<State> {
         None => Err(Error::new(Class::Failed, format!("group {name}: the host's answer about it makes no sense"))
             .cause(format!("it is {:?}", answer.trim()))
             .help("look at its line in /etc/group on the host")),
+    }
+}
+
+/// Which numbers there are: those of users or those of groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbers {
+    /// `uid`
+    Users,
+    /// `gid`
+    Groups,
+}
+
+impl Numbers {
+    /// Refuses a number that somebody else has, as the tools would in the middle of a run.
+    pub fn refuse_taken(self, name: &str, wanted: Option<u32>, state: &State, asking: &Asking<'_>) -> Result<()> {
+        let (kind, field, file) = match self {
+            Numbers::Users => ("user", "uid", "passwd"),
+            Numbers::Groups => ("group", "gid", "group"),
+        };
+        let Some(number) = wanted else { return Ok(()) };
+        let has_it = state.here().and_then(|state| state.get(field)) == Some(&Value::Int(number.into()));
+        // Whoever is planned to go, or to get another number, makes room.
+        let makes_room =
+            |cell: &Cell| cell.path.starts_with("user:") || self == Numbers::Groups && cell.path.starts_with("group:");
+        if has_it || scope::stale_cells(&asking.host.realm(), makes_room)?.is_some() {
+            return Ok(());
+        }
+        let question = format!(
+            "if command -v getent > /dev/null 2>&1; then getent {file} {number}\n\
+             else awk -F: '$3 == {number}' /etc/{file}; fi | cut -d: -f1\n"
+        );
+        let answer = asking.ask(&question)?;
+        match answer.stdout_text().lines().find(|holder| *holder != name) {
+            None => Ok(()),
+            Some(holder) => Err(Error::new(
+                Class::Conflict,
+                format!("{}: {kind} {name}: {kind} {holder} has the number {number}", asking.host.name()),
+            )
+            .help(format!("take another `{field}`, or give {holder} another one before"))),
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use rhai::{Map as ScriptMap, NativeCallContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::accounts;
+use super::accounts::{self, Numbers};
 use super::connect::BecomeOption;
 use super::handle::Host;
-use super::mechanism::part::{Part, Placed};
+use super::mechanism::part::{Asking, Part, Placed};
 use super::shadow;
 use crate::clients::ssh::{Command, quote};
 use crate::error::{Class, Error, Result};
@@ -80,6 +80,11 @@ impl Part for Group {
 
     fn parse(&self, answer: &str) -> Result<State> {
         accounts::parse_group(&self.options.name, answer)
+    }
+
+    fn complete(&self, state: State, asking: &Asking<'_>) -> Result<State> {
+        Numbers::Groups.refuse_taken(&self.options.name, self.options.gid, &state, asking)?;
+        Ok(state)
     }
 
     fn want(&self, have: &State) -> Result<State> {

@@ -6,7 +6,7 @@ use rhai::{Map as ScriptMap, NativeCallContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::accounts;
+use super::accounts::{self, Numbers};
 use super::connect::BecomeOption;
 use super::handle::Host;
 use super::mechanism::part::{Asking, Part, Placed};
@@ -192,6 +192,7 @@ impl Part for User {
     }
 
     fn complete(&self, state: State, asking: &Asking<'_>) -> Result<State> {
+        Numbers::Users.refuse_taken(&self.options.name, self.options.uid, &state, asking)?;
         // Asked for together with a password, which only root reads.
         match (&state, &self.options.password_hash) {
             (State::Here(Value::Map(map)), Some(_)) if !map.contains_key("password") => Err(Error::new(

@@ -250,7 +250,8 @@ impl Maker<'_> {
         self.world.groups.insert(name);
         // What has been given to a group keeps its old number.
         let is_free = self.leaned_on.insert(name);
-        let number = 3000 + self.dice.below(2) + if name == "lab-g1" { 0 } else { 10 };
+        // None that the host would give to somebody by itself.
+        let number = 61000 + self.dice.below(2) + if name == "lab-g1" { 0 } else { 10 };
         let gid = if self.dice.one_in(2) && is_free { format!(", gid: {number}") } else { String::new() };
         Some(format!("h.group(#{{ name: {name:?}{gid} }});"))
     }

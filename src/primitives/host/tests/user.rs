@@ -28,6 +28,22 @@ fn a_user_is_made_then_left_alone_then_changed_then_removed() {
 }
 
 #[test]
+fn a_number_that_somebody_else_has_is_refused_by_the_plan() {
+    let bench = Bench::simulated();
+    bench.shell("groupadd -g 2000 held; useradd -u 2001 holder");
+    for (script, said) in [
+        ("h.group(#{ name: \"web\", gid: 2000 })", "vm: group web: group held has the number 2000"),
+        ("h.user(#{ name: \"deploy\", uid: 2001 })", "vm: user deploy: user holder has the number 2001"),
+    ] {
+        let error = bench.plan(script).error();
+        assert_eq!(error.class(), Class::Conflict);
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    let after = "h.group(#{ name: \"held\", absent: true }); h.group(#{ name: \"web\", gid: 2000 })";
+    assert_eq!(bench.converge(after), ["delete vm:group:held", "create vm:group:web"]);
+}
+
+#[test]
 fn groups_may_be_added_to_those_there_are() {
     let bench = Bench::simulated();
     let script = "h.user(#{ name: \"ops\", groups: [\"video\"], append: true })";
