@@ -22,6 +22,24 @@ fn written(project: &Project, path: &str) -> bool {
 }
 
 #[test]
+fn a_node_with_another_name_gets_its_own_as_long_as_it_is_alone() {
+    let name = "--sim --sim-answer-manual playbooks/phase1.rhai --step 1.1.pve-02.name";
+    let alone = Project::homelab_itself();
+    alone.ends(&format!("plan --sim-scenario bare {name} -q"), 0);
+    alone.ends("exec --sim pve-02 -- hostnamectl set-hostname installer", 0);
+    assert!(alone.ends(&format!("run {name}"), 0).contains("2 changes"), "the file and what the kernel has");
+    assert!(alone.ends("exec --sim pve-02 -- hostname", 0).contains("pve-02\n"));
+    assert!(alone.ends(&format!("run {name}"), 0).contains("0 changes"));
+
+    let member = Project::homelab_itself();
+    member.ends(&format!("plan {name} -q"), 0);
+    member.ends("exec --sim pve-02 -- hostnamectl set-hostname installer", 0);
+    let told = member.ends(&format!("run {name}"), 4);
+    assert!(told.contains("a node of a cluster keeps its name and"), "{told}");
+    assert!(member.ends("exec --sim pve-02 -- hostname", 0).contains("installer\n"), "nothing was written");
+}
+
+#[test]
 fn s10_a_node_with_guests_does_not_join() {
     let project = Project::homelab_itself();
     insta::assert_snapshot!(end_of(&project, "s10-guests"));

@@ -100,6 +100,23 @@ fn s9_a_node_comes_back_by_itself_although_the_run_was_killed() {
     served.stop();
 }
 
+#[test]
+fn a_key_that_a_node_does_not_know_is_added_beside_those_it_knows() {
+    const ANOTHER: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB another@laptop";
+    let project = Project::homelab_itself();
+    let step = "--sim -q playbooks/phase1.rhai --step 1.3.6.*";
+    assert!(project.ends(&format!("run {step}"), 0).contains("0 changes"), "its own key is what let it in");
+    let envrc = project.read(".homelab/sim/envrc");
+    let own = envrc.lines().find_map(|line| line.strip_prefix("export HOMELAB_SSH_PUBKEY=")).expect("it is set");
+    project.write(".homelab/sim/envrc", &envrc.replace(own, &format!("'{ANOTHER}'")));
+    let told = project.ends(&format!("run {step}"), 0);
+    assert!(told.contains("3 changes"), "{told}");
+    let keys = ask(&project, "pve-02", "cat /root/.ssh/authorized_keys");
+    assert!(keys.contains(own.trim_matches('\'')) && keys.contains(ANOTHER), "{keys}");
+    assert!(project.ends(&format!("run {step}"), 0).contains("0 changes"));
+}
+
 /// What a command prints, where it ends well.
 fn silently(mut command: Command) -> Option<String> {
     let output = command.output().expect("it starts");
