@@ -286,7 +286,8 @@ fn score(run: &Run, journal: &Journal, key: &PlanKey, sources_hash: &str, whole:
     };
     let came = came.cleaned(&run.redactor);
     let came = Came { changes: &came.changes, failed: &came.in_fog, digests: &came.digests };
-    Ok(plan.map(|plan| fidelity::score(&plan.foretold, came)))
+    // What this run has found out to be secret stood in the plan as ordinary text.
+    Ok(plan.map(|plan| fidelity::score(&plan.foretold.cleaned(&run.redactor), came)))
 }
 
 fn next(run: &Run, key: &PlanKey, result: &str) -> Option<String> {

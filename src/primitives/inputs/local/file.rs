@@ -206,10 +206,13 @@ impl Fact for Managed {
                 return Err(Error::new(Class::Conflict, format!("{}: is a folder", self.address()))
                     .help("choose another path, or remove the folder"));
             }
-            // What stands where a secret belongs is taken for one.
+            // What stands where a secret belongs is taken for one. The very secret that belongs there is known already.
             if let Some(Value::Text(text)) = map.get("content").filter(|_| self.is_secret()) {
-                let secret = crate::run::scope::run()
-                    .map_or_else(|_| Secret::new(text.as_str()), |run| run.redactor.secret(text));
+                let secret = match &self.content {
+                    Some(Value::Secret(own)) if own.expose() == text => own.clone(),
+                    _ => crate::run::scope::run()
+                        .map_or_else(|_| Secret::new(text.as_str()), |run| run.redactor.secret(text)),
+                };
                 map.insert("content".to_owned(), Value::Secret(secret));
             }
         }
