@@ -149,14 +149,13 @@ if [ -n "$path" ] && ! [ -e "$path" ] && ! [ -L "$path" ]; then echo FileIsGone=
                     map.insert("needs_daemon_reload".to_owned(), Value::Bool(false));
                     map.remove("kind");
                 } else if self.is_changed(host, path.as_deref())? {
-                    // Of one that does not run systemd keeps what it has read only where something refers to it.
+                    // Of one that neither runs nor is enabled systemd keeps what it has read for reasons of its own.
                     let referred = started || map.get("enabled") == Some(&Value::Bool(true));
-                    if referred {
-                        map.insert("needs_daemon_reload".to_owned(), Value::Bool(true));
-                    } else if map.contains_key("kind") {
-                        let cause = Unknown::from_origin(format!("{}:service:{self}", host.name()));
-                        map.insert("needs_daemon_reload".to_owned(), Value::Unknown(cause));
-                    }
+                    let needs = match referred {
+                        true => Value::Bool(true),
+                        false => Value::Unknown(Unknown::from_origin(format!("{}:service:{self}", host.name()))),
+                    };
+                    map.insert("needs_daemon_reload".to_owned(), needs);
                 }
                 Ok(State::Here(Value::Map(map)))
             }
