@@ -11,12 +11,14 @@ use super::connect::BecomeOption;
 use super::handle::Host;
 use super::mechanism::part::{Asking, Part, Placed};
 use super::shadow;
-use crate::clients::ssh::{Command, quote};
+use crate::clients::ssh::{Command, quote, quote_all};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::difference::Difference;
 use crate::run::ensure::ensure;
 use crate::run::event::Action;
+use crate::run::resource::Cell;
+use crate::run::scope;
 use crate::run::secret::Secret;
 use crate::run::value::{State, Value};
 use crate::script::RhaiResult;
@@ -140,6 +142,46 @@ impl User {
         Some(accounts::sorted(groups))
     }
 
+    /// Refuses groups that there are not, as the tools would in the middle of a run.
+    fn refuse_missing_groups(&self, state: &State, asking: &Asking<'_>) -> Result<()> {
+        let have = state.here();
+        let in_already = |group: &str| {
+            let primary = have.and_then(|user| user.get("group")).and_then(Value::as_text) == Some(group);
+            let others = have.and_then(|user| user.get("groups"));
+            primary
+                || matches!(others, Some(Value::List(groups)) if groups.iter().any(|one| one.as_text() == Some(group)))
+        };
+        let mut new = Vec::new();
+        for group in self.options.group.iter().chain(self.options.groups.iter().flatten()) {
+            // A dry run may have planned it, by itself or as that of a user.
+            let comes = |cell: &Cell| {
+                [("group:", group), ("user:", group)]
+                    .iter()
+                    .any(|(kind, name)| cell.path.strip_prefix(kind) == Some(name.as_str()))
+            };
+            if !in_already(group) && scope::stale_cells(&asking.host.realm(), comes)?.is_none() {
+                new.push(group);
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let script = format!(
+            "{}for group in {}; do entry group \"$group\" > /dev/null || echo \"$group\"; done\n",
+            accounts::ENTRY,
+            quote_all(new.iter().map(|group| group.as_str()))
+        );
+        let answer = asking.ask(&script)?;
+        match answer.stdout_text().lines().next() {
+            None => Ok(()),
+            Some(missing) => Err(Error::new(
+                Class::Blocked,
+                format!("{}: user {}: there is no group {missing}", asking.host.name(), self.options.name),
+            )
+            .help(format!("make it before: `h.group(#{{ name: {missing:?} }})`"))),
+        }
+    }
+
     fn creation(&self, difference: &Difference) -> String {
         let options = &self.options;
         let name = quote(&options.name);
@@ -193,6 +235,7 @@ impl Part for User {
 
     fn complete(&self, state: State, asking: &Asking<'_>) -> Result<State> {
         Numbers::Users.refuse_taken(&self.options.name, self.options.uid, &state, asking)?;
+        self.refuse_missing_groups(&state, asking)?;
         // Asked for together with a password, which only root reads.
         match (&state, &self.options.password_hash) {
             (State::Here(Value::Map(map)), Some(_)) if !map.contains_key("password") => Err(Error::new(

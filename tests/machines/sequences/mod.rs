@@ -45,6 +45,7 @@ fn what_a_plan_says_of_a_random_sequence_is_what_the_run_does() {
     println!("seed {}: {tally}", wanted.seed);
     let failed: Vec<&str> = outcomes.iter().flat_map(|one| &one.failed).map(String::as_str).collect();
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n\n"));
+    assert!(tally.sequences > 0, "there is nothing to play");
     assert!(tally.refused * 10 <= tally.sequences, "most sequences must be played to their end: {tally}");
 }
 

@@ -44,6 +44,19 @@ fn a_number_that_somebody_else_has_is_refused_by_the_plan() {
 }
 
 #[test]
+fn a_group_that_is_not_there_is_found_by_the_plan_unless_it_is_planned() {
+    let bench = Bench::simulated();
+    let user = "h.user(#{ name: \"ops\", groups: [\"video\", \"web\"], append: true })";
+    for ended in [bench.plan(user), bench.run(user)] {
+        let error = ended.error();
+        assert_eq!(error.class(), Class::Blocked);
+        assert!(error.to_string().contains("vm: user ops: there is no group web"), "{error}");
+    }
+    let both = format!("h.group(#{{ name: \"web\" }}); {user}");
+    assert_eq!(bench.converge(&both), ["create vm:group:web", "update vm:user:ops"]);
+}
+
+#[test]
 fn groups_may_be_added_to_those_there_are() {
     let bench = Bench::simulated();
     let script = "h.user(#{ name: \"ops\", groups: [\"video\"], append: true })";
@@ -82,13 +95,6 @@ fn a_home_is_only_removed_where_that_is_named() {
     bench.allow_destroy = vec!["vm:user:deploy".to_owned()];
     assert_eq!(bench.converge(script), ["delete vm:user:deploy"]);
     assert_eq!(bench.shell("ls /home"), "ops");
-}
-
-#[test]
-fn a_group_that_is_not_there_is_told_in_the_hosts_words() {
-    let bench = Bench::simulated();
-    let error = bench.run("h.user(#{ name: \"deploy\", groups: [\"nobodys\"] })").error();
-    assert!(error.to_string().contains("group 'nobodys' does not exist"), "{error}");
 }
 
 #[test]
