@@ -8,6 +8,7 @@ mod authority;
 mod curl;
 mod fakepve;
 mod guide;
+mod kubernetes;
 mod lab;
 mod openssh;
 mod programs;

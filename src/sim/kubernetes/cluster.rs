@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::certificates::{Authority, Holder, Pair, YEAR};
 use super::flags::Settings;
+use super::kubelet::{Known, Runs};
 use super::store::Store;
 use super::tokens;
 use crate::error::Result;
@@ -75,6 +76,21 @@ pub(crate) struct Cluster {
     /// When each node was heard of last, or began to be, in milliseconds.
     #[serde(default)]
     pub(crate) seen: BTreeMap<String, u64>,
+    /// What kubelets know of their pods, by uid.
+    #[serde(default)]
+    pub(crate) known: BTreeMap<String, Known>,
+    /// The commands that run in containers.
+    #[serde(skip)]
+    pub(crate) runs: Runs,
+    /// When Jobs began, or ended where they have, in milliseconds, by uid.
+    #[serde(default)]
+    pub(crate) begun: BTreeMap<String, u64>,
+    /// The number of the last change that controllers have looked at, and when they did, in milliseconds.
+    #[serde(skip)]
+    pub(crate) looked: (u64, u64),
+    /// Whether K3s balances the load of services.
+    #[serde(default)]
+    pub(crate) balances: bool,
     /// Whether its parts have been put into it.
     #[serde(default)]
     pub(crate) is_furnished: bool,
@@ -128,6 +144,11 @@ impl Cluster {
             up: Vec::new(),
             lost: None,
             seen: BTreeMap::new(),
+            known: BTreeMap::new(),
+            runs: Runs::new(),
+            begun: BTreeMap::new(),
+            looked: (0, 0),
+            balances: false,
             is_furnished: false,
         })
     }

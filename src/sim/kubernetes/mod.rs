@@ -7,12 +7,14 @@
 mod api;
 mod certificates;
 mod cluster;
+mod containers;
 mod disk;
 mod errands;
 mod etcd;
 mod flags;
 mod furniture;
 mod joining;
+mod kubelet;
 mod life;
 mod nodes;
 mod registration;
@@ -21,6 +23,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -117,6 +120,15 @@ impl Host {
         });
     }
 
+    /// What its name server knows outside of clusters; nothing where none answers.
+    fn far(&self) -> BTreeMap<String, String> {
+        self.with(|machine| {
+            let names = machine.outlook.names.clone();
+            let answers = names.keys().next().is_some_and(|name| machine.lookup(name).is_some());
+            if answers { names } else { BTreeMap::new() }
+        })
+    }
+
     /// The name of its system.
     fn os(&self) -> String {
         let lines = self.with(|machine| machine.config_lines("/etc/os-release"));
@@ -200,6 +212,18 @@ impl Kubernetes {
             let heard = heard.filter_map(|host| self.instances.get(&host.file)).filter(own);
             let heard = heard.map(|instance| instance.node.clone()).collect();
             any |= cluster.watch_nodes(&heard, now, pace);
+            if !cluster.is_due(now) {
+                continue;
+            }
+            let before = cluster.store.version();
+            let nodes =
+                hosts.iter().filter_map(|host| Some((self.instances.get(&host.file)?.node.clone(), host.far())));
+            cluster.run_controllers(now);
+            cluster.furnish_later(now);
+            cluster.schedule(now);
+            cluster.run_pods(&heard, &nodes.collect(), now, pace);
+            cluster.looked = (cluster.store.version(), now);
+            any |= cluster.store.version() != before;
         }
         any
     }

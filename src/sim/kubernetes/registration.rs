@@ -95,6 +95,11 @@ impl Cluster {
             self.register(&key, instance, now);
         }
         self.describe(&key, host, instance, now);
+        let lease = json!({
+            "kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "metadata": {},
+            "spec": { "holderIdentity": instance.node, "leaseDurationSeconds": 40, "renewTime": timestamp(now).replace('Z', ".000000Z") },
+        });
+        self.store.make(&Key::new("leases.coordination.k8s.io", "kube-node-lease", &instance.node), lease, now);
         self.seen.insert(instance.node.clone(), now);
         Ok(())
     }

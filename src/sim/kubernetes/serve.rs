@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -128,11 +128,12 @@ pub(crate) async fn serve(stream: Box<dyn Connection>, visit: Arc<Visit>, file: 
 async fn read(request: hyper::Request<Incoming>) -> Option<Call> {
     let (head, body) = request.into_parts();
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (accept, authorization) = (text(ACCEPT), text(AUTHORIZATION));
+    let (accept, content_type, authorization) = (text(ACCEPT), text(CONTENT_TYPE), text(AUTHORIZATION));
+    let agent = text(USER_AGENT).unwrap_or_else(|| "unknown".to_owned());
     let body = Limited::new(body, LIMIT).collect().await.ok()?.to_bytes().to_vec();
     let target = head.uri.path_and_query().map_or("/", |whole| whole.as_str());
     let caller = if authorization.is_some() { Caller::Impostor } else { Caller::Nobody };
-    Some(Call { accept, body, ..Call::plain(head.method.as_str(), target, caller, now()) })
+    Some(Call { accept, content_type, agent, body, ..Call::plain(head.method.as_str(), target, caller, now()) })
 }
 
 async fn respond(

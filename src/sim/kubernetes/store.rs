@@ -73,6 +73,15 @@ impl Store {
         range.take_while(move |(key, _)| key.starts_with(&start)).map(|(_, object)| object)
     }
 
+    /// All objects, with what they are found by.
+    pub(crate) fn everything(&self) -> impl Iterator<Item = (Key, &Value)> {
+        self.objects.iter().map(|(text, object)| {
+            let mut parts = text.splitn(3, '/');
+            let mut part = || parts.next().unwrap_or_default();
+            (Key::new(part(), part(), part()), object)
+        })
+    }
+
     /// Puts an object in its place, new or changed. Gives it as it is there.
     pub(crate) fn put(&mut self, key: &Key, mut object: Value) -> Value {
         self.version += 1;

@@ -278,6 +278,13 @@ impl Machine {
         self.put_host_key();
     }
 
+    /// Programs that small container images bring along.
+    pub fn install_container_tools(&mut self) {
+        for (name, _) in crate::sim::host::tools::OF_CONTAINERS {
+            self.put(&format!("/usr/bin/{name}"), 0o755, format!("{STUB}{name}\n"));
+        }
+    }
+
     fn put_package(&mut self, name: &str, version: &str) {
         let entry = format!(
             "Package: {name}\nStatus: install ok installed\nPriority: optional\nArchitecture: amd64\nVersion: {version}\n\n"

@@ -9,6 +9,7 @@ mod bridges;
 mod chrony;
 pub mod clock;
 mod cluster;
+mod container;
 mod copy;
 mod crontab;
 mod curl;
@@ -190,6 +191,9 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
 const BIN: &str = "/usr/bin";
 const SBIN: &str = "/usr/sbin";
 
+/// Programs that small container images bring along.
+pub const OF_CONTAINERS: &[(&str, Tool)] = &[("nslookup", container::nslookup), ("wget", container::wget)];
+
 /// Programs that a real machine may well have and that are not simulated.
 const ELSEWHERE: &[&str] = &[
     "apt",
@@ -340,7 +344,8 @@ const ELSEWHERE: &[&str] = &[
 
 /// The program of this name.
 pub fn find(name: &str) -> Option<Tool> {
-    TOOLS.iter().find(|(known, ..)| *known == name).map(|(_, _, tool)| *tool)
+    let hosts = TOOLS.iter().map(|(known, _, tool)| (*known, *tool));
+    hosts.chain(OF_CONTAINERS.iter().copied()).find(|(known, _)| *known == name).map(|(_, tool)| tool)
 }
 
 /// Whether a real machine may have this program although it is not simulated.

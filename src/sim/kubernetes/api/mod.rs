@@ -1,12 +1,19 @@
 //! The API of a cluster, as one of its servers answers it.
 
+pub(super) mod defaults;
 mod discovery;
 mod health;
 pub(crate) mod kinds;
+mod managed;
+mod ownership;
+mod patching;
+mod pods;
 mod read;
 mod remove;
+mod schema;
 mod select;
 pub(crate) mod status;
+mod write;
 
 use std::collections::BTreeMap;
 
@@ -35,6 +42,9 @@ pub(crate) struct Call {
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, String>,
     pub(crate) accept: Option<String>,
+    pub(crate) content_type: Option<String>,
+    /// The program that it comes from.
+    pub(crate) agent: String,
     pub(crate) body: Vec<u8>,
     pub(crate) caller: Caller,
     /// In milliseconds.
@@ -50,6 +60,8 @@ impl Call {
             path: percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned(),
             query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             accept: None,
+            content_type: None,
+            agent: "unknown".to_owned(),
             body: Vec::new(),
             caller,
             now,
@@ -180,7 +192,7 @@ impl Cluster {
                 if !is_master {
                     return Err(denied(user, call, place));
                 }
-                self.act(call, place)
+                self.act(call, place, user)
             }
             Route::NoKind => Err(Refusal::no_such_resource()),
             Route::Elsewhere if !is_master => Err(Refusal::forbidden_path(&user.user, &call.path)),
@@ -189,7 +201,7 @@ impl Cluster {
     }
 
     /// Does what is asked with objects.
-    fn act(&mut self, call: &Call, place: Place<'_>) -> Outcome {
+    fn act(&mut self, call: &Call, place: Place<'_>, user: &Client) -> Outcome {
         let verb = verb(call, place)?;
         let known = match place.part {
             Some(part) => place.kind.part(part).is_some_and(|part| part.verbs.contains(&verb)),
@@ -205,9 +217,38 @@ impl Cluster {
         match verb {
             "get" | "list" => self.read(call, place),
             "delete" => self.delete(call, place),
+            "create" if place.part == Some("eviction") => self.evict(call, place),
+            "create" if place.kind.resource == "selfsubjectreviews" => Ok(review(call, user)),
+            "create" | "update" | "patch" if is_written(place) => match verb {
+                "create" => self.create(call, place),
+                "update" => self.update(call, place),
+                _ => self.patch(call, place),
+            },
             other => Err(Refusal::not_simulated(&format!("{other} {}", place.kind.full_name()))),
         }
     }
+}
+
+/// Whether what a path leads to can be written here.
+fn is_written(place: Place<'_>) -> bool {
+    matches!(place.part, None | Some("status")) && schema::is_writable(place.kind)
+}
+
+/// Tells somebody who he is.
+fn review(call: &Call, user: &Client) -> Reply {
+    let mut groups = user.groups.clone();
+    let all = "system:authenticated".to_owned();
+    if !groups.contains(&all) {
+        groups.push(all);
+    }
+    Reply::json(
+        201,
+        serde_json::json!({
+            "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1",
+            "metadata": { "creationTimestamp": super::store::timestamp(call.now) },
+            "status": { "userInfo": { "username": user.user, "groups": groups } },
+        }),
+    )
 }
 
 /// What a request does with objects, in the API's own words.

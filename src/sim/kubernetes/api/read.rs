@@ -25,6 +25,7 @@ impl Cluster {
                 let object = self.store.get(&key).cloned().ok_or_else(|| Refusal::not_found(place.kind, name))?;
                 Ok(Reply::json(200, self.shown(place, object, call.now)))
             }
+            (Some(_), Some("log")) => self.log(call, place),
             (Some(_), Some(part)) => Err(Refusal::not_simulated(&format!("get {}/{part}", place.kind.full_name()))),
             (None, _) => self.list(call, place),
         }

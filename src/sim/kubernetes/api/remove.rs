@@ -28,6 +28,33 @@ impl Cluster {
             }
         }
         let is_dry = call.is_dry() || options["dryRun"].as_array().is_some_and(|all| all.contains(&json!("All")));
+        let policy = options["propagationPolicy"].as_str().or(call.query.get("propagationPolicy").map(String::as_str));
+        // What Jobs have made stays, unless somebody says otherwise.
+        let orphans = policy.map_or(place.kind.kind == "Job", |policy| policy == "Orphan");
+        if orphans && !is_dry {
+            self.release(object["metadata"]["uid"].as_str().unwrap_or_default());
+        }
+        if place.kind.kind == "Pod" && !is_dry {
+            if let Some(kept) = self.let_go(&key, &object, call.now) {
+                return Ok(Reply::json(200, self.shown(place, kept, call.now)));
+            }
+            return Ok(Reply::json(200, self.shown(place, object, call.now)));
+        }
+        if policy == Some("Foreground") {
+            return Err(Refusal::not_simulated("deleting in the foreground"));
+        }
+        if place.kind.kind == "Namespace" {
+            if matches!(name, "default" | "kube-system" | "kube-public" | "kube-node-lease") {
+                return Err(Refusal::forbidden_delete(name));
+            }
+            let mut marked = object;
+            if marked["metadata"]["deletionTimestamp"].is_null() {
+                marked["metadata"]["deletionTimestamp"] = json!(timestamp(call.now));
+                marked["status"]["phase"] = json!("Terminating");
+            }
+            let kept = if is_dry { marked } else { self.store.put(&key, marked) };
+            return Ok(Reply::json(200, self.shown(place, kept, call.now)));
+        }
         let lingers = object["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty());
         if lingers {
             let mut marked = object;
@@ -51,5 +78,21 @@ impl Cluster {
             200,
             json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details }),
         ))
+    }
+
+    /// Lets those be who belonged to somebody.
+    fn release(&mut self, uid: &str) {
+        let is_of = |object: &Value| {
+            let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+            owners.into_iter().any(|owner| owner["uid"] == uid)
+        };
+        let own: Vec<Key> = self.store.everything().filter(|(_, object)| is_of(object)).map(|(key, _)| key).collect();
+        for key in own {
+            self.store.change(&key, |object| {
+                if let Some(metadata) = object["metadata"].as_object_mut() {
+                    metadata.shift_remove("ownerReferences");
+                }
+            });
+        }
     }
 }

@@ -5,6 +5,14 @@ use serde_json::{Value, json};
 use super::kinds::Kind;
 use super::{Body, Reply};
 
+/// What is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cause {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    pub(crate) field: String,
+}
+
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -83,10 +91,30 @@ impl Refusal {
         Refusal::new(404, "NotFound", message, Some(about(kind, name)))
     }
 
+    /// There is one already.
+    pub(crate) fn already_exists(kind: &Kind, name: &str) -> Self {
+        let message = format!("{} \"{name}\" already exists", kind.full_name());
+        Refusal::new(409, "AlreadyExists", message, Some(about(kind, name)))
+    }
+
     /// It has become another in between.
     pub(crate) fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.full_name());
         Refusal::new(409, "Conflict", message, Some(about(kind, name)))
+    }
+
+    /// Others have fields that are wanted otherwise.
+    pub(crate) fn owned_by_others(causes: &[Cause]) -> Self {
+        let plural = if causes.len() == 1 { "conflict" } else { "conflicts" };
+        let list: Vec<String> = match causes {
+            [one] => vec![format!("{}: {}", one.message, one.field)],
+            many => grouped(many),
+        };
+        let message = match causes {
+            [_] => format!("Apply failed with 1 {plural}: {}", list.join("")),
+            many => format!("Apply failed with {} {plural}: {}", many.len(), list.join("\n")),
+        };
+        Refusal::new(409, "Conflict", message, Some(json!({ "causes": listed(causes) })))
     }
 
     /// It is asked in a way that makes no sense.
@@ -94,9 +122,57 @@ impl Refusal {
         Refusal::new(400, "BadRequest", message, None)
     }
 
+    /// This namespace stays.
+    pub(crate) fn forbidden_delete(name: &str) -> Self {
+        let details = json!({ "name": name, "kind": "namespaces" });
+        let why = "this namespace may not be deleted";
+        Refusal::new(403, "Forbidden", format!("namespaces \"{name}\" is forbidden: {why}"), Some(details))
+    }
+
+    /// There is no such namespace to make something in.
+    pub(crate) fn no_namespace(name: &str) -> Self {
+        let details = json!({ "name": name, "kind": "namespaces" });
+        Refusal::new(404, "NotFound", format!("namespaces \"{name}\" not found"), Some(details))
+    }
+
+    /// The namespace to make something in is on its way out.
+    pub(crate) fn terminating(kind: &Kind, name: &str, namespace: &str) -> Self {
+        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let mut details = about(kind, name);
+        details["causes"] = json!([{
+            "reason": "NamespaceTerminating", "message": format!("namespace {namespace} is being terminated"), "field": "metadata.namespace",
+        }]);
+        Refusal::new(403, "Forbidden", format!("{} \"{name}\" is forbidden: {why}", kind.full_name()), Some(details))
+    }
+
+    /// The account that a pod is to have is not there.
+    pub(crate) fn no_account(name: &str, namespace: &str, account: &str) -> Self {
+        let why =
+            format!("error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found");
+        let details = json!({ "name": name, "kind": "pods" });
+        Refusal::new(403, "Forbidden", format!("pods \"{name}\" is forbidden: {why}"), Some(details))
+    }
+
     /// The body has fields that nobody knows, or of another type.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Refusal::new(500, "", message, None)
+    }
+
+    /// It may not be so.
+    pub(crate) fn invalid(group: &str, kind: &str, name: &str, causes: &[Cause]) -> Self {
+        let each: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let each = if each.len() == 1 { each.concat() } else { format!("[{}]", each.join(", ")) };
+        let full = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let mut details = json!({});
+        if !name.is_empty() {
+            details["name"] = json!(name);
+        }
+        if !group.is_empty() {
+            details["group"] = json!(group);
+        }
+        details["kind"] = json!(kind);
+        details["causes"] = listed(causes);
+        Refusal::new(422, "Invalid", format!("{full} \"{name}\" is invalid: {each}"), Some(details))
     }
 
     /// This cannot be done with what is there.
@@ -115,6 +191,27 @@ impl Refusal {
     pub(crate) fn no_such_list() -> Self {
         let message = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
         Refusal::new(406, "NotAcceptable", message, None)
+    }
+
+    /// A patch in a form that there is not.
+    pub(crate) fn no_such_patch() -> Self {
+        Refusal::new(415, "UnsupportedMediaType", "415: Unsupported Media Type", Some(json!({})))
+    }
+
+    /// A body in a form that there is not.
+    pub(crate) fn no_such_body() -> Self {
+        let message = "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        Refusal::new(415, "UnsupportedMediaType", message, None)
+    }
+
+    /// A budget lets no more pods go: why, and after how many seconds that may be otherwise.
+    pub(crate) fn budget(why: String, retry: Option<u32>) -> Self {
+        let mut details = json!({ "causes": [{ "reason": "DisruptionBudget", "message": why }] });
+        if let Some(seconds) = retry {
+            details["retryAfterSeconds"] = json!(seconds);
+        }
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        Refusal { retry, ..Refusal::new(429, "TooManyRequests", message, Some(details)) }
     }
 
     /// The server is there, and its API is not yet.
@@ -152,4 +249,23 @@ fn about(kind: &Kind, name: &str) -> Value {
     }
     details["kind"] = json!(kind.resource);
     details
+}
+
+fn listed(causes: &[Cause]) -> Value {
+    let one = |cause: &Cause| json!({ "reason": cause.reason, "message": cause.message, "field": cause.field });
+    causes.iter().map(one).collect()
+}
+
+/// Several conflicts, by whom they are with.
+fn grouped(causes: &[Cause]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut last = "";
+    for cause in causes {
+        if cause.message != last {
+            lines.push(format!("{}s{}:", &cause.message[..8], &cause.message[8..]));
+            last = &cause.message;
+        }
+        lines.push(format!("- {}", cause.field));
+    }
+    lines
 }

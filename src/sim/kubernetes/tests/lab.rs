@@ -164,6 +164,7 @@ impl Lab {
         let caller = Caller::User(Client { user: "system:admin".into(), groups: vec!["system:masters".into()] });
         let mut call = Call::plain(method, path, caller, self.now);
         if !kind.is_empty() {
+            call.content_type = Some(kind.to_owned());
             call.body = body.to_string().into_bytes();
         }
         self.kubernetes.answer(name, &call)

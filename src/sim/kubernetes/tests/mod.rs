@@ -2,4 +2,6 @@
 
 mod joining;
 mod lab;
+mod objects;
+mod recordings;
 mod servers;

@@ -1,0 +1,271 @@
+//! What objects get that nobody told, and what they may not be.
+
+use serde_json::{Map, Value, json};
+
+use super::kinds::Kind;
+use super::status::{Cause, Refusal};
+use crate::sim::kubernetes::cluster::Cluster;
+use crate::sim::kubernetes::store::Key;
+
+/// Puts a value where there is none.
+fn usual(object: &mut Value, name: &str, value: Value) {
+    if object[name].is_null() {
+        object[name] = value;
+    }
+}
+
+/// Completes an object, which is new or was another before.
+pub(super) fn complete(kind: &Kind, object: &mut Value, live: Option<&Value>) {
+    match kind.kind {
+        "Namespace" => {
+            let name = object["metadata"]["name"].clone();
+            object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+            usual(&mut object["spec"], "finalizers", json!(["kubernetes"]));
+            usual(&mut object["status"], "phase", json!("Active"));
+        }
+        "Job" => complete_job(object, live),
+        "Pod" => {
+            complete_pod(&mut object["spec"]);
+            usual(&mut object["metadata"], "generation", json!(1));
+            usual(&mut object["spec"], "enableServiceLinks", json!(true));
+            if live.is_none() {
+                object["status"] = json!({ "phase": "Pending", "qosClass": quality(&object["spec"]) });
+            }
+        }
+        "Secret" => {
+            for (name, value) in object["stringData"].take().as_object().into_iter().flatten() {
+                use base64::Engine as _;
+                let text = base64::prelude::BASE64_STANDARD.encode(value.as_str().unwrap_or_default());
+                object["data"][name] = json!(text);
+            }
+            if let Some(map) = object.as_object_mut() {
+                map.shift_remove("stringData");
+            }
+            usual(object, "type", json!("Opaque"));
+        }
+        "Node" => {
+            if live.is_none() {
+                usual(
+                    &mut object["spec"],
+                    "taints",
+                    json!([{ "key": "node.kubernetes.io/not-ready", "effect": "NoSchedule" }]),
+                );
+            }
+            usual(object, "spec", json!({}));
+            if object["spec"]["unschedulable"] == false
+                && let Some(spec) = object["spec"].as_object_mut()
+            {
+                spec.shift_remove("unschedulable");
+            }
+        }
+        "PodDisruptionBudget" => usual(&mut object["metadata"], "generation", json!(1)),
+        _ => {}
+    }
+}
+
+fn complete_job(object: &mut Value, live: Option<&Value>) {
+    let (uid, name) = (object["metadata"]["uid"].clone(), object["metadata"]["name"].clone());
+    usual(&mut object["metadata"], "generation", json!(1));
+    let spec = &mut object["spec"];
+    for (field, value) in [
+        ("parallelism", json!(1)),
+        ("completions", json!(1)),
+        ("backoffLimit", json!(6)),
+        ("manualSelector", json!(false)),
+        ("completionMode", json!("NonIndexed")),
+        ("suspend", json!(false)),
+        ("podReplacementPolicy", json!("TerminatingOrFailed")),
+    ] {
+        usual(spec, field, value);
+    }
+    complete_pod(&mut spec["template"]["spec"]);
+    usual(&mut object["metadata"], "labels", json!({}));
+    if live.is_none() {
+        let own = [
+            ("batch.kubernetes.io/controller-uid", &uid),
+            ("batch.kubernetes.io/job-name", &name),
+            ("controller-uid", &uid),
+            ("job-name", &name),
+        ];
+        for (label, value) in own {
+            object["metadata"]["labels"][label] = value.clone();
+            object["spec"]["template"]["metadata"]["labels"][label] = value.clone();
+        }
+        object["spec"]["selector"] = json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } });
+        object["status"] = json!({});
+    } else if let Some(live) = live {
+        // What a Job was made with stays, though nobody who applies it tells.
+        for part in ["selector", "template"] {
+            if part == "selector" {
+                object["spec"][part] = live["spec"][part].clone();
+            }
+        }
+        for (label, value) in live["spec"]["template"]["metadata"]["labels"].as_object().into_iter().flatten() {
+            usual(&mut object["spec"]["template"]["metadata"]["labels"], label, value.clone());
+        }
+        for (label, value) in live["metadata"]["labels"].as_object().into_iter().flatten() {
+            if label.contains("controller-uid") || label.contains("job-name") {
+                usual(&mut object["metadata"]["labels"], label, value.clone());
+            }
+        }
+    }
+}
+
+/// Completes what a pod is made of.
+pub(crate) fn complete_pod(spec: &mut Value) {
+    for list in ["initContainers", "containers"] {
+        for container in spec[list].as_array_mut().into_iter().flatten() {
+            usual(container, "resources", json!({}));
+            usual(container, "terminationMessagePath", json!("/dev/termination-log"));
+            usual(container, "terminationMessagePolicy", json!("File"));
+            let image = container["image"].as_str().unwrap_or_default();
+            let tag = image.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag);
+            let always = !image.contains('@') && matches!(tag, None | Some("latest"));
+            usual(container, "imagePullPolicy", json!(if always { "Always" } else { "IfNotPresent" }));
+            for port in container["ports"].as_array_mut().into_iter().flatten() {
+                usual(port, "protocol", json!("TCP"));
+            }
+        }
+    }
+    if let Some(map) = spec.as_object_mut() {
+        map.retain(|_, value| !value.is_null());
+    }
+    for (field, value) in [
+        ("restartPolicy", json!("Always")),
+        ("terminationGracePeriodSeconds", json!(30)),
+        ("dnsPolicy", json!("ClusterFirst")),
+        ("securityContext", json!({})),
+        ("schedulerName", json!("default-scheduler")),
+    ] {
+        usual(spec, field, value);
+    }
+}
+
+/// How well a pod is treated when memory is short.
+fn quality(spec: &Value) -> &'static str {
+    let containers = spec["containers"].as_array().into_iter().flatten();
+    let any = |container: &Value| {
+        container["resources"]["requests"].is_object() || container["resources"]["limits"].is_object()
+    };
+    if containers.into_iter().any(any) { "Burstable" } else { "BestEffort" }
+}
+
+fn fault(reason: &'static str, field: &str, message: impl Into<String>) -> Cause {
+    Cause { reason, message: message.into(), field: field.to_owned() }
+}
+
+fn is_subdomain(text: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+fn is_label_value(text: &str) -> bool {
+    let ends = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+    text.len() <= 63
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && ends(text.chars().next())
+        && ends(text.chars().last())
+}
+
+/// What is wrong with an object, which is new or was another before.
+pub(super) fn faults(kind: &Kind, object: &Value, live: Option<&Value>) -> Vec<Cause> {
+    let mut all = Vec::new();
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    if !is_subdomain(name) {
+        let rule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+        all.push(fault("FieldValueInvalid", "metadata.name", format!("Invalid value: \"{name}\": {rule}")));
+    }
+    for value in object["metadata"]["labels"].as_object().into_iter().flat_map(Map::values) {
+        let text = value.as_str().unwrap_or_default();
+        if !is_label_value(text) {
+            let rule = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+            all.push(fault("FieldValueInvalid", "metadata.labels", format!("Invalid value: \"{text}\": {rule}")));
+        }
+    }
+    match kind.kind {
+        "Job" => all.extend(job_faults(object, live)),
+        "Pod" => all.extend(pod_faults(&object["spec"], "spec", live.is_some())),
+        "Node" => {
+            for (index, taint) in object["spec"]["taints"].as_array().into_iter().flatten().enumerate() {
+                let effect = taint["effect"].as_str().unwrap_or_default();
+                if !matches!(effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute") {
+                    let message = format!(
+                        "Unsupported value: \"{effect}\": supported values: \"NoExecute\", \"NoSchedule\", \"PreferNoSchedule\""
+                    );
+                    all.push(fault("FieldValueNotSupported", &format!("metadata.taints[{index}].effect"), message));
+                }
+            }
+        }
+        _ => {}
+    }
+    let frozen = live.is_some_and(|live| live["immutable"] == true);
+    if frozen && live.is_some_and(|live| live.get("data") != object.get("data")) {
+        all.push(fault("FieldValueForbidden", "data", "Forbidden: field is immutable when `immutable` is set"));
+    }
+    all
+}
+
+fn job_faults(object: &Value, live: Option<&Value>) -> Vec<Cause> {
+    let mut all = Vec::new();
+    let spec = &object["spec"]["template"]["spec"];
+    if !matches!(spec["restartPolicy"].as_str(), Some("Never" | "OnFailure")) {
+        let message = "Required value: valid values: \"OnFailure\", \"Never\"";
+        all.push(fault("FieldValueRequired", "spec.template.spec.restartPolicy", message));
+    }
+    all.extend(pod_faults(spec, "spec.template.spec", false));
+    if live.is_some_and(|live| live["spec"]["template"] != object["spec"]["template"]) {
+        let message = "Invalid value: field is immutable".to_owned();
+        all.push(fault("FieldValueInvalid", "spec.template", message));
+    }
+    all
+}
+
+fn pod_faults(spec: &Value, at: &str, exists: bool) -> Vec<Cause> {
+    let mut all = Vec::new();
+    let containers = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if containers.is_empty() && !exists {
+        all.push(fault("FieldValueRequired", &format!("{at}.containers"), "Required value"));
+    }
+    for (index, container) in containers.iter().enumerate() {
+        if container["name"].as_str().unwrap_or_default().is_empty() {
+            all.push(fault("FieldValueRequired", &format!("{at}.containers[{index}].name"), "Required value"));
+        }
+        if container["image"].as_str().unwrap_or_default().is_empty() {
+            all.push(fault("FieldValueRequired", &format!("{at}.containers[{index}].image"), "Required value"));
+        }
+    }
+    all
+}
+
+impl Cluster {
+    /// What is looked at before a new object is let in, beside whether it is sound by itself.
+    pub(super) fn admit_object(&self, kind: &Kind, key: &Key, object: &mut Value) -> Result<(), Refusal> {
+        if kind.kind != "Pod" {
+            return Ok(());
+        }
+        let spec = &mut object["spec"];
+        usual(spec, "serviceAccountName", json!("default"));
+        let account = spec["serviceAccountName"].as_str().unwrap_or_default().to_owned();
+        spec["serviceAccount"] = json!(account);
+        if self.store.get(&Key::new("serviceaccounts", &key.namespace, &account)).is_none() {
+            return Err(Refusal::no_account(&key.name, &key.namespace, &account));
+        }
+        for taint in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+            let own = json!({ "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
+            match spec["tolerations"].as_array_mut() {
+                Some(all) if all.iter().any(|one| one["key"] == taint) => {}
+                Some(all) => all.push(own),
+                None => spec["tolerations"] = json!([own]),
+            }
+        }
+        for (field, value) in [("priority", json!(0)), ("preemptionPolicy", json!("PreemptLowerPriority"))] {
+            usual(spec, field, value);
+        }
+        Ok(())
+    }
+}

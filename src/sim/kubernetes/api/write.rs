@@ -1,0 +1,368 @@
+//! Making and changing objects.
+
+use serde_json::{Value, json};
+
+use super::defaults;
+use super::kinds::Kind;
+use super::managed::{self, Owner};
+use super::ownership::{put_over, taken_over};
+use super::patching::{drop_nulls, merge, steps};
+use super::schema;
+use super::status::{Cause, Refusal};
+use super::{Call, Outcome, Place, Reply};
+use crate::sim::kubernetes::cluster::Cluster;
+use crate::sim::kubernetes::store::{Key, fresh_uid, timestamp};
+
+/// Words of two refusals that come from several places.
+const STALE: &str = "the object has been modified; please apply your changes to the latest version and try again";
+const OTHER_TYPE: &str = "invalid object type: ";
+
+impl Call {
+    /// Who changes something: what the request says, or the program that it comes from.
+    pub(super) fn manager(&self) -> String {
+        let told = self.query.get("fieldManager").filter(|text| !text.is_empty());
+        told.cloned().unwrap_or_else(|| self.agent.split(['/', ' ']).next().unwrap_or("unknown").to_owned())
+    }
+
+    /// The media type of the body, without what is said about it.
+    fn media(&self) -> &str {
+        self.content_type.as_deref().unwrap_or("application/json").split(';').next().unwrap_or_default().trim()
+    }
+
+    /// The body as an object.
+    pub(super) fn object(&self, kind: &Kind) -> Result<Value, Refusal> {
+        match self.media() {
+            "application/json" => serde_json::from_slice(&self.body).map_err(|error| {
+                let why = format!("couldn't get version/kind; json parse error: {error}");
+                Refusal::bad(format!("the object provided is unrecognized (must be of type {}): {why}", kind.kind))
+            }),
+            "application/yaml" => self.yaml().map_err(|error| {
+                Refusal::bad(format!(
+                    "the object provided is unrecognized (must be of type {}): yaml: {error}",
+                    kind.kind
+                ))
+            }),
+            _ => Err(Refusal::no_such_body()),
+        }
+    }
+
+    /// The body as YAML, of which JSON is a part.
+    fn yaml(&self) -> Result<Value, String> {
+        serde_json::from_slice(&self.body).or_else(|_| {
+            serde_saphyr::from_str(&String::from_utf8_lossy(&self.body)).map_err(|error| error.to_string())
+        })
+    }
+
+    /// Refuses what is tried neither alone nor for good.
+    fn check_dry(&self, options: &str) -> Result<(), Refusal> {
+        match self.query.get("dryRun").map(String::as_str) {
+            None | Some("All") => Ok(()),
+            Some(other) => {
+                let message = format!("Unsupported value: [\"{other}\"]: supported values: \"All\"");
+                let cause = Cause { reason: "FieldValueNotSupported", message, field: "dryRun".into() };
+                Err(Refusal::invalid("meta.k8s.io", options, "", &[cause]))
+            }
+        }
+    }
+}
+
+/// What becomes of a change.
+pub(super) struct Change<'a> {
+    pub(super) call: &'a Call,
+    pub(super) place: Place<'a>,
+    key: Key,
+}
+
+impl Cluster {
+    /// Makes an object.
+    pub(super) fn create(&mut self, call: &Call, place: Place<'_>) -> Outcome {
+        let kind = place.kind;
+        call.check_dry("CreateOptions")?;
+        let mut object = call.object(kind)?;
+        let (told, version) = (object["kind"].as_str(), object["apiVersion"].as_str());
+        if told.is_some_and(|told| told != kind.kind) || version.is_some_and(|version| version != kind.api_version()) {
+            let (told, version) = (told.unwrap_or_default(), version.unwrap_or_default());
+            return Err(Refusal::bad(format!(
+                "{told} in version \"{version}\" cannot be handled as a {}: converting ({version}.{told}) to (core.{}): unknown conversion",
+                kind.kind, kind.kind
+            )));
+        }
+        if !object["metadata"].is_object() {
+            object["metadata"] = json!({});
+        }
+        check_namespace(&object, place)?;
+        let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default().to_owned();
+        if object["metadata"]["name"].as_str().unwrap_or_default().is_empty() {
+            if prefix.is_empty() {
+                let message = "Required value: name or generateName is required".to_owned();
+                let cause = Cause { reason: "FieldValueRequired", message, field: "metadata.name".into() };
+                return Err(Refusal::invalid(kind.group, kind.kind, "", &[cause]));
+            }
+            object["metadata"]["name"] = json!(format!("{prefix}{}", &fresh_uid()[..5]));
+        }
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        self.check_home(place)?;
+        let key = Key::new(&kind.stored(), place.namespace.unwrap_or_default(), &name);
+        if self.store.get(&key).is_some() {
+            return Err(Refusal::already_exists(kind, &name));
+        }
+        let mut headers = Vec::new();
+        if let Some(field) = schema::unknown(kind, &object) {
+            let strict = call.query.get("fieldValidation").is_some_and(|text| text == "Strict");
+            let field = field.trim_start_matches('.');
+            if strict {
+                return Err(Refusal::bad(format!(
+                    "{} in version \"{}\" cannot be handled as a {}: strict decoding error: unknown field \"{field}\"",
+                    kind.kind, kind.version, kind.kind
+                )));
+            }
+            headers.push(("warning", format!("299 - \"unknown field \\\"{field}\\\"\"")));
+        }
+        let change = Change { call, place, key };
+        let mut owner = Owner::new(&call.manager(), "Update", &kind.api_version(), None, &timestamp(call.now));
+        owner.fields = managed::fields(&object);
+        let object = self.finish(&change, None, object, vec![owner])?;
+        Ok(Reply { headers, ..Reply::json(201, self.shown(place, object, call.now)) })
+    }
+
+    /// Puts an object in the place of one that is there.
+    pub(super) fn update(&mut self, call: &Call, place: Place<'_>) -> Outcome {
+        call.check_dry("UpdateOptions")?;
+        let name = place.name.unwrap_or_default();
+        let object = call.object(place.kind)?;
+        match object["metadata"]["name"].as_str() {
+            Some(other) if other != name => {
+                let message = format!("the name of the object ({other}) does not match the name on the URL ({name})");
+                return Err(Refusal::bad(message));
+            }
+            _ => {}
+        }
+        check_namespace(&object, place)?;
+        let live = self.live(place)?;
+        self.replace(call, place, live, object)
+    }
+
+    /// Changes an object in one of four ways.
+    pub(super) fn patch(&mut self, call: &Call, place: Place<'_>) -> Outcome {
+        match call.media() {
+            "application/apply-patch+yaml" => self.apply(call, place),
+            "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+                call.check_dry("PatchOptions")?;
+                let live = self.live(place)?;
+                let patch: Value = serde_json::from_slice(&call.body)
+                    .map_err(|error| Refusal::bad(format!("error decoding patch: {error}")))?;
+                let mut object = live.clone();
+                if call.media().contains("strategic") {
+                    if call.body.windows(2).any(|pair| pair == b"\"$") {
+                        return Err(Refusal::not_simulated("directives in a strategic merge patch"));
+                    }
+                    managed::merge(&mut object, &patch, "");
+                    drop_nulls(&mut object);
+                } else {
+                    merge(&mut object, &patch);
+                }
+                self.replace(call, place, live, object)
+            }
+            "application/json-patch+json" => {
+                call.check_dry("PatchOptions")?;
+                let live = self.live(place)?;
+                let mut object = live.clone();
+                steps(&mut object, &call.body)?;
+                self.replace(call, place, live, object)
+            }
+            _ => Err(Refusal::no_such_patch()),
+        }
+    }
+
+    /// The object that a path leads to.
+    fn live(&self, place: Place<'_>) -> Result<Value, Refusal> {
+        let name = place.name.unwrap_or_default();
+        let key = Key::new(&place.kind.stored(), place.namespace.unwrap_or_default(), name);
+        self.store.get(&key).cloned().ok_or_else(|| Refusal::not_found(place.kind, name))
+    }
+
+    fn replace(&mut self, call: &Call, place: Place<'_>, live: Value, mut object: Value) -> Outcome {
+        let name = place.name.unwrap_or_default();
+        let (wanted, own) = (&object["metadata"]["resourceVersion"], &live["metadata"]["resourceVersion"]);
+        if wanted.as_str().is_some_and(|wanted| Some(wanted) != own.as_str()) {
+            return Err(Refusal::conflict(place.kind, name, STALE));
+        }
+        for part in ["uid", "creationTimestamp", "name", "namespace", "generation", "resourceVersion"] {
+            if let Some(own) = live["metadata"].get(part) {
+                object["metadata"][part] = own.clone();
+            }
+        }
+        // Status and the rest are written apart.
+        if place.part == Some("status") {
+            let status = object["status"].clone();
+            object = live.clone();
+            object["status"] = status;
+        } else if let Some(status) = live.get("status") {
+            object["status"] = status.clone();
+        }
+        if let Some(field) = schema::unknown(place.kind, &object) {
+            let field = field.trim_start_matches('.');
+            return Err(Refusal::bad(format!("strict decoding error: unknown field \"{field}\"")));
+        }
+        let key = Key::new(&place.kind.stored(), place.namespace.unwrap_or_default(), name);
+        let change = Change { call, place, key };
+        let before = managed::owners(&live);
+        let told = object["metadata"]["managedFields"] != live["metadata"]["managedFields"];
+        let owners = if told { managed::owners(&object) } else { taken_over(&change, before, &live, &object) };
+        let object = self.finish(&change, Some(live), object, owners)?;
+        Ok(Reply::json(200, self.shown(place, object, call.now)))
+    }
+
+    /// Applies a configuration.
+    fn apply(&mut self, call: &Call, place: Place<'_>) -> Outcome {
+        let kind = place.kind;
+        call.check_dry("PatchOptions")?;
+        let required = |message: &str| {
+            let cause = Cause { reason: "FieldValueRequired", message: message.into(), field: "fieldManager".into() };
+            Refusal::invalid("meta.k8s.io", "PatchOptions", "", &[cause])
+        };
+        let manager = call.query.get("fieldManager").filter(|text| !text.is_empty());
+        let manager = manager.ok_or_else(|| required("Required value: is required for apply patch"))?;
+        let mut applied = call.yaml().map_err(|error| Refusal::bad(format!("error decoding YAML: {error}")))?;
+        let text = |name: &str| applied[name].as_str().unwrap_or_default().to_owned();
+        let (version, told) = (text("apiVersion"), text("kind"));
+        if version != kind.api_version() || told != kind.kind {
+            let version = if version.is_empty() { "/".to_owned() } else { version };
+            return Err(Refusal::bad(format!("{OTHER_TYPE}{version}, Kind={told}")));
+        }
+        if !applied["metadata"].is_object() {
+            applied["metadata"] = json!({});
+        }
+        if applied["metadata"].get("managedFields").is_some_and(|fields| !fields.is_null()) {
+            return Err(Refusal::bad("metadata.managedFields must be nil"));
+        }
+        let name = place.name.unwrap_or_default();
+        if applied["metadata"]["name"].as_str().is_some_and(|other| other != name) {
+            return Err(Refusal::bad("the name of the object does not match the name on the URL"));
+        }
+        check_namespace(&applied, place)?;
+        drop_nulls(&mut applied);
+        if let Some(field) = schema::unknown(kind, &applied) {
+            let namespace = place.namespace.unwrap_or_default();
+            let version = if kind.group.is_empty() { format!("/{}", kind.version) } else { kind.api_version() };
+            return Err(Refusal::internal(format!(
+                "failed to create typed patch object ({namespace}/{name}; {version}, Kind={}): {field}: field not declared in schema",
+                kind.kind
+            )));
+        }
+        let key = Key::new(&kind.stored(), place.namespace.unwrap_or_default(), name);
+        let live = self.store.get(&key).cloned();
+        let stale = |field: &str| {
+            let wanted = applied["metadata"][field].as_str().filter(|text| !text.is_empty());
+            let own = live.as_ref().and_then(|live| live["metadata"][field].as_str());
+            wanted.filter(|wanted| Some(*wanted) != own).map(str::to_owned)
+        };
+        if let Some(uid) = stale("uid") {
+            let own = live.as_ref().and_then(|live| live["metadata"]["uid"].as_str());
+            let found =
+                own.map_or("no existing object was found".to_owned(), |own| format!("existing object has uid {own}"));
+            let why = format!("uid mismatch: the provided object specified uid {uid}, and {found}");
+            return Err(Refusal::conflict(kind, name, &why));
+        }
+        if live.is_some() && stale("resourceVersion").is_some() {
+            return Err(Refusal::conflict(kind, name, STALE));
+        }
+        if live.is_none() {
+            self.check_home(place)?;
+        }
+        let change = Change { call, place, key };
+        let (object, owners) = put_over(&change, manager, live.as_ref(), &applied)?;
+        let status = if live.is_some() { 200 } else { 201 };
+        let object = self.finish(&change, live, object, owners)?;
+        Ok(Reply::json(status, self.shown(place, object, call.now)))
+    }
+
+    /// Refuses to make something in a namespace that is not there, or will not be for long.
+    fn check_home(&self, place: Place<'_>) -> Result<(), Refusal> {
+        let Some(name) = place.namespace else { return Ok(()) };
+        match self.store.get(&Key::new("namespaces", "", name)) {
+            None => Err(Refusal::no_namespace(name)),
+            Some(namespace) if namespace["status"]["phase"] == "Terminating" => {
+                Err(Refusal::terminating(place.kind, place.name.unwrap_or_default(), name))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Completes an object, looks whether it may be so, and puts it in its place, unless that is only tried.
+    fn finish(
+        &mut self,
+        change: &Change<'_>,
+        live: Option<Value>,
+        mut object: Value,
+        owners: Vec<Owner>,
+    ) -> Result<Value, Refusal> {
+        let (kind, call) = (change.place.kind, change.call);
+        if let Some(map) = object.as_object_mut() {
+            map.shift_remove("kind");
+            map.shift_remove("apiVersion");
+        }
+        let metadata = &mut object["metadata"];
+        metadata["name"] = json!(change.key.name);
+        if kind.namespaced {
+            metadata["namespace"] = json!(change.key.namespace);
+        }
+        if live.is_none() {
+            metadata["uid"] = json!(fresh_uid());
+            metadata["creationTimestamp"] = json!(timestamp(call.now));
+        }
+        defaults::complete(kind, &mut object, live.as_ref());
+        if live.is_none() {
+            self.admit_object(kind, &change.key, &mut object)?;
+        }
+        let causes = defaults::faults(kind, &object, live.as_ref());
+        if !causes.is_empty() {
+            return Err(Refusal::invalid(kind.group, kind.kind, &change.key.name, &causes));
+        }
+        let Some(live) = live else {
+            managed::write_owners(&mut object, owners);
+            return Ok(if call.is_dry() { object } else { self.store.put(&change.key, object) });
+        };
+        let spec_changed = object.get("spec") != live.get("spec");
+        if spec_changed && let Some(generation) = live["metadata"]["generation"].as_u64() {
+            object["metadata"]["generation"] = json!(generation + 1);
+        }
+        let same_owners = |owners: &[Owner]| {
+            let known = managed::owners(&live);
+            owners.iter().all(|one| known.iter().any(|other| one.is_same(other) && one.fields == other.fields))
+                && owners.len() == known.len()
+        };
+        let bare = |object: &Value| {
+            let mut object = object.clone();
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.shift_remove("managedFields");
+            }
+            object
+        };
+        let owners: Vec<Owner> = owners.into_iter().filter(|owner| !owner.fields.is_empty()).collect();
+        if bare(&object) == bare(&live) && same_owners(&owners) {
+            return Ok(live);
+        }
+        managed::write_owners(&mut object, owners);
+        if call.is_dry() {
+            return Ok(object);
+        }
+        // Who waited for the last finalizer to go has waited long enough.
+        let gone = !object["metadata"]["deletionTimestamp"].is_null()
+            && object["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty);
+        if gone && kind.kind != "Pod" && kind.kind != "Namespace" && kind.kind != "Node" {
+            self.store.remove(&change.key);
+            return Ok(object);
+        }
+        Ok(self.store.put(&change.key, object))
+    }
+}
+
+fn check_namespace(object: &Value, place: Place<'_>) -> Result<(), Refusal> {
+    match object["metadata"]["namespace"].as_str().filter(|text| !text.is_empty()) {
+        Some(other) if Some(other) != place.namespace => {
+            Err(Refusal::bad("the namespace of the provided object does not match the namespace sent on the request"))
+        }
+        _ => Ok(()),
+    }
+}
