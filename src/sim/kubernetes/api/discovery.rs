@@ -32,7 +32,9 @@ fn form(call: &Call) -> Result<Form, Refusal> {
             _ => {}
         }
     }
-    Err(Refusal::no_such_list())
+    // One form of it was there once; others never were.
+    let known = accept.contains("apidiscovery.k8s.io");
+    Err(if known { Refusal::no_such_list() } else { Refusal::not_acceptable() })
 }
 
 /// Answers what kinds there are, if that is asked.
@@ -97,7 +99,8 @@ fn group(name: &str, versions: &[&str]) -> Value {
 fn of_version(cluster: &Cluster, call: &Call, group: &str, version: &str) -> Result<Reply, Refusal> {
     let own: Vec<&Kind> = kinds::all().iter().filter(|kind| kind.group == group && kind.version == version).collect();
     if own.is_empty() {
-        return Ok(Reply::no_page());
+        let is_group = kinds::all().iter().any(|kind| kind.group == group);
+        return if is_group { Err(Refusal::no_such_resource()) } else { Ok(Reply::no_page()) };
     }
     if matches!(form(call), Ok(Form::Aggregated)) {
         return Err(Refusal::no_such_list());
@@ -107,10 +110,14 @@ fn of_version(cluster: &Cluster, call: &Call, group: &str, version: &str) -> Res
     }
     let resources: Vec<Value> = own.into_iter().flat_map(plain).collect();
     let version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    Ok(Reply::json(
-        200,
-        json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources }),
-    ))
+    let mut list = json!({ "kind": "APIResourceList" });
+    // The oldest group tells its own version only.
+    if !group.is_empty() {
+        list["apiVersion"] = json!("v1");
+    }
+    list["groupVersion"] = json!(version);
+    list["resources"] = json!(resources);
+    Ok(Reply::json(200, list))
 }
 
 /// Whether what answers for a group is not there.

@@ -23,6 +23,9 @@ use super::cluster::{Client, Cluster};
 use kinds::Kind;
 use status::Refusal;
 
+/// The media type of what is applied.
+const APPLY: &str = "application/apply-patch+yaml";
+
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -141,7 +144,7 @@ fn route(path: &str) -> Route<'_> {
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
         _ => return Route::Elsewhere,
     };
-    if !kinds::all().iter().any(|kind| kind.group == group && kind.version == version) {
+    if !kinds::all().iter().any(|kind| kind.group == group) {
         return Route::Elsewhere;
     }
     let (namespace, rest) = match rest {
@@ -224,6 +227,11 @@ impl Cluster {
                 "update" => self.update(call, place),
                 _ => self.patch(call, place),
             },
+            // Whether there is one is looked at first.
+            "update" | "patch" if place.part.is_none() && call.media() != APPLY => {
+                self.live(place)?;
+                Err(Refusal::not_simulated(&format!("{verb} {}", place.kind.full_name())))
+            }
             other => Err(Refusal::not_simulated(&format!("{other} {}", place.kind.full_name()))),
         }
     }

@@ -25,7 +25,7 @@ impl Call {
     }
 
     /// The media type of the body, without what is said about it.
-    fn media(&self) -> &str {
+    pub(super) fn media(&self) -> &str {
         self.content_type.as_deref().unwrap_or("application/json").split(';').next().unwrap_or_default().trim()
     }
 
@@ -145,7 +145,7 @@ impl Cluster {
     /// Changes an object in one of four ways.
     pub(super) fn patch(&mut self, call: &Call, place: Place<'_>) -> Outcome {
         match call.media() {
-            "application/apply-patch+yaml" => self.apply(call, place),
+            super::APPLY => self.apply(call, place),
             "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
                 call.check_dry("PatchOptions")?;
                 let live = self.live(place)?;
@@ -175,7 +175,7 @@ impl Cluster {
     }
 
     /// The object that a path leads to.
-    fn live(&self, place: Place<'_>) -> Result<Value, Refusal> {
+    pub(super) fn live(&self, place: Place<'_>) -> Result<Value, Refusal> {
         let name = place.name.unwrap_or_default();
         let key = Key::new(&place.kind.stored(), place.namespace.unwrap_or_default(), name);
         self.store.get(&key).cloned().ok_or_else(|| Refusal::not_found(place.kind, name))
