@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::Result;
+use crate::inputs::formats::hash::sha256;
 use crate::inputs::tables::{Cell, Document, Proposals, Row, Table};
 use crate::sim::{
     ConsoleSeed, GpuSeed, HostSeed, InternetSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed,
@@ -41,7 +42,7 @@ pub(super) fn read(root: &Path, scenario: Scenario) -> Result<Seed> {
             releases: releases(software.table("versions").ok().as_ref()),
             ..internet(document("docs/LINKS.md").ok().as_ref(), &network, &hardware.table("nodes")?, &hosts)?
         },
-        web: cloud_image(software.table("versions").ok().as_ref(), &cluster)?,
+        web: cloud_image(&software, &cluster, scenario)?,
     })
 }
 
@@ -93,21 +94,29 @@ fn export(storage: &Row<'_>, exports: Option<&Table>, hosts: &Table) -> String {
 }
 
 /// The image that the template is made of, where its releases lie.
-fn cloud_image(versions: Option<&Table>, cluster: &Table) -> Result<Vec<WebSeed>> {
-    let Some(row) = versions.and_then(|versions| versions.row("ubuntu-cloud-image").ok()) else {
+fn cloud_image(software: &Document, cluster: &Table, scenario: Scenario) -> Result<Vec<WebSeed>> {
+    let (Ok(versions), Ok(template)) = (software.table("versions"), software.table("template")) else {
         return Ok(Vec::new());
     };
-    let (source, version) = (row.cell("source")?.text()?, row.cell("version")?.text()?);
-    let sum = row.cell("sha256").and_then(|cell| cell.text()).ok();
+    let Ok(row) = versions.row("ubuntu-cloud-image") else { return Ok(Vec::new()) };
+    let source = row.cell("source")?.text()?;
+    let (release, file) = (template.setting("image_release")?.text()?, template.setting("image_file")?.text()?);
+    let url = format!("{}/release-{release}/{file}", source.trim_end_matches('/'));
     let is_sum = |text: &String| text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit());
-    let source = source.trim_end_matches('/');
-    Ok(vec![WebSeed {
-        url: format!("{source}/release/ubuntu-{version}-server-cloudimg-amd64.img"),
-        size_bytes: IMAGE_BYTES,
-        disk_bytes: IMAGE_DISK_BYTES,
-        sha256: sum.filter(is_sum).unwrap_or_default(),
-        system: cluster.setting("ci_user")?.text()?,
-    }])
+    // As it was written down: the sum, and the release that it is of.
+    let words = |text: String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let pinned = row.cell("sha256").and_then(|cell| cell.text()).ok().map(words);
+    let pinned = pinned.filter(|words| words.len() == 1 || words.get(2) == Some(&release));
+    let pinned = pinned.and_then(|words| words.into_iter().next()).filter(is_sum);
+    let sum = |text: &str| sha256(text.as_bytes());
+    let (sha256, listed) = match (scenario, pinned) {
+        // Whoever has a sum sees that the list has another; whoever takes that of the list, that the file has.
+        (Scenario::S12, Some(_)) => (sum(&format!("{url} anew")), String::new()),
+        (Scenario::S12, None) => (sum(&format!("{url} anew")), sum(&url)),
+        (_, pinned) => (pinned.unwrap_or_default(), String::new()),
+    };
+    let system = cluster.setting("ci_user")?.text()?;
+    Ok(vec![WebSeed { url, size_bytes: IMAGE_BYTES, disk_bytes: IMAGE_DISK_BYTES, sha256, listed, system }])
 }
 
 /// Where K3s is released.

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::contacts::Contact;
 pub(crate) use super::host::outlook::{ClusterView, Member, Neighbour, Outlook};
 pub(crate) use super::host::{
-    Board, Bridge, Enclosure, Esp, Firmware, Forwarder, Function, Observer, Passwords, PciDevice, Setup, Thunderbolt,
-    Tree, TreeChanges, tree_changes,
+    Board, Bridge, Enclosure, Esp, Firmware, Forwarder, Function, Observer, Passwords, PciDevice, Setup, StandsFor,
+    Thunderbolt, Tree, TreeChanges, tree_changes,
 };
 use crate::error::{Error, Result};
 
@@ -29,6 +29,20 @@ pub(crate) struct CloudInit {
     pub(crate) gateway: String,
     pub(crate) nameserver: String,
     pub(crate) searchdomain: String,
+    /// Whether packages are brought up to date.
+    #[serde(default)]
+    pub(crate) upgrade: bool,
+    /// What whoever makes machines adds to it; empty for nothing.
+    #[serde(default)]
+    pub(crate) vendor: String,
+}
+
+impl CloudInit {
+    /// Whether a guest that was told the one takes the other for the same instance. Vendor data does not count.
+    fn is_same_instance(&self, other: &CloudInit) -> bool {
+        let plain = |one: &CloudInit| CloudInit { vendor: String::new(), ..one.clone() };
+        plain(self) == plain(other)
+    }
 }
 
 /// What a guest finds itself running on, anew at each start: its disk keeps nothing of it.
@@ -103,6 +117,8 @@ pub(crate) struct PlainFile {
     pub(crate) bytes: Vec<u8>,
     /// When it last changed, in seconds.
     pub(crate) changed: u64,
+    /// The larger file that it stands for.
+    pub(crate) stands_for: Option<StandsFor>,
 }
 
 /// How a command ended.
@@ -133,8 +149,12 @@ pub(crate) trait Machine: Send + Sync {
     fn reboot(&self);
     /// Is put on other hardware, which the next boot finds.
     fn fit(&self, hardware: &Hardware);
-    /// Takes on changed cloud-init settings, as a guest does when it boots with a changed drive.
+    /// Has cloud-init set it up as a new instance, as a guest does that boots with another drive than before.
     fn apply(&self, settings: &CloudInit);
+    /// Whether cloud-init has set it up.
+    fn is_set_up(&self) -> bool;
+    /// Whether a service runs on it.
+    fn runs(&self, unit: &str) -> bool;
     /// What its kernel has on the PCI bus.
     fn pci(&self) -> Vec<PciDevice>;
     /// How its firmware boots it.
@@ -151,6 +171,8 @@ pub(crate) trait Machine: Send + Sync {
     fn read_file(&self, path: &str) -> Option<PlainFile>;
     /// Writes a file of root's. What is in the way of it stays.
     fn write_file(&self, path: &str, text: &str);
+    /// Writes a file of root's that is too large to be kept, with what stands in its place.
+    fn write_large(&self, path: &str, stand_in: &str, large: StandsFor);
     /// Removes a file, if it is there.
     fn remove_file(&self, path: &str);
     /// All that lies below a directory; nothing when it is not there.
@@ -196,8 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for S {}
 
 /// Makes machines.
 pub(crate) trait Workshop: Send + Sync {
-    /// A guest that boots for the first time.
-    fn guest(&self, settings: &CloudInit, hardware: &Hardware) -> SharedMachine;
+    /// A guest that boots for the first time: from an image as it is published, or from one that was prepared.
+    fn guest(&self, settings: &CloudInit, hardware: &Hardware, published: bool) -> SharedMachine;
     /// The system of a node.
     fn node(&self, spec: &NodeSpec) -> SharedMachine;
     /// A machine from its file.
@@ -272,13 +294,21 @@ impl Machines {
     }
 
     /// Boots a guest. The first time it is made; later its disk has kept its state, and it reads the drive again.
-    pub(crate) fn boot_guest(&mut self, vmid: u32, settings: CloudInit, hardware: &Hardware, has_drive: bool) {
+    pub(crate) fn boot_guest(
+        &mut self,
+        vmid: u32,
+        settings: CloudInit,
+        hardware: &Hardware,
+        has_drive: bool,
+        published: bool,
+    ) {
         match self.guests.get_mut(&vmid) {
             Some(guest) => {
                 if let Some(machine) = &guest.machine.live {
                     machine.fit(hardware);
                     machine.reboot();
-                    if has_drive && guest.settings != settings {
+                    let is_known = machine.is_set_up() && guest.settings.is_same_instance(&settings);
+                    if has_drive && !is_known {
                         machine.apply(&settings);
                     }
                 }
@@ -287,12 +317,37 @@ impl Machines {
                 }
             }
             None => {
-                let live = self.workshop.as_ref().map(|workshop| workshop.guest(&settings, hardware));
-                self.made += 1;
-                let file = format!("{}-guest-{vmid}-{}", self.home, self.made);
+                let live = self.workshop.as_ref().map(|workshop| workshop.guest(&settings, hardware, published));
+                let file = self.new_file(vmid);
                 self.guests.insert(vmid, Guest { settings, machine: Slot { file, live } });
             }
         }
+    }
+
+    fn new_file(&mut self, vmid: u32) -> String {
+        self.made += 1;
+        format!("{}-guest-{vmid}-{}", self.home, self.made)
+    }
+
+    /// Copies what is inside of a guest to another one, as its disk is copied. It has no address before it boots.
+    pub(crate) fn copy_guest(&mut self, from: u32, to: u32) -> Result<()> {
+        let (Some(source), Some(workshop)) = (self.guest(from), self.workshop.clone()) else { return Ok(()) };
+        let live = Some(workshop.load(&source.save())?);
+        let file = self.new_file(to);
+        self.guests.insert(to, Guest { settings: CloudInit::default(), machine: Slot { file, live } });
+        Ok(())
+    }
+
+    /// Takes a guest for what it is that will not boot again: nobody has its address.
+    pub(crate) fn retire_guest(&mut self, vmid: u32) {
+        if let Some(guest) = self.guests.get_mut(&vmid) {
+            guest.settings = CloudInit::default();
+        }
+    }
+
+    /// Whether a service runs inside a guest.
+    pub(crate) fn guest_runs(&self, vmid: u32, unit: &str) -> bool {
+        self.guest(vmid).is_some_and(|machine| machine.runs(unit))
     }
 
     /// Boots a guest again without looking at its drive.
@@ -322,11 +377,6 @@ impl Machines {
     /// The name of a guest's file.
     pub(crate) fn file_of(&self, vmid: u32) -> Option<String> {
         Some(self.guests.get(&vmid)?.machine.file.clone())
-    }
-
-    /// Whether a guest has an inside.
-    pub(crate) fn has_guest(&self, vmid: u32) -> bool {
-        self.guest(vmid).is_some()
     }
 
     /// A node's inside.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::guests::{
     CloudInit, Connection, Execution, Firmware, Hardware, Link, Machine, NodeSpec, Outlook, PciDevice, PlainFile,
-    SharedMachine, Surroundings, Tree, TreeChanges, Workshop,
+    SharedMachine, StandsFor, Surroundings, Tree, TreeChanges, Workshop,
 };
 use super::host;
 use crate::error::{Class, Error, Result};
@@ -39,6 +39,8 @@ fn settings_of(settings: &CloudInit) -> host::CloudInit {
         gateway: some(&settings.gateway),
         nameserver: some(&settings.nameserver),
         searchdomain: some(&settings.searchdomain),
+        upgrade: settings.upgrade,
+        vendor: settings.vendor.clone(),
     }
 }
 
@@ -48,8 +50,15 @@ fn hardware_of(hardware: &Hardware) -> host::Hardware {
 }
 
 impl Workshop for Posix {
-    fn guest(&self, settings: &CloudInit, hardware: &Hardware) -> SharedMachine {
-        Inside::shared(host::Machine::guest(settings_of(settings), &hardware_of(hardware)))
+    fn guest(&self, settings: &CloudInit, hardware: &Hardware, published: bool) -> SharedMachine {
+        let (settings, hardware) = (settings_of(settings), hardware_of(hardware));
+        let machine = match published {
+            true => host::Machine::published(settings.clone(), &hardware),
+            false => host::Machine::guest(settings.clone(), &hardware),
+        };
+        let inside = Arc::new(std::sync::Mutex::new(machine));
+        host::finish_cloud_init(&inside, &settings);
+        Arc::new(Inside(inside))
     }
 
     fn node(&self, spec: &NodeSpec) -> SharedMachine {
@@ -87,7 +96,17 @@ impl Machine for Inside {
     }
 
     fn apply(&self, settings: &CloudInit) {
-        self.with(|machine| machine.reconfigure(&settings_of(settings)));
+        let settings = settings_of(settings);
+        self.with(|machine| machine.reconfigure(&settings));
+        host::finish_cloud_init(&self.0, &settings);
+    }
+
+    fn is_set_up(&self) -> bool {
+        self.with(|machine| machine.is_set_up())
+    }
+
+    fn runs(&self, unit: &str) -> bool {
+        self.with(|machine| machine.run_state(unit).active == "active")
     }
 
     fn pci(&self) -> Vec<PciDevice> {
@@ -111,17 +130,27 @@ impl Machine for Inside {
     }
 
     fn files(&self, directory: &str) -> Vec<PlainFile> {
-        let file = |(name, bytes, changed)| PlainFile { name, bytes, changed };
-        self.with(|machine| machine.plain_files(directory).into_iter().map(file).collect())
+        self.with(|machine| {
+            let files = machine.plain_files(directory).into_iter();
+            let large = |name: &str| machine.stands_for(&format!("{directory}/{name}"));
+            files.map(|(name, bytes, changed)| PlainFile { stands_for: large(&name), name, bytes, changed }).collect()
+        })
     }
 
     fn read_file(&self, path: &str) -> Option<PlainFile> {
         let name = path.rsplit('/').next().unwrap_or_default().to_string();
-        self.with(|machine| machine.plain_file(path)).map(|(bytes, changed)| PlainFile { name, bytes, changed })
+        self.with(|machine| {
+            let (bytes, changed) = machine.plain_file(path)?;
+            Some(PlainFile { name, bytes, changed, stands_for: machine.stands_for(path) })
+        })
     }
 
     fn write_file(&self, path: &str, text: &str) {
         self.with(|machine| machine.write_file(path, text));
+    }
+
+    fn write_large(&self, path: &str, stand_in: &str, large: StandsFor) {
+        self.with(|machine| machine.write_large(path, stand_in, large));
     }
 
     fn remove_file(&self, path: &str) {

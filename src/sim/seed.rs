@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use super::chance;
 use crate::error::{Class, Error, Result};
 
 /// The homelab to simulate.
@@ -120,11 +122,24 @@ pub struct WebSeed {
     pub disk_bytes: u64,
     /// Its SHA-256 in hexadecimal; empty makes one up.
     pub sha256: String,
+    /// The SHA-256 that the list beside it gives; empty is the true one.
+    #[serde(default)]
+    pub listed: String,
     /// The user that the image makes when cloud-init names none; empty when no system is on it.
     pub system: String,
 }
 
 impl WebSeed {
+    /// The SHA-256 of the file.
+    pub(crate) fn sum(&self) -> String {
+        if self.sha256.is_empty() { chance::hex(&Sha256::digest(self.url.as_bytes())) } else { self.sha256.to_lowercase() }
+    }
+
+    /// The SHA-256 that the list beside it gives.
+    pub(crate) fn listed_sum(&self) -> String {
+        if self.listed.is_empty() { self.sum() } else { self.listed.to_lowercase() }
+    }
+
     /// The server's part of the URL, and the path.
     pub(crate) fn split(&self) -> (String, String) {
         let start = self.url.find("://").map_or(0, |at| at + 3);
@@ -237,6 +252,12 @@ pub enum Scenario {
     S16Member,
     /// The certificates of Kubernetes are almost a year old.
     S17,
+    /// The image on the web is another one than it was.
+    S12,
+    /// A clone was interrupted: its lock is still there.
+    S13,
+    /// Somebody else's machine has the number of the template.
+    S14,
     /// Somebody else's changes of a network wait to be applied.
     S8,
     /// A node that is cut off once its network is applied as it is wanted.
@@ -287,6 +308,9 @@ impl Scenario {
         ("s17", Scenario::S17, Start::Whole),
         ("s8", Scenario::S8, Start::Whole),
         ("s9", Scenario::S9, Start::Whole),
+        ("s12", Scenario::S12, Start::Whole),
+        ("s13", Scenario::S13, Start::Whole),
+        ("s14", Scenario::S14, Start::Whole),
     ];
 
     /// What a world of it begins with.

@@ -133,7 +133,7 @@ impl World {
             bridges: if seed.bridges.is_empty() { vec!["vmbr0".into()] } else { seed.bridges.clone() },
             hosts: seed.network_hosts.clone(),
             clusters: super::proxmox::found(seed, certificates, &secrets)?,
-            internet: Internet::found(&seed.internet),
+            internet: Internet::found(&seed.internet, &seed.web),
             kubernetes: Kubernetes::found(seed.scenario),
             setups: seed.nodes.iter().map(|node| (node.name.clone(), boards::setup(seed, &node.name))).collect(),
             secrets,

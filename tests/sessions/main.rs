@@ -24,6 +24,7 @@ mod network;
 mod new;
 mod phase0;
 mod phase1;
+mod phase2;
 mod phase3;
 mod phase3_5;
 mod project;

@@ -23,7 +23,7 @@ pub fn schemas() -> [(&'static str, Schema); 13] {
         ("files", schema_for!(files::FilesOptions)),
         ("cron", schema_for!(cron::CronOptions)),
         ("git_checkout", schema_for!(git_checkout::GitCheckoutOptions)),
-        ("download", schema_for!(download::DownloadOptions)),
+        ("Host.download", schema_for!(download::DownloadOptions)),
         ("upload", schema_for!(upload::UploadOptions)),
         ("sysctl", schema_for!(sysctl::SysctlOptions)),
         ("kernel_module", schema_for!(kernel_module::KernelModuleOptions)),

@@ -9,7 +9,7 @@ use rhai::{Map, NativeCallContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::handle::Proxmox;
+use super::handle::{Makers, Proxmox};
 use super::reads;
 use super::witness::{self, OverSsh};
 use crate::clients::dial::Dialler;
@@ -126,17 +126,23 @@ pub struct Api {
     handles: Mutex<HashMap<String, Proxmox>>,
     /// Variables that this run itself has given another value.
     learnt: Mutex<HashMap<String, String>>,
+    makers: Arc<Makers>,
 }
 
 impl Api {
     /// The APIs of a run.
     pub fn new(connections: Arc<Connections>, variables: Box<dyn Variables>) -> Self {
-        Api { connections, variables, handles: Mutex::default(), learnt: Mutex::default() }
+        Api { connections, variables, handles: Mutex::default(), learnt: Mutex::default(), makers: Arc::default() }
     }
 
     /// Takes note of a variable that this run has given another value.
     pub(super) fn learn(&self, name: &str, value: &str) {
         lock(&self.learnt).insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Takes note of who makes a token that is only planned.
+    pub(super) fn note_maker(&self, token: &str, maker: &Proxmox) {
+        self.makers.note(token, maker.client());
     }
 
     /// The secret of a token, as this run has made it or the environment has it.
@@ -212,7 +218,7 @@ impl Api {
         let client = self.connections.client(settings, &key)?;
         // One handle a run and connection: what one part of a playbook has read, another need not read again.
         let mut handles = lock(&self.handles);
-        Ok(handles.entry(key).or_insert_with(|| Proxmox::new(client, node)).clone())
+        Ok(handles.entry(key).or_insert_with(|| Proxmox::knowing(Arc::clone(&self.makers), client, node)).clone())
     }
 }
 

@@ -11,9 +11,11 @@ use crate::clients::proxmox::{Answer, Client, Params, Upid, segment};
 use crate::error::{Class, Error, Result};
 use crate::run::capability::Writer;
 use crate::run::event::What;
-use crate::run::resource::Reader;
+use crate::run::resource::{Cell, Reader};
 use crate::run::scope;
 use crate::suggest;
+
+use super::reads;
 
 /// What a change of Proxmox can reach, as far as the gate can tell.
 pub const REALM: &str = "proxmox";
@@ -48,6 +50,8 @@ pub struct Proxmox {
 
 struct Inner {
     client: Client,
+    /// Who makes the tokens that this run has planned.
+    makers: Arc<Makers>,
     /// The node that answers, where the playbook has said so.
     node: Option<String>,
     guests: tokio::sync::Mutex<Option<Arc<Vec<Guest>>>>,
@@ -58,6 +62,22 @@ struct Inner {
     looked: Mutex<HashMap<String, Arc<tokio::sync::OnceCell<Json>>>>,
     /// The pending network changes that this run has staged, by node.
     staged: Mutex<HashMap<String, String>>,
+}
+
+/// Who makes tokens, by the tokens' ids. A dry run that has only planned one asks its maker in its stead: what is there does
+/// not depend on who looks.
+#[derive(Default)]
+pub struct Makers(Mutex<HashMap<String, Client>>);
+
+impl Makers {
+    /// Takes note of who makes a token.
+    pub fn note(&self, token: &str, maker: &Client) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned(), maker.clone());
+    }
+
+    fn of(&self, token: &str) -> Option<Client> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+    }
 }
 
 /// Privileges by path, as the API grants them to whoever asks.
@@ -72,9 +92,15 @@ impl fmt::Debug for Proxmox {
 impl Proxmox {
     /// A handle on a client; the node that answers may be known.
     pub fn new(client: Client, node: Option<String>) -> Self {
+        Proxmox::knowing(Arc::default(), client, node)
+    }
+
+    /// The same in a run that plans tokens.
+    pub fn knowing(makers: Arc<Makers>, client: Client, node: Option<String>) -> Self {
         Proxmox {
             inner: Arc::new(Inner {
                 client,
+                makers,
                 node,
                 guests: tokio::sync::Mutex::default(),
                 permissions: tokio::sync::Mutex::default(),
@@ -101,10 +127,18 @@ impl Proxmox {
         self.inner.client.place()
     }
 
+    /// The client that reads: where the token is only planned, that of whoever is to make it.
+    fn asker(&self) -> Result<Client> {
+        let own = &self.inner.client;
+        let maker = reads::planned_token(own.who())?.and_then(|_| self.inner.makers.of(own.who()));
+        Ok(maker.unwrap_or_else(|| own.clone()))
+    }
+
     /// Reads a path as it is now, and notes that it was read.
     pub fn get_now(&self, reader: &Reader, path: &str, params: &Params) -> Result<Json> {
         reader.touch(path);
-        reader.wait(async { Ok(self.inner.client.get(path, params).await?.data) })
+        let client = self.asker()?;
+        reader.wait(async { Ok(client.get(path, params).await?.data) })
     }
 
     /// Reads a path, and notes that it was read. A dry run changes nothing, so it asks once for all who want to know.
@@ -114,10 +148,11 @@ impl Proxmox {
         }
         reader.touch(path);
         let key = format!("{path}?{}", params.encoded());
+        let client = self.asker()?;
         let looked =
             Arc::clone(self.inner.looked.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
         reader.wait(async {
-            let ask = async || Ok(self.inner.client.get(path, params).await?.data);
+            let ask = async || Ok(client.get(path, params).await?.data);
             looked.get_or_try_init(ask).await.cloned()
         })
     }
@@ -125,12 +160,13 @@ impl Proxmox {
     /// All guests that the token may see: one request for all VMs of a playbook, until something changes.
     pub fn guests(&self, reader: &Reader) -> Result<Arc<Vec<Guest>>> {
         reader.touch("/cluster/resources");
+        let client = self.asker()?;
         reader.wait(async {
             let mut known = self.inner.guests.lock().await;
             if let Some(guests) = &*known {
                 return Ok(Arc::clone(guests));
             }
-            let answer = self.inner.client.get("/cluster/resources", &Params::new().with("type", "vm")).await?;
+            let answer = client.get("/cluster/resources", &Params::new().with("type", "vm")).await?;
             let guests = Arc::new(parse_guests(&answer));
             *known = Some(Arc::clone(&guests));
             Ok(guests)
@@ -139,12 +175,13 @@ impl Proxmox {
 
     /// What the token may do, by path.
     pub fn permissions(&self, reader: &Reader) -> Result<Arc<Permissions>> {
+        let client = self.asker()?;
         reader.wait(async {
             let mut known = self.inner.permissions.lock().await;
             if let Some(permissions) = &*known {
                 return Ok(Arc::clone(permissions));
             }
-            let answer = self.inner.client.get("/access/permissions", &Params::new()).await?;
+            let answer = client.get("/access/permissions", &Params::new()).await?;
             let permissions = Arc::new(parse_permissions(&answer.data));
             *known = Some(Arc::clone(&permissions));
             Ok(permissions)
@@ -154,9 +191,15 @@ impl Proxmox {
     /// Refuses a node that the cluster does not have. Its nodes are asked for once.
     pub fn check_node(&self, reader: &Reader, wanted: &str) -> Result<()> {
         reader.touch("/nodes");
+        // One whose join is planned will be there.
+        let member = Cell::new(REALM, format!("member:{wanted}"));
+        if scope::is_planning()? && scope::with(|branch| branch.overlay.cell(&member).is_some())? {
+            return Ok(());
+        }
+        let client = self.asker()?;
         let names = reader.wait(async {
             let ask = async || {
-                let rows = self.inner.client.get("/nodes", &Params::new()).await?.data;
+                let rows = client.get("/nodes", &Params::new()).await?.data;
                 let name = |row: &Json| row.get("node").and_then(Json::as_str).map(str::to_owned);
                 let mut names: Vec<String> = rows.as_array().into_iter().flatten().filter_map(name).collect();
                 names.sort();
@@ -190,6 +233,14 @@ impl Proxmox {
         if let Ok(mut known) = self.inner.guests.try_lock() {
             *known = None;
         }
+    }
+
+    /// Forgets what was read about guests where that may be old: a dry run changes nothing.
+    pub fn forget_guests_of_run(&self) -> Result<()> {
+        if !scope::is_planning()? {
+            self.forget_guests();
+        }
+        Ok(())
     }
 
     /// The queue of a storage: Proxmox serialises what allocates there and gives up after 10 s.

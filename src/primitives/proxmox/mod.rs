@@ -2,9 +2,11 @@
 
 mod access;
 mod acl;
+mod agent;
 mod bridge;
 mod cluster;
 mod connect;
+mod download;
 pub mod handle;
 mod hosts;
 mod inventory;
@@ -19,6 +21,7 @@ mod raw;
 mod reads;
 mod require;
 mod storage;
+mod template;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -30,6 +33,8 @@ pub use access::{GroupOptions, RoleOptions, UserOptions};
 pub use acl::AclOptions;
 pub use bridge::BridgeOptions;
 pub use cluster::{ClusterOptions, MemberOptions};
+pub use download::StorageDownloadOptions;
+pub use template::TemplateOptions;
 pub use connect::{Api, ConnectOptions, Connections, Variables};
 pub use handle::Proxmox;
 pub use hosts::HostsOptions;
@@ -107,13 +112,14 @@ mod module {
 mod methods {
     use std::sync::Arc;
 
-    use rhai::{Dynamic, EvalAltResult, Map, NativeCallContext};
+    use rhai::{Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 
     use super::raw::Method;
     use super::vm::options::VmOptions;
     use super::vm::resource::Vm;
     use super::{Proxmox, raw, reads};
     use crate::primitives::flow::outcome;
+    use crate::primitives::host::Host;
     use crate::run::ensure::ensure;
     use crate::run::value::Value;
     use crate::script::context::options;
@@ -221,7 +227,7 @@ mod methods {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn agent(pve: &mut Proxmox, vmid: i64) -> RhaiResultOf<Dynamic> {
-        answer(reads::agent(pve, vmid))
+        answer(super::agent::agent(pve, vmid))
     }
 
     /// The public SSH host key of a VM, read through its guest agent over the authenticated API. A guest that has just
@@ -232,7 +238,68 @@ mod methods {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn host_key(pve: &mut Proxmox, vmid: i64) -> RhaiResultOf<Dynamic> {
-        answer(reads::host_key(pve, vmid))
+        answer(super::agent::host_key(pve, vmid))
+    }
+
+    /// The first IPv4 address of a VM, as its guest agent tells it. A guest that has just started is waited for, 5 minutes at
+    /// the most.
+    ///
+    /// ```rhai
+    /// let address = pve.address(111);
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn address(pve: &mut Proxmox, vmid: i64) -> RhaiResultOf<Dynamic> {
+        answer(super::agent::address(pve, vmid))
+    }
+
+    /// Sees to it that a template is there that is built by this recipe: from the image of a disk, in a machine that runs while
+    /// the closure is at work, and that is nobody's when it becomes the template. One that was built by this very recipe is
+    /// left alone; a build that was cut short goes on where it was.
+    ///
+    /// ```rhai
+    /// pve.template(#{
+    ///     vmid: 9000, name: "ubuntu", node: "pve-01", storage: "local-zfs",
+    ///     image: "nas-vmstorage:import/noble.qcow2", image_sha256: hash::sha256("noble"),
+    ///     net0: #{ bridge: "vmbr0" }, rebuild: true,
+    ///     cloud_init: #{ user: "ubuntu", ssh_keys: [env("HOMELAB_SSH_PUBKEY")], ip: "dhcp", storage: "local-zfs" },
+    /// }, || info("what is done inside"));
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn template(
+        context: NativeCallContext,
+        pve: &mut Proxmox,
+        template: Map,
+        provision: FnPtr,
+    ) -> RhaiResultOf<Map> {
+        super::template::template(&context, pve, template, &provision)
+    }
+
+    /// Clones a template to try it: makes the machine as `pve.vm` does, calls the closure, and takes the machine away again,
+    /// also where the closure fails. One that an earlier trial left behind goes first.
+    ///
+    /// ```rhai
+    /// pve.trial_clone(#{ vmid: 9990, name: "trial", node: "pve-01", clone: 9000, storage: "local-zfs" },
+    ///     || info("it was cloned"));
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn trial_clone(context: NativeCallContext, pve: &mut Proxmox, vm: Map, check: FnPtr) -> RhaiResultOf<Map> {
+        super::template::trial_clone(&context, pve, vm, &check)
+    }
+
+    /// Fetches a file of the web into a storage, where it is not there yet, and sees that it has its checksum. What is there is
+    /// read over SSH on the node that fetches it: the API does not tell what a file holds.
+    ///
+    /// ```rhai
+    /// let node = ssh::host(#{ name: "pve-01", user: "root" });
+    /// pve.download(node, #{
+    ///     storage: "local", content: "iso", filename: "rescue.iso", url: "https://example.org/rescue.iso",
+    ///     sha256: hash::sha256("rescue"),
+    /// });
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn download(context: NativeCallContext, pve: &mut Proxmox, node: Host, file: Map) -> RhaiResultOf<Map> {
+        let options = options(&context, "Proxmox.download", file)?;
+        super::download::settle(pve, &node, options).map_err(fail)
     }
 
     /// The storages of a node, each a map with `storage`, `type`, `active` and more.

@@ -1,26 +1,18 @@
 //! What can be read from Proxmox: each a fact with its own cell, so that a dry run sees what it has planned.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value as Json;
 
 use super::handle::{Proxmox, REALM, nonsense};
 use super::vm::resource::cell as vm_cell;
 use super::vm::state::{self, Config};
-use crate::clients::proxmox::{Failure, Params, segment};
-use crate::error::{Class, Error, Result};
+use crate::clients::proxmox::{Params, segment};
+use crate::error::Result;
 use crate::inputs::formats::hash::sha256;
 use crate::run::ensure::read;
-use crate::run::event::{Mode, What};
 use crate::run::resource::{Cell, Fact, Reader};
 use crate::run::scope::{self, Phase};
 use crate::run::unknown::Unknown;
 use crate::run::value::{State, Value};
-
-/// How long the guest agent of a machine that has just started is waited for.
-const AGENT_PATIENCE: Duration = Duration::from_secs(300);
-/// The public host key that is read through the guest agent.
-const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
 
 /// One GET whose answer is the fact.
 struct Plain<'a> {
@@ -132,6 +124,15 @@ pub(super) fn planned_token(id: &str) -> Result<Option<Unknown>> {
     }
     let token = Cell::new(REALM, format!("token:{id}"));
     scope::with(|branch| branch.overlay.cell(&token).map(|planned| Unknown::from_origin(&planned.by)))
+}
+
+/// Why it is not known what lies on a storage: it is only planned.
+pub(super) fn planned_storage(id: &str) -> Result<Option<Unknown>> {
+    if !scope::is_planning()? {
+        return Ok(None);
+    }
+    let storage = Cell::new(REALM, format!("storage:{id}"));
+    scope::with(|branch| branch.overlay.cell(&storage).map(|planned| Unknown::from_origin(&planned.by)))
 }
 
 /// Why whoever asks through a handle cannot ask yet.
@@ -302,124 +303,4 @@ impl Fact for VmStatus<'_> {
 /// A VM's settings and status in their normal form; `()` where there is none.
 pub(super) fn vm_status(pve: &Proxmox, vmid: i64) -> Result<Value> {
     Ok(read(&VmStatus { pve, vmid })?.into_value())
-}
-
-/// The path of a VM, and whether it runs; or what it waits for when it is only planned.
-enum Reach {
-    There { path: String, runs: bool },
-    Planned(Unknown),
-}
-
-fn reach(pve: &Proxmox, vmid: i64) -> Result<Reach> {
-    if scope::run()?.mode == Mode::DryRun
-        && let Some(planned) = scope::with(|branch| branch.overlay.cell(&vm_cell(vmid)).map(|cell| cell.by.clone()))?
-    {
-        return Ok(Reach::Planned(Unknown::from_origin(planned)));
-    }
-    let state = vm_status(pve, vmid)?;
-    if let Value::Unknown(unknown) = &state {
-        return Ok(Reach::Planned(unknown.clone()));
-    }
-    match state.get("node").and_then(Value::as_text) {
-        Some(node) => Ok(Reach::There {
-            path: format!("/nodes/{}/qemu/{vmid}", segment(node)),
-            runs: state.get("status").and_then(Value::as_text) == Some("running"),
-        }),
-        None => Err(Error::new(Class::Blocked, format!("proxmox:vm:{vmid}: does not exist"))
-            .help("make it first, or use the number of one that exists")),
-    }
-}
-
-/// What the guest agent says: whether it answers, and the addresses of the guest.
-pub(super) fn agent(pve: &Proxmox, vmid: i64) -> Result<Value> {
-    let path = match reach(pve, vmid)? {
-        Reach::Planned(unknown) => return Ok(Value::Unknown(unknown.part("agent"))),
-        Reach::There { path, .. } => format!("{path}/agent/network-get-interfaces"),
-    };
-    let reader = Reader::default();
-    let answer = reader.wait(async { Ok(pve.client().get(&path, &Params::new()).await) })?;
-    let (running, addresses) = match answer {
-        Ok(answer) => (true, addresses(&answer.data)),
-        Err(failure) if says_agent_is_off(&failure) => (false, Vec::new()),
-        Err(failure) => return Err(failure.into()),
-    };
-    Ok(Value::Map(
-        [("running".to_owned(), Value::Bool(running)), ("addresses".to_owned(), Value::List(addresses))].into(),
-    ))
-}
-
-fn addresses(data: &Json) -> Vec<Value> {
-    let interfaces = data.get("result").and_then(Json::as_array).into_iter().flatten();
-    let rows =
-        interfaces.flat_map(|interface| interface.get("ip-addresses").and_then(Json::as_array).into_iter().flatten());
-    rows.filter_map(|row| row.get("ip-address").and_then(Json::as_str))
-        .filter(|address| !address.starts_with("127.") && *address != "::1")
-        .map(Value::text)
-        .collect()
-}
-
-fn says_agent_is_off(failure: &Failure) -> bool {
-    failure.api().is_some_and(|error| {
-        let says = |words: &str| error.reason.contains(words);
-        says("is not running") || says("got timeout")
-    })
-}
-
-/// The guest's public SSH host key, read through its agent: no connection to it is ever blind. A guest that has just
-/// started is waited for.
-pub(super) fn host_key(pve: &Proxmox, vmid: i64) -> Result<Value> {
-    let path = match reach(pve, vmid)? {
-        Reach::Planned(unknown) => return Ok(Value::Unknown(unknown.part("host_key"))),
-        // Nothing answers before somebody starts it, however long one waits.
-        Reach::There { runs: false, .. } if !scope::is_planning()? => {
-            return Err(Error::new(Class::Blocked, format!("proxmox:vm:{vmid}: its SSH host key cannot be read"))
-                .cause("it is not running")
-                .help("start it first: `started: true`"));
-        }
-        Reach::There { path, .. } => format!("{path}/agent/file-read"),
-    };
-    let params = Params::new().with("file", HOST_KEY);
-    let began = Instant::now();
-    loop {
-        let reader = Reader::default();
-        let answer = reader.wait(async { Ok(pve.client().get(&path, &params).await) })?;
-        match answer {
-            Ok(answer) => {
-                let content = answer.data.get("content").and_then(Json::as_str);
-                return content
-                    .map(|key| Value::text(key.trim()))
-                    .ok_or_else(|| nonsense(pve.place(), &path, "content"));
-            }
-            // What is not there yet in a dry run may be there by the time of the run.
-            Err(failure) if is_early(&failure) && scope::is_planning()? => {
-                return Ok(Value::Unknown(Unknown::from_origin(format!("{REALM}:vm:{vmid}.host_key"))));
-            }
-            Err(failure) if is_early(&failure) && began.elapsed() < AGENT_PATIENCE => {
-                wait_for_agent(vmid, began, &Error::from(failure), &reader)?;
-            }
-            Err(failure) => {
-                return Err(Error::from(failure).context(format!("proxmox:vm:{vmid}: its SSH host key cannot be read")));
-            }
-        }
-    }
-}
-
-/// Whether a guest has not come so far yet: it makes its keys at the first boot, a little after its agent starts.
-fn is_early(failure: &Failure) -> bool {
-    says_agent_is_off(failure) || failure.api().is_some_and(|error| error.reason.contains("No such file"))
-}
-
-fn wait_for_agent(vmid: i64, began: Instant, seen: &Error, reader: &Reader) -> Result<()> {
-    scope::emit(What::Waiting {
-        step: scope::step(),
-        what: format!("the guest agent of VM {vmid} answers"),
-        observed: seen.causes().first().map_or_else(|| seen.message().to_owned(), Clone::clone),
-        milliseconds: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-    })?;
-    // Quick at first: a guest that is up answers soon.
-    let pause = (began.elapsed() / 4).clamp(Duration::from_millis(100), Duration::from_secs(3));
-    reader.wait(async {
-        tokio::time::sleep(pause).await;
-        Ok(())
-    })
 }

@@ -97,6 +97,9 @@ fn settle(pve: &Proxmox, options: TokenOptions, inputs: &Inputs, api: &Arc<Api>)
     };
     let token = Arc::new(Token { pve: pve.clone(), path, keeper, options });
     let outcome = ensure(&token)?;
+    if scope::is_planning()? {
+        api.note_maker(&token.options.id, pve);
+    }
     let is_fresh = outcome.action == Some(Action::Create) || outcome.diff.iter().any(|field| field.path == "secret");
     let mut map = outcome::to_map(outcome);
     token.add_secret(is_fresh, &mut map)?;

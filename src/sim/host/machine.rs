@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::daemons::Daemon;
 use super::errands::Errands;
-use super::fs::{Computed, Cred, Fs, Ino, Kind, Sys, now};
+use super::fs::{Computed, Cred, Fs, Ino, Kind, StandsFor, Sys, now};
 use super::hardware::{Board, PciDevice};
 use super::links::Nic;
 use super::outlook::{Outlook, Reload};
@@ -303,6 +303,21 @@ impl Machine {
         let inode = self.fs.stat(&root, path, true).ok().filter(|inode| inode.is_file())?;
         let changed = u64::try_from(inode.mtime).unwrap_or_default();
         Some((self.fs.read(&root, path).ok()?, changed))
+    }
+
+    /// The larger file that a file stands for.
+    pub fn stands_for(&self, path: &str) -> Option<StandsFor> {
+        self.fs.stat(&Cred::root(), path, true).ok()?.stands_for.clone()
+    }
+
+    /// Writes a file that is too large to be kept, as root. Its directory is made.
+    pub fn write_large(&mut self, path: &str, stand_in: &str, large: StandsFor) {
+        self.make_directory(path.rsplit_once('/').map_or("/", |(folder, _)| folder));
+        self.write_file(path, stand_in);
+        if let Ok(ino) = self.fs.find(&Cred::root(), path, true) {
+            // It has just been found.
+            let _marked = self.fs.set_stand_in(ino, Some(large));
+        }
     }
 
     /// Writes a file, as root. What is in the way stays.

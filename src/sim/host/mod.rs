@@ -2,6 +2,7 @@
 //!
 //! What a machine cannot do it says (`homelab sim: not simulated: …`, status 127); it never pretends.
 
+mod cloud_config;
 pub mod daemons;
 pub mod errands;
 mod exec;
@@ -22,9 +23,10 @@ mod tools;
 mod tree;
 mod users;
 
+pub use cloud_config::finish as finish_cloud_init;
 pub use daemons::rfc3339;
 pub use exec::run_shared;
-pub use fs::Cred;
+pub use fs::{Cred, StandsFor};
 pub use hardware::{Board, Enclosure, Esp, Firmware, Function, PciDevice, Thunderbolt};
 pub use links::{Bridge, Nic};
 pub use machine::{ExecResult, Machine, Maker, PowerRequest, SharedMachine, UnitRun};

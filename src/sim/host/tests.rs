@@ -12,6 +12,7 @@ fn guest() -> Machine {
             gateway: Some("10.20.11.1".to_owned()),
             nameserver: Some("10.20.11.1".to_owned()),
             searchdomain: Some("home.arpa".to_owned()),
+            ..CloudInit::default()
         },
         &Hardware::default(),
     )

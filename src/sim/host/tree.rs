@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fs::{Cred, Fs, Inode, Kind, Sys};
+use super::fs::{Cred, Fs, Inode, Kind, StandsFor, Sys};
 use super::machine::Machine;
 
 /// What lies below a folder, by path. What is in a directory comes after it.
@@ -19,6 +19,8 @@ pub struct Entry {
     pub owner: (u32, u32),
     /// When a file changed last, in seconds; 0 for all else.
     pub changed: i64,
+    /// The larger file that it stands for.
+    pub stands_for: Option<StandsFor>,
 }
 
 /// What lies in a folder.
@@ -49,7 +51,7 @@ impl Entry {
             Kind::Link(target) => (What::Link(target.clone()), 0),
             Kind::Device(_) | Kind::Computed(_) => return None,
         };
-        Some(Entry { what, mode: inode.mode, owner: (inode.uid, inode.gid), changed })
+        Some(Entry { what, mode: inode.mode, owner: (inode.uid, inode.gid), changed, stands_for: inode.stands_for.clone() })
     }
 }
 
@@ -119,7 +121,11 @@ fn put(fs: &mut Fs, path: &str, entry: &Entry) -> Sys<()> {
         return Ok(());
     }
     fs.set_mode(&root, ino, entry.mode)?;
-    if entry.what == What::Directory { Ok(()) } else { fs.set_time(&root, ino, entry.changed) }
+    if entry.what == What::Directory {
+        return Ok(());
+    }
+    fs.set_stand_in(ino, entry.stands_for.clone())?;
+    fs.set_time(&root, ino, entry.changed)
 }
 
 #[cfg(test)]

@@ -272,6 +272,7 @@ impl Cluster {
             content: "images".into(),
             vmid: Some(disk.vmid),
             ctime: now / 1000,
+            published: disk.image.as_ref().is_some_and(|image| image.published),
             system: disk.image.and_then(|image| image.system),
             ..Volume::at(place, name)
         };

@@ -222,8 +222,7 @@ fn outside(seed: &Seed) -> Outside {
         let found: &mut WebServer = outside.web.entry(server).or_default();
         found.address = "203.0.113.80".into();
         found.missing = "Not Found".into();
-        let made_up = Sums::made_up(&file.url);
-        let sums = if file.sha256.is_empty() { made_up } else { made_up.with("sha256", &file.sha256) };
+        let sums = Sums::made_up(&file.url).with("sha256", &file.sum());
         let image = (file.disk_bytes > 0).then(|| ("qcow2".to_string(), file.disk_bytes));
         let system = (!file.system.is_empty()).then(|| file.system.clone());
         found.files.insert(path, WebFile { length: file.size_bytes, image, sums, system });

@@ -37,7 +37,8 @@ impl Cluster {
                 machine.files(folder).into_iter().map(move |file| (place.clone(), *content, file))
             });
             let found: Vec<(Place, &str, PlainFile)> = found.collect();
-            any |= self.take_up(&node, found);
+            let looked_at = folders.iter().map(|(place, ..)| place.clone()).collect();
+            any |= self.take_up(&node, &looked_at, found);
         }
         any
     }
@@ -49,8 +50,9 @@ impl Cluster {
         }
     }
 
-    /// Makes the files of a node's disk volumes, and takes away those that are no longer there.
-    fn take_up(&mut self, node: &str, found: Vec<(Place, &str, PlainFile)>) -> bool {
+    /// Makes the files of a node's disk volumes, and takes away those that are no longer there. What is where nobody looks, as
+    /// no storage leads there any more, stays.
+    fn take_up(&mut self, node: &str, looked_at: &BTreeSet<Place>, found: Vec<(Place, &str, PlainFile)>) -> bool {
         let mut any = false;
         let mut seen = BTreeSet::new();
         for (place, content, file) in found {
@@ -60,8 +62,12 @@ impl Cluster {
                 continue;
             }
             let old = self.volumes.iter().find(|volume| volume.place == place && volume.name == name);
-            let length = file.bytes.len() as u64;
-            let is_same = |old: &Volume| old.host.is_none() || (old.ctime, old.length) == (file.changed, length);
+            let length = file.stands_for.as_ref().map_or(file.bytes.len() as u64, |large| large.length);
+            let is_same = |old: &Volume| {
+                // What a node fetched itself is known by more than its file tells.
+                let is_fetched = file.stands_for.is_some() && old.length == length;
+                old.host.is_none() || is_fetched || (old.ctime, old.length) == (file.changed, length)
+            };
             if old.is_some_and(is_same) {
                 continue;
             }
@@ -82,7 +88,7 @@ impl Cluster {
         let before = self.volumes.len();
         let stays = |volume: &Volume| {
             let key = || (volume.place.clone(), volume.name.clone());
-            volume.host.as_deref() != Some(node) || seen.contains(&key())
+            volume.host.as_deref() != Some(node) || !looked_at.contains(&volume.place) || seen.contains(&key())
         };
         self.volumes.retain(stays);
         any || self.volumes.len() < before

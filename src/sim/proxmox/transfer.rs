@@ -13,6 +13,7 @@ use super::storage::Storage;
 use super::volume::{Volume, blocks};
 use super::volume_name::{check_upload, normalised};
 use super::wget::{RATE, progress, rounded, stamp};
+use crate::sim::guests::StandsFor;
 
 /// A file to be fetched.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -213,6 +214,11 @@ pub(crate) fn finish_download(
     let WebFile { image, sums, system, .. } = file;
     let size = image.map_or(length, |(_, size)| size);
     let name = format!("{}/{}", order.content, order.file);
+    let host = cluster.machines.node(node).map(|machine| {
+        let large = StandsFor { length, sha256: sums.get("sha256").to_owned() };
+        machine.write_large(&path, &format!("what is at {}\n", order.url), large);
+        node.to_owned()
+    });
     cluster.put_volume(Volume {
         size: if order.content == "import" { size } else { length },
         length,
@@ -220,8 +226,10 @@ pub(crate) fn finish_download(
         format,
         content: order.content.clone(),
         ctime: at / 1000,
+        published: system.is_some(),
         system,
         sums,
+        host,
         ..Volume::at(place, name)
     });
     log.push(format!("download of '{}' to '{path}' finished", order.url));

@@ -4,6 +4,9 @@ use super::cluster::Cluster;
 use super::vm::{Options, Vm};
 use crate::sim::seed::{Scenario, Seed};
 
+/// The number of the machine whose clone was interrupted.
+const INTERRUPTED: u32 = 111;
+
 /// How far the clock is ahead that is, in seconds.
 const CLOCK_AHEAD: u64 = 90;
 
@@ -37,6 +40,12 @@ pub(super) fn apply(cluster: &mut Cluster, seed: &Seed) {
                 server.exports = exports.into_iter().map(|(path, export)| (format!("/new{path}"), export)).collect();
             }
         }
+        Scenario::S13 => leave_lock(cluster, &seed.nodes[0].name),
+        Scenario::S14 => {
+            if let Some(template) = &seed.template {
+                take_number(cluster, template.vmid, &seed.nodes[0].name);
+            }
+        }
         Scenario::S24Vm => take_away(cluster, "HomelabVM", "VM.Migrate"),
         Scenario::S24Store => take_away(cluster, "HomelabStore", "Datastore.AllocateSpace"),
         Scenario::S24Node => take_away(cluster, "HomelabNode", "Sys.Audit"),
@@ -52,6 +61,22 @@ fn leave_guest(cluster: &mut Cluster, node: &str) {
     let config = [("name", "old-machine"), ("memory", "512"), ("ostype", "l26")];
     let config: Options = config.map(|(name, value)| (name.to_string(), value.to_string())).into_iter().collect();
     cluster.vms.insert(100, Vm { node: node.into(), config, ..Vm::default() });
+}
+
+/// A clone whose task is long gone. Whoever looks finds nobody at work on it.
+fn leave_lock(cluster: &mut Cluster, node: &str) {
+    let config = [("name", "k3s-cp-01"), ("lock", "clone"), ("memory", "2048"), ("ostype", "l26")];
+    let config: Options = config.map(|(name, value)| (name.to_string(), value.to_string())).into_iter().collect();
+    cluster.vms.insert(INTERRUPTED, Vm { node: node.into(), config, ..Vm::default() });
+}
+
+/// Somebody's machine where the template should be.
+fn take_number(cluster: &mut Cluster, vmid: u32, node: &str) {
+    cluster.vms.remove(&vmid);
+    cluster.volumes.retain(|volume| volume.vmid != Some(vmid));
+    let config = [("name", "windows-of-somebody"), ("memory", "8192"), ("ostype", "win11"), ("description", "keep")];
+    let config: Options = config.map(|(name, value)| (name.to_string(), value.to_string())).into_iter().collect();
+    cluster.vms.insert(vmid, Vm { node: node.into(), config, ..Vm::default() });
 }
 
 /// Takes one privilege out of a role.

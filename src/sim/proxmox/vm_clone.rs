@@ -113,6 +113,7 @@ pub(crate) fn finish(
     match copied {
         Ok(config) => {
             cluster.vms.insert(order.newid, Vm { node: order.target.clone(), config, ..Vm::default() });
+            cluster.machines.copy_guest(order.vmid, order.newid).map_err(|error| error.to_string())?;
             Ok(0)
         }
         Err(error) => {

@@ -120,6 +120,7 @@ pub(crate) fn make_template(cluster: &mut Cluster, node: &str, vmid: u32) -> Res
         vm.config.insert(name, value.replacen(&id, &base, 1));
     }
     vm.config.insert("template".into(), "1".into());
+    cluster.machines.retire_guest(vmid);
     cluster.vms.insert(vmid, vm);
     Ok(0)
 }

@@ -14,6 +14,8 @@ use crate::sim::guests::{CloudInit, Hardware};
 /// How long a guest takes from power to its SSH server, and to its agent, in milliseconds.
 const SSH_AFTER: u64 = 250;
 const AGENT_AFTER: u64 = 300;
+/// The service that answers the agent's calls.
+const AGENT: &str = "qemu-guest-agent.service";
 
 fn refuse_skip_lock(call: &Call) -> Result<(), Refusal> {
     if call.params.is_set("skiplock") && !call.caller.is_root() {
@@ -214,11 +216,11 @@ fn power_on(cluster: &mut Cluster, node: &str, vmid: u32, at: u64, log: &mut Vec
     let pid = u32::try_from(at / 7 % 60_000).unwrap_or_default() + 2000;
     let running = Running { since: at, pid, agent: vm.wants_agent(), agent_silent: false, refuses_devices: false };
     let warnings = warn(&vm.config, &mut Vec::new());
-    let system = vm.boot_disk().and_then(|id| cluster.volume(node, id)).and_then(|volume| volume.system.clone());
-    if let Some(user) = system {
+    let disk = vm.boot_disk().and_then(|id| cluster.volume(node, id));
+    if let Some((user, published)) = disk.and_then(|disk| Some((disk.system.clone()?, disk.published))) {
         let settings = cloud_init(cluster, node, vmid, &user);
         let hardware = hardware(cluster, node, vmid);
-        cluster.machines.boot_guest(vmid, settings, &hardware, has_drive);
+        cluster.machines.boot_guest(vmid, settings, &hardware, has_drive, published);
     }
     give_devices(cluster, node, vmid);
     if let Ok(vm) = cluster.vm_mut(node, vmid) {
@@ -262,9 +264,9 @@ fn cloud_init(cluster: &Cluster, node: &str, vmid: u32, image_user: &str) -> Clo
     let home = cluster.nodes.get(node);
     let gateway = home.map(|node| node.gateway.clone()).unwrap_or_default();
     let leased = || {
-        // The router of a homelab gives addresses from the upper end of its network.
+        // The router of a homelab gives addresses from the middle of its network.
         let prefix = gateway.rsplit_once('.').map(|(prefix, _)| prefix).unwrap_or("10.0.0");
-        format!("{prefix}.{}/24", 200 + vmid % 54)
+        format!("{prefix}.{}/24", 100 + vmid % 100)
     };
     let fixed = network.get("ip").filter(|ip| ip.contains('/'));
     let given = |value: String, otherwise: &str| if value.is_empty() { otherwise.to_string() } else { value };
@@ -277,7 +279,19 @@ fn cloud_init(cluster: &Cluster, node: &str, vmid: u32, image_user: &str) -> Clo
         gateway: network.get("gw").cloned().unwrap_or_else(|| gateway.clone()),
         nameserver: given(text("nameserver"), &gateway),
         searchdomain: given(text("searchdomain"), &cluster.search_domain),
+        upgrade: text("ciupgrade") != "0",
+        vendor: vendor_data(cluster, node, &config),
     }
+}
+
+/// What a machine's own file adds to its drive. That the file is there was seen before the start.
+fn vendor_data(cluster: &Cluster, node: &str, config: &Options) -> String {
+    let files = config.get("cicustom").map(|custom| property::loose(custom)).unwrap_or_default();
+    let Some(id) = files.get("vendor") else { return String::new() };
+    let host = cluster.volume(node, id).and_then(|volume| volume.host.clone());
+    let machine = host.and_then(|host| cluster.machines.node(&host));
+    let file = machine.and_then(|machine| machine.read_file(&cluster.path_of(id)));
+    file.map(|file| String::from_utf8_lossy(&file.bytes).into_owned()).unwrap_or_default()
 }
 
 /// Switches a machine off; what was pending becomes real.
@@ -328,6 +342,6 @@ impl Cluster {
 
     /// Whether the agent in a machine answers.
     pub(crate) fn agent_answers(&self, vmid: u32, now: u64) -> bool {
-        self.up_for(vmid, now, AGENT_AFTER) && self.machines.has_guest(vmid)
+        self.up_for(vmid, now, AGENT_AFTER) && self.machines.guest_runs(vmid, AGENT)
     }
 }

@@ -39,6 +39,9 @@ pub(crate) struct Volume {
     pub(crate) ctime: u64,
     /// The operating system on it, by the user its image makes.
     pub(crate) system: Option<String>,
+    /// Whether that is as somebody has published it: nobody has prepared it for here.
+    #[serde(default)]
+    pub(crate) published: bool,
     /// Its checksums, when it is a file that was fetched or sent.
     #[serde(default)]
     pub(crate) sums: Sums,
@@ -67,6 +70,7 @@ impl Volume {
             vmid: None,
             ctime: 0,
             system: None,
+            published: false,
             sums: Sums::default(),
             notes: None,
             protected: false,

@@ -2,6 +2,7 @@
 
 mod access;
 mod cluster;
+mod echo;
 mod lab;
 mod membership;
 mod network;

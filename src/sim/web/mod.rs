@@ -4,6 +4,7 @@
 
 mod authority;
 mod cloudflare;
+mod files;
 mod releases;
 mod resolver;
 mod serve;
@@ -19,7 +20,7 @@ pub(crate) use authority::{Authority, authority_file};
 pub(crate) use serve::{Ask, serve};
 pub(crate) use zone::Zone;
 
-use super::seed::InternetSeed;
+use super::seed::{InternetSeed, WebSeed};
 
 /// Everything on the web.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub(crate) struct Internet {
     consoles: BTreeMap<String, String>,
     /// Where K3s is released.
     releases: Option<Place>,
+    /// What can be fetched.
+    files: Vec<files::Published>,
     /// Whether the token may read zones, and write their records.
     pub(crate) token: Rights,
     /// How many records were ever made.
@@ -70,6 +73,7 @@ enum Site {
     /// The root of a zone: the site that it is for.
     Home,
     Console,
+    Files,
 }
 
 impl Place {
@@ -84,13 +88,14 @@ impl Place {
 
 impl Internet {
     /// The web of a seed.
-    pub(crate) fn found(seed: &InternetSeed) -> Self {
+    pub(crate) fn found(seed: &InternetSeed, web: &[WebSeed]) -> Self {
         Internet {
             resolvers: seed.resolvers.iter().filter_map(|url| Place::of(url)).collect(),
             cloudflare: Place::of(&seed.cloudflare),
             zones: seed.zones.iter().map(Zone::found).collect(),
             consoles: seed.consoles.iter().map(|console| (console.ip.clone(), console.node.clone())).collect(),
             releases: Place::of(&seed.releases),
+            files: files::published(web),
             token: Rights::default(),
             made: 0,
         }
@@ -98,7 +103,8 @@ impl Internet {
 
     /// The names of its sites, which its certificate is for.
     pub(crate) fn names(&self) -> Vec<String> {
-        let places = self.resolvers.iter().chain(&self.cloudflare).map(|place| place.host.clone());
+        let files = self.files.iter().map(|file| &file.place);
+        let places = self.resolvers.iter().chain(&self.cloudflare).chain(files).map(|place| place.host.clone());
         let releases = self.releases.iter().flat_map(|place| [place.host.clone(), releases::ASSETS.to_owned()]);
         let zones = self.zones.iter().map(|zone| zone.name.clone());
         let mut names: Vec<String> = places.chain(releases).chain(zones).collect();
@@ -133,6 +139,8 @@ impl Internet {
             && (place.host == host || host == releases::ASSETS)
         {
             Some(if place.host == host { Site::Releases } else { Site::Assets })
+        } else if self.files.iter().any(|file| file.place.host == host) {
+            Some(Site::Files)
         } else {
             self.zones.iter().any(|zone| zone.name == host && !zone.of(&host, "A").is_empty()).then_some(Site::Home)
         }

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Internet, Site, cloudflare, releases, resolver};
+use super::{Internet, Site, cloudflare, files, releases, resolver};
 use crate::sim::frame::Visit;
 use crate::sim::log::Entry;
 
@@ -71,6 +71,7 @@ impl Internet {
             Some(Site::Assets) => releases::file(ask),
             Some(Site::Home) => page(ask, "a site of its own"),
             Some(Site::Console) => page(ask, "JetKVM"),
+            Some(Site::Files) => files::answer(&self.files, ask),
             None => Answer::text(421, "not here"),
         }
     }

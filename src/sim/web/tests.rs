@@ -12,7 +12,7 @@ const TOKEN: &str = "t0ken";
 
 fn internet() -> Internet {
     let record = |name: &str, kind: &str, content: &str| (name.to_owned(), kind.to_owned(), content.to_owned());
-    Internet::found(&InternetSeed {
+    let seed = InternetSeed {
         releases: String::new(),
         resolvers: vec!["https://one.example/dns-query".into(), "https://two.example/resolve".into()],
         cloudflare: "https://api.example/client/v4".into(),
@@ -26,7 +26,8 @@ fn internet() -> Internet {
             ],
         }],
         consoles: vec![ConsoleSeed { ip: "10.0.0.21".into(), node: "pve1".into() }],
-    })
+    };
+    Internet::found(&seed, &[])
 }
 
 fn ask(method: &str, host: &str, path: &str, query: &[(&str, &str)]) -> Ask {

@@ -16,6 +16,7 @@ fn machine() -> Machine {
             gateway: None,
             nameserver: None,
             searchdomain: None,
+            ..CloudInit::default()
         },
         &Hardware::default(),
     )

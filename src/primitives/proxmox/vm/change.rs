@@ -133,7 +133,7 @@ fn config_params(difference: &Difference) -> (Params, bool) {
     (params, allocates)
 }
 
-fn cloud_init_params(have: &Map, want: &Map, params: &mut Params, delete: &mut Vec<String>) {
+pub(in crate::primitives::proxmox) fn cloud_init_params(have: &Map, want: &Map, params: &mut Params, delete: &mut Vec<String>) {
     let text = |map: &Map, key: &str| map.get(key).and_then(Value::as_text).map(str::to_owned);
     if have.is_empty()
         && let (Some(drive), Some(storage)) = (text(want, "drive"), text(want, "storage"))
@@ -163,7 +163,7 @@ fn cloud_init_params(have: &Map, want: &Map, params: &mut Params, delete: &mut V
 }
 
 /// A value as the config has it.
-fn property(value: &Value) -> String {
+pub(in crate::primitives::proxmox) fn property(value: &Value) -> String {
     match value {
         Value::Bool(flag) => if *flag { "1" } else { "0" }.to_owned(),
         Value::List(items) => items.iter().filter_map(Value::as_text).collect::<Vec<_>>().join(";"),
@@ -214,9 +214,14 @@ fn set_power(vm: &Vm, node: &str, difference: &Difference, writer: &Writer) -> R
     }
 }
 
+/// Where a machine is told to shut down, below its own path.
+pub(in crate::primitives::proxmox) fn shut_down_path() -> &'static str {
+    "/status/shutdown"
+}
+
 fn shut_down(vm: &Vm, node: &str, writer: &Writer) -> Result<()> {
     let params = Params::new().with("timeout", SHUTDOWN_SECONDS).with("forceStop", true);
-    vm.pve.post_task(&vm.path(node, "/status/shutdown"), &params, TASK_TIMEOUT, writer)
+    vm.pve.post_task(&vm.path(node, shut_down_path()), &params, TASK_TIMEOUT, writer)
 }
 
 /// What only takes effect after a restart gets one where the playbook says so.

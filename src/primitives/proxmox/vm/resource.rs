@@ -2,23 +2,20 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde_json::Value as Json;
 
 use super::options::{CloudInit, Nic, VmOptions};
 use super::state::{self, Config};
-use crate::clients::proxmox::{Params, Upid, segment, size};
+use super::tasks::Tasks;
+use crate::clients::proxmox::{Params, segment, size};
 use crate::error::{Class, Error, Result};
-use crate::primitives::proxmox::handle::{Guest, Proxmox, REALM, TASK_TIMEOUT};
+use crate::primitives::proxmox::handle::{Guest, Proxmox, REALM};
 use crate::run::capability::Writer;
 use crate::run::difference::Difference;
 use crate::run::resource::{Cell, Fact, Machine, Reader, Resource};
 use crate::run::scope;
 use crate::run::value::{Map, State, Value};
-
-/// How long a lock without a task is given to go away before it is called left behind.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Settings that a running machine takes up only when it restarts.
 const NOT_WHILE_RUNNING: [&str; 11] =
@@ -117,81 +114,9 @@ impl Vm {
         }
     }
 
-    /// The config, once nobody holds the VM any more: a task of an earlier run may still be at work on it.
-    fn unlocked_config(&self, reader: &Reader, node: &str) -> Result<Config> {
-        let path = self.path(node, "/pending");
-        let mut waited = Duration::ZERO;
-        let mut config = Config::parse(&self.pve.get(reader, &path, &Params::new())?);
-        loop {
-            let Some(lock) = config.get("lock").map(str::to_owned) else { return Ok(config) };
-            let at_work = match self.pve.active_task(reader, node, self.options.vmid)? {
-                // A clone is the work of the machine that it is made from.
-                None if lock == "clone" => self.tasks_at_work(reader)?.into_iter().next(),
-                found => found,
-            };
-            match at_work {
-                Some(upid) => self.wait_out(reader, &upid)?,
-                None if waited >= LOCK_PATIENCE => {
-                    return Err(Error::new(
-                        Class::Conflict,
-                        format!("{}: is locked ({lock}) and no task is at work on it", self.address()),
-                    )
-                    .cause("a clone, migration or backup was interrupted")
-                    .help(format!(
-                        "look at it in Proxmox; if it is left over: `qm unlock {}` on {node}",
-                        self.options.vmid
-                    )));
-                }
-                None => {
-                    let pause = Duration::from_millis(500);
-                    reader.wait(async {
-                        tokio::time::sleep(pause).await;
-                        Ok(())
-                    })?;
-                    waited += pause;
-                }
-            }
-            config = Config::parse(&self.pve.get_now(reader, &path, &Params::new())?);
-        }
-    }
-
-    /// Waits for what an earlier run left at work on this VM. Until that has ended nothing that is read here would last.
-    fn wait_for_remains(&self, reader: &Reader) -> Result<()> {
-        let Some(known) = scope::run()?.left_in_flight(&self.address())? else { return Ok(()) };
-        for upid in known.iter().filter_map(|upid| Upid::parse(upid).ok()) {
-            self.wait_out(reader, &upid)?;
-        }
-        // A task that was begun in the last moment is known to Proxmox alone.
-        for upid in self.tasks_at_work(reader)? {
-            self.wait_out(reader, &upid)?;
-        }
-        self.pve.forget_guests();
-        Ok(())
-    }
-
-    /// Waits until a task has ended. How it ended shows in what is read next.
-    fn wait_out(&self, reader: &Reader, upid: &Upid) -> Result<()> {
-        let ended = reader.wait(async { Ok(self.pve.client().wait_task(upid, TASK_TIMEOUT, |_| {}).await) })?;
-        match ended {
-            Err(failure) if matches!(failure.class(), Class::Timeout | Class::Unreachable) => {
-                Err(Error::from(failure)
-                    .context(format!("{}: a task of an earlier run is at work on it", self.address())))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The tasks that are at work on this VM somewhere in the cluster, clones of its template among them: they do not say
-    /// what they make.
-    fn tasks_at_work(&self, reader: &Reader) -> Result<Vec<Upid>> {
-        let rows = self.pve.get(reader, "/cluster/tasks", &Params::new())?;
-        let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-        let own = |row: &&Json| {
-            let id = row.get("id").and_then(Json::as_str).and_then(|id| id.parse().ok());
-            let is_clone = row.get("type").and_then(Json::as_str) == Some("qmclone");
-            row.get("endtime").is_none() && (id == Some(self.options.vmid) || is_clone && id == self.options.clone)
-        };
-        rows.iter().filter(own).filter_map(|row| row.get("upid")?.as_str()).map(Upid::parse).collect()
+    /// What else is done with this VM: a clone does not say what it makes, only what it is made from.
+    fn tasks(&self) -> Tasks<'_> {
+        Tasks { pve: &self.pve, address: self.address(), vmid: self.options.vmid, source: self.options.clone }
     }
 
     fn status(&self, reader: &Reader, guest: &Guest) -> Result<String> {
@@ -255,6 +180,11 @@ impl Vm {
         if let Some(settings) = &options.cloud_init {
             want.insert("cloud_init".to_owned(), Value::Map(cloud_init(settings)));
         }
+        // A clone inherits the mark of its template, by which somebody could take it for that.
+        let is_marked = |value: &Value| value.as_text().is_some_and(|text| text.starts_with(state::TEMPLATE_MARK));
+        if want.get("description").is_some_and(is_marked) {
+            want.remove("description");
+        }
         for key in &options.remove {
             want.remove(key);
         }
@@ -310,12 +240,12 @@ impl Fact for Vm {
     }
 
     fn read(&self, reader: &Reader) -> Result<State> {
-        self.wait_for_remains(reader)?;
+        self.tasks().wait_for_remains(reader)?;
         let Some(guest) = self.find(reader)? else {
             self.prove_absence(reader)?;
             return Ok(State::Absent);
         };
-        let config = self.unlocked_config(reader, &guest.node)?;
+        let config = self.tasks().unlocked_config(reader, &guest.node)?;
         self.note_pending(&config)?;
         let status = self.status(reader, &guest)?;
         *self.seen_on.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(guest.node.clone());
@@ -392,7 +322,7 @@ impl Resource for Vm {
 }
 
 /// The wanted device, with the address that it has.
-fn network_device(nic: &Nic, have: Option<&Value>) -> Value {
+pub(in crate::primitives::proxmox) fn network_device(nic: &Nic, have: Option<&Value>) -> Value {
     let mut map = have.and_then(Value::as_map).cloned().unwrap_or_default();
     map.insert("model".to_owned(), Value::text(&nic.model));
     map.insert("bridge".to_owned(), Value::text(&nic.bridge));
@@ -422,7 +352,8 @@ fn disk(mib: u64, have: Option<&Value>) -> Value {
     Value::Map(map)
 }
 
-fn cloud_init(settings: &CloudInit) -> Map {
+/// What cloud-init is told, in normal form.
+pub(in crate::primitives::proxmox) fn cloud_init(settings: &CloudInit) -> Map {
     let mut map = Map::from([
         ("drive".to_owned(), Value::text(&settings.drive)),
         ("storage".to_owned(), Value::text(&settings.storage)),

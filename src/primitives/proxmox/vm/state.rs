@@ -13,6 +13,9 @@ use crate::run::value::{Map, Value};
 const NUMBERS: [&str; 4] = ["cores", "sockets", "memory", "balloon"];
 /// Config keys that hold 0 or 1.
 const FLAGS: [&str; 2] = ["numa", "onboot"];
+/// What the description of a template that was built here begins with.
+pub const TEMPLATE_MARK: &str = "homelab-template ";
+
 /// Config keys that cloud-init owns.
 pub const CLOUD_INIT: [(&str, &str); 6] = [
     ("ciuser", "user"),
@@ -104,7 +107,12 @@ fn settings(config: &BTreeMap<String, String>) -> Map {
             state.insert(key.clone(), Value::text(sorted(text)));
         } else if key == "description" {
             state.insert(key.clone(), Value::text(text.trim_end_matches('\n')));
-        } else if !["digest", "meta", "lock", "template"].contains(&key.as_str()) {
+        } else if key == "template" {
+            // What is no template does not say so.
+            if text == "1" {
+                state.insert(key.clone(), Value::Bool(true));
+            }
+        } else if !["digest", "meta", "lock"].contains(&key.as_str()) {
             state.insert(key.clone(), Value::text(text));
         }
     }

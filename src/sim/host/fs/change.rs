@@ -159,6 +159,7 @@ impl Fs {
         let inode = self.inode_mut(ino)?;
         let realm = inode.realm;
         inode.mtime = now();
+        inode.stands_for = None;
         let Kind::File(bytes) = &mut inode.kind else { return Ok(0) };
         if realm == Realm::Kernel {
             // A write to a kernel file sets its value; numbers stay numbers.
@@ -203,6 +204,7 @@ impl Fs {
         let inode = self.inode_mut(ino)?;
         let realm = inode.realm;
         inode.mtime = now();
+        inode.stands_for = None;
         let Kind::File(bytes) = &mut inode.kind else { return Err(Errno::Invalid) };
         let before = bytes.0.len() as u64;
         bytes.0.truncate(usize::try_from(length).unwrap_or(usize::MAX));

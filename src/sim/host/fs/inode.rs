@@ -123,6 +123,15 @@ pub enum Kind {
     Computed(Computed),
 }
 
+/// A file that is too large to be kept: what is told of it, instead of what its bytes here would tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandsFor {
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
 /// One object.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Inode {
@@ -140,6 +149,9 @@ pub struct Inode {
     pub links: u32,
     /// Where it lives.
     pub realm: Realm,
+    /// The larger file that it stands for, until it is written to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_for: Option<StandsFor>,
     /// Counts the open descriptors: an object without a name lives on until the last one closes.
     #[serde(skip)]
     pub opened: Arc<()>,
@@ -149,7 +161,7 @@ impl Inode {
     /// A new object with one name.
     pub fn new(kind: Kind, mode: u32, owner: (u32, u32), realm: Realm) -> Self {
         let (uid, gid) = owner;
-        Inode { kind, mode, uid, gid, mtime: now(), links: 1, realm, opened: Arc::new(()) }
+        Inode { kind, mode, uid, gid, mtime: now(), links: 1, realm, stands_for: None, opened: Arc::new(()) }
     }
 
     /// Whether it is a directory.
@@ -170,7 +182,7 @@ impl Inode {
     /// The size as `stat` reports it.
     pub fn size(&self) -> u64 {
         match &self.kind {
-            Kind::File(bytes) => bytes.0.len() as u64,
+            Kind::File(bytes) => self.stands_for.as_ref().map_or(bytes.0.len() as u64, |large| large.length),
             Kind::Dir { .. } => 4096,
             Kind::Link(target) => target.len() as u64,
             Kind::Device(_) | Kind::Computed(_) => 0,

@@ -14,7 +14,7 @@ use super::memory;
 
 pub use change::{Access, Rename};
 pub use errno::{Errno, Sys};
-pub use inode::{Bytes, Computed, Cred, Device, Ino, Inode, Kind, Realm, now};
+pub use inode::{Bytes, Computed, Cred, Device, Ino, Inode, Kind, Realm, StandsFor, now};
 pub use walk::{Spot, join};
 
 /// The root directory.
@@ -92,13 +92,20 @@ impl Fs {
     fn reserve(&mut self, bytes: u64) -> Sys<()> {
         let (counted, grown) = self.held;
         if counted + grown + bytes > memory::DISK {
-            let all = self.inodes.values().filter(|inode| inode.is_file()).map(Inode::size).sum();
+            let held = |inode: &Inode| if let Kind::File(bytes) = &inode.kind { bytes.0.len() as u64 } else { 0 };
+            let all = self.inodes.values().map(held).sum();
             self.held = (all, 0);
             if all + bytes > memory::DISK {
                 return Err(Errno::NoSpace);
             }
         }
         self.held.1 += bytes;
+        Ok(())
+    }
+
+    /// Says which larger file a file stands for, or that it is what it is.
+    pub fn set_stand_in(&mut self, ino: Ino, stands_for: Option<StandsFor>) -> Sys<()> {
+        self.inode_mut(ino)?.stands_for = stands_for;
         Ok(())
     }
 

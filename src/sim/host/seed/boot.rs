@@ -59,6 +59,7 @@ pub fn boot(machine: &mut Machine) {
         machine.hostname = name.trim().to_owned();
     }
     machine.fs.uncover_all();
+    identify(machine);
     memory_file_systems(machine);
     let entry = machine.boot_entry();
     if let Some(kernel) = entry.as_ref().and_then(|entry| entry.kernel.clone()) {
@@ -90,6 +91,14 @@ pub fn boot(machine: &mut Machine) {
         }
     }
     tools::start_enabled(machine);
+}
+
+/// A system that has no id of its own yet, or gave it up, gets one at its boot.
+fn identify(machine: &mut Machine) {
+    let known = machine.fs.text("/etc/machine-id");
+    if matches!(known.trim(), "" | "uninitialized") {
+        machine.put("/etc/machine-id", 0o444, format!("{}\n", random::hex(32)));
+    }
 }
 
 fn memory_file_systems(machine: &mut Machine) {

@@ -26,6 +26,10 @@ pub struct CloudInit {
     pub nameserver: Option<String>,
     /// The domain that short names are looked up in.
     pub searchdomain: Option<String>,
+    /// Whether packages are brought up to date.
+    pub upgrade: bool,
+    /// What whoever makes machines adds to it: a text that begins with `#cloud-config`. Empty for nothing.
+    pub vendor: String,
 }
 
 /// What a virtual machine runs on.
@@ -137,6 +141,21 @@ impl Machine {
         machine
     }
 
+    /// The same from an image as its maker publishes it: without an agent for the hypervisor, with what servers may need.
+    pub fn published(config: CloudInit, hardware: &Hardware) -> Machine {
+        let mut machine = Machine::guest(config, hardware);
+        machine.remove_package("qemu-guest-agent");
+        for name in ["multipath-tools", "open-iscsi"] {
+            machine.add_package(name);
+        }
+        machine
+    }
+
+    /// Whether cloud-init has set it up.
+    pub fn is_set_up(&self) -> bool {
+        self.fs.exists("/var/lib/cloud/instance/boot-finished")
+    }
+
     /// Is put on other hardware. Its network device keeps the addresses that the system on the disk gives it.
     pub fn fit(&mut self, hardware: &Hardware) {
         self.processors = hardware.processors;
@@ -169,6 +188,8 @@ impl Machine {
         }
         self.configure_network(config);
         self.put_cloud_init(config);
+        // A new instance is not to be taken for the one that it is a copy of.
+        self.put_host_key();
     }
 
     fn put_host_names(&mut self, config: &CloudInit) {
@@ -268,6 +289,7 @@ impl Machine {
             self.put_dir(path, 0o755);
         }
         self.put_dir(&format!("/var/lib/cloud/instances/{id}"), 0o755);
+        self.remove_file("/var/lib/cloud/instance");
         self.put_link("/var/lib/cloud/instance", &format!("/var/lib/cloud/instances/{id}"));
         self.put(
             "/var/lib/cloud/instance/boot-finished",

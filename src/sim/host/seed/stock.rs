@@ -311,7 +311,7 @@ impl Machine {
     }
 
     /// A fresh SSH host key. Were it not encodable, the machine would have none and serve no SSH, and say so.
-    fn put_host_key(&mut self) {
+    pub(super) fn put_host_key(&mut self) {
         let mut seed = [0; 32];
         random::fill(&mut seed);
         let mut key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));

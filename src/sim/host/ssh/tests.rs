@@ -54,6 +54,7 @@ fn machine(key: &PrivateKey) -> SharedMachine {
             gateway: Some("10.20.11.1".to_owned()),
             nameserver: Some("10.20.11.1".to_owned()),
             searchdomain: Some("home.arpa".to_owned()),
+            ..CloudInit::default()
         },
         &Hardware::default(),
     )))

@@ -1,6 +1,4 @@
-//! journalctl, logger, cloud-init, ps: what a machine tells about itself.
-
-use serde_json::json;
+//! journalctl, logger, ps: what a machine tells about itself.
 
 use super::Options;
 use super::clock;
@@ -61,45 +59,6 @@ pub fn logger(p: &Process) -> Exit {
     let tag = options.value('t').unwrap_or(&user).to_owned();
     for line in text.lines() {
         p.session.with(|machine| machine.log(format!("{tag}: {line}")));
-    }
-    Ok(0)
-}
-
-/// What cloud-init did.
-pub fn cloud_init(p: &Process) -> Exit {
-    let options = Options::parse(p, "wf:l", &[("wait", 'w'), ("format", 'f'), ("long", 'l')])?;
-    let words: Vec<&str> = options.operands.iter().map(String::as_str).collect();
-    let [verb] = words.as_slice() else { return not_simulated(format!("cloud-init {}", words.join(" "))) };
-    if *verb != "status" {
-        return not_simulated(format!("cloud-init {verb}"));
-    }
-    if p.fs(|fs, _| !fs.exists("/var/lib/cloud/instance/boot-finished")) {
-        p.line("status: not started")?;
-        return Ok(0);
-    }
-    let source = "DataSourceNoCloud [seed=/dev/sr0]";
-    match options.value('f') {
-        Some("json") => p.line(
-            serde_json::to_string_pretty(&json!({
-                "boot_status_code": "enabled-by-generator",
-                "datasource": "nocloud",
-                "detail": source,
-                "errors": [],
-                "extended_status": "done",
-                "init": {"errors": [], "recoverable_errors": {}},
-                "init-local": {"errors": [], "recoverable_errors": {}},
-                "last_update": clock::format(now(), "%a, %d %b %Y %H:%M:%S +0000"),
-                "modules-config": {"errors": [], "recoverable_errors": {}},
-                "modules-final": {"errors": [], "recoverable_errors": {}},
-                "recoverable_errors": {},
-                "stage": null,
-                "status": "done",
-            }))
-            .unwrap_or_default(),
-        )?,
-        Some(other) => return not_simulated(format!("cloud-init status --format={other}")),
-        None if options.has('w') => p.line("\nstatus: done")?,
-        None => p.line("status: done")?,
     }
     Ok(0)
 }

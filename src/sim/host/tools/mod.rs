@@ -8,6 +8,7 @@ mod boot;
 mod bridges;
 mod chrony;
 pub mod clock;
+mod cloud_init;
 mod cluster;
 mod container;
 mod copy;
@@ -35,6 +36,7 @@ mod power;
 mod print;
 pub mod reach;
 mod repositories;
+mod room;
 mod scp;
 mod sed;
 mod sed_script;
@@ -78,7 +80,7 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("chmod", BIN, modes::chmod),
     ("chown", BIN, modes::chown),
     ("chronyc", BIN, chrony::chronyc),
-    ("cloud-init", BIN, logs::cloud_init),
+    ("cloud-init", BIN, cloud_init::cloud_init),
     ("cmp", BIN, text::cmp),
     ("corosync-cfgtool", SBIN, cluster::corosync_cfgtool),
     ("cp", BIN, copy::cp),
@@ -178,6 +180,10 @@ pub const TOOLS: &[(&str, &str, Tool)] = &[
     ("shutdown", SBIN, power::shutdown),
     ("swapoff", SBIN, disks::swapoff),
     ("swapon", SBIN, disks::swapon),
+    ("fstrim", SBIN, room::fstrim),
+    ("growpart", BIN, room::growpart),
+    ("resize2fs", SBIN, room::resize2fs),
+    ("ufw", SBIN, room::ufw),
     ("sysctl", SBIN, kernel::sysctl),
     ("chpasswd", SBIN, accounts::chpasswd),
     ("groupadd", SBIN, accounts::groupadd),
@@ -217,13 +223,11 @@ const ELSEWHERE: &[&str] = &[
     "flock",
     "fold",
     "free",
-    "fstrim",
     "fuser",
     "getfacl",
     "git",
     "gpasswd",
     "gpg",
-    "growpart",
     "gzip",
     "gunzip",
     "helm",
@@ -277,7 +281,6 @@ const ELSEWHERE: &[&str] = &[
     "python3",
     "qm",
     "qemu-img",
-    "resize2fs",
     "rev",
     "rmmod",
     "rsync",
@@ -301,7 +304,6 @@ const ELSEWHERE: &[&str] = &[
     "tcpdump",
     "top",
     "tty",
-    "ufw",
     "unshare",
     "unzip",
     "uuidgen",

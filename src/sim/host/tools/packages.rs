@@ -8,6 +8,9 @@ use crate::sim::host::process::{Exit, Process, Stop, fail, not_simulated};
 
 const STATUS: &str = "/var/lib/dpkg/status";
 
+/// The unit that nothing enables: a boot starts it for its device, and installing it does not.
+const AGENT: &str = "qemu-guest-agent.service";
+
 /// One entry of the status file.
 struct Package {
     name: String,
@@ -50,6 +53,41 @@ impl Machine {
         let text: String = entries.iter().map(|entry| format!("{entry}\n\n")).collect();
         // The directory is part of every machine and root may write it.
         let _written = self.fs.write(&Cred::root(), STATUS, text.as_bytes(), 0o644);
+    }
+}
+
+impl Machine {
+    /// Installs a package, with the unit that it brings.
+    fn take_in(&mut self, name: &str, version: &str, unit: &str) {
+        self.set_package(name, version, Some("install ok installed"));
+        if !unit.is_empty() {
+            add_unit(self, unit);
+        }
+    }
+
+    /// Removes a package with its unit; `left` is what dpkg keeps of it.
+    fn take_out(&mut self, name: &str, left: Option<&str>) {
+        let version = self.package(name).map(|package| package.version).unwrap_or_default();
+        self.set_package(name, &version, left);
+        if let Some(unit) = repositories::unit_of(name) {
+            self.units.remove(unit);
+            for link in self.wants_links(unit) {
+                let _gone = self.fs.unlink(&Cred::root(), &link);
+            }
+            let _gone = self.fs.unlink(&Cred::root(), &format!("/usr/lib/systemd/system/{unit}"));
+        }
+    }
+
+    /// Has a package of the distribution from the start.
+    pub fn add_package(&mut self, name: &str) {
+        if let Some((_, version, unit)) = repositories::of_the_distribution(name) {
+            self.take_in(name, version, unit);
+        }
+    }
+
+    /// Never had a package.
+    pub fn remove_package(&mut self, name: &str) {
+        self.take_out(name, None);
     }
 }
 
@@ -133,12 +171,7 @@ fn install(p: &Process, names: &[String], simulate: bool) -> Exit {
             ))?;
             continue;
         }
-        p.session.with(|machine| {
-            machine.set_package(name, version, Some("install ok installed"));
-            if !unit.is_empty() {
-                add_unit(machine, unit);
-            }
-        });
+        p.session.with(|machine| machine.take_in(name, version, unit));
         p.line(format!("Setting up {name} ({version}) ..."))?;
     }
     Ok(0)
@@ -154,13 +187,15 @@ pub fn add_unit(machine: &mut Machine, name: &str) {
     let root = Cred::root();
     let path = format!("/usr/lib/systemd/system/{name}");
     let program = name.trim_end_matches(".service");
-    let text = format!(
-        "[Unit]\nDescription={program}\n\n[Service]\nExecStart=/usr/sbin/{program}\n\n[Install]\nWantedBy=multi-user.target\n"
-    );
+    let is_static = name == AGENT;
+    let install = if is_static { "" } else { "\n[Install]\nWantedBy=multi-user.target\n" };
+    let text = format!("[Unit]\nDescription={program}\n\n[Service]\nExecStart=/usr/sbin/{program}\n{install}");
     let _written = machine.fs.write(&root, &path, text.as_bytes(), 0o644);
     let unit = Unit { name: name.to_owned(), path, text, drop_ins: String::new() };
-    machine.enable(&unit);
-    machine.set_running(&unit);
+    if !is_static {
+        machine.enable(&unit);
+        machine.set_running(&unit);
+    }
 }
 
 fn remove(p: &Process, names: &[String], simulate: bool, purge: bool) -> Exit {
@@ -181,17 +216,7 @@ fn remove(p: &Process, names: &[String], simulate: bool, purge: bool) -> Exit {
             p.line(format!("{} {name}", if purge { "Purg" } else { "Remv" }))?;
             continue;
         }
-        p.session.with(|machine| {
-            let version = machine.package(name).map(|package| package.version).unwrap_or_default();
-            machine.set_package(name, &version, (!purge).then_some("deinstall ok config-files"));
-            if let Some(unit) = repositories::unit_of(name) {
-                machine.units.remove(unit);
-                for link in machine.wants_links(unit) {
-                    let _gone = machine.fs.unlink(&Cred::root(), &link);
-                }
-                let _gone = machine.fs.unlink(&Cred::root(), &format!("/usr/lib/systemd/system/{unit}"));
-            }
-        });
+        p.session.with(|machine| machine.take_out(name, (!purge).then_some("deinstall ok config-files")));
         p.line(format!("Removing {name} ..."))?;
     }
     Ok(0)

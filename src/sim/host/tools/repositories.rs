@@ -144,6 +144,11 @@ pub fn offered(machine: &Machine, name: &str) -> Option<Offer> {
     })
 }
 
+/// A package of the distribution itself, whatever lists a machine has.
+pub fn of_the_distribution(name: &str) -> Option<Offer> {
+    CATALOGUE.iter().find(|(known, ..)| *known == name).copied()
+}
+
 /// Whether anybody offers a package of this name.
 pub fn is_known(name: &str) -> bool {
     CATALOGUE.iter().chain(OTHERS.iter().map(|(_, offer)| offer)).any(|(known, ..)| *known == name)

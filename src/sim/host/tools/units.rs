@@ -235,6 +235,10 @@ impl Machine {
 pub fn start_enabled(machine: &mut Machine) {
     machine.units.clear();
     machine.daemons.clear();
+    // Started for the port of the hypervisor, which every virtual machine here has.
+    if let Some(agent) = machine.unit("qemu-guest-agent.service").filter(|agent| !machine.is_masked(&agent.name)) {
+        machine.set_running(&agent);
+    }
     let root = Cred::root();
     let dirs = machine.fs.list(&root, DIRS[0]).unwrap_or_default();
     let dirs: Vec<String> =
