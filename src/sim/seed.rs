@@ -132,7 +132,11 @@ pub struct WebSeed {
 impl WebSeed {
     /// The SHA-256 of the file.
     pub(crate) fn sum(&self) -> String {
-        if self.sha256.is_empty() { chance::hex(&Sha256::digest(self.url.as_bytes())) } else { self.sha256.to_lowercase() }
+        if self.sha256.is_empty() {
+            chance::hex(&Sha256::digest(self.url.as_bytes()))
+        } else {
+            self.sha256.to_lowercase()
+        }
     }
 
     /// The SHA-256 that the list beside it gives.

@@ -90,7 +90,10 @@ fn a_template_of_another_recipe_is_built_anew_once_somebody_approves() {
     assert_eq!(project.ends("sim log --mutating --last", 0), "");
 
     let tables = project.read("docs/SOFTWARE.md");
-    project.write("docs/SOFTWARE.md", &tables.replace("(qemu-guest-agent, nfs-common,", "(jq, qemu-guest-agent, nfs-common,"));
+    project.write(
+        "docs/SOFTWARE.md",
+        &tables.replace("(qemu-guest-agent, nfs-common,", "(jq, qemu-guest-agent, nfs-common,"),
+    );
     let planned = project.ends(&format!("plan --sim --detailed-exitcode {PHASE}"), 2);
     assert!(planned.contains(&format!("description: {first} → ")), "{planned}");
     project.ends(RUN, 0);

@@ -109,7 +109,8 @@ impl Download {
         let path = self.path(&format!("content/{}", segment(&self.volume())));
         let row = self.pve.get_now(reader, &path, &Params::new())?;
         let file = row.get("path").and_then(Json::as_str).unwrap_or_default().to_owned();
-        let output = self.node.probe(reader, &format!("sha256sum -- {}", quote(&file)), self.node.whom(None).as_ref())?;
+        let output =
+            self.node.probe(reader, &format!("sha256sum -- {}", quote(&file)), self.node.whom(None).as_ref())?;
         if !output.success() {
             return Err(self.node.refusal(&format!("the sum of {file} cannot be read"), &output));
         }

@@ -33,15 +33,15 @@ pub use access::{GroupOptions, RoleOptions, UserOptions};
 pub use acl::AclOptions;
 pub use bridge::BridgeOptions;
 pub use cluster::{ClusterOptions, MemberOptions};
-pub use download::StorageDownloadOptions;
-pub use template::TemplateOptions;
 pub use connect::{Api, ConnectOptions, Connections, Variables};
+pub use download::StorageDownloadOptions;
 pub use handle::Proxmox;
 pub use hosts::HostsOptions;
 pub use mapping::PciMappingOptions;
 pub use node::{DnsOptions, NodeOptions, PoolOptions};
 pub use require::RequireOptions;
 pub use storage::StorageOptions;
+pub use template::TemplateOptions;
 pub use token::TokenOptions;
 pub use trial::TrialOptions;
 

@@ -67,12 +67,15 @@ fn carry_out(machine: &SharedMachine, settings: &CloudInit, config: &Value, told
         told.errors.push("('package_update_upgrade_install', ProcessExecutionError('apt-get update'))".to_owned());
     }
     if upgrades && run(&["apt-get", "-y", "dist-upgrade"], told) != 0 {
-        told.errors.push("('package_update_upgrade_install', ProcessExecutionError('apt-get dist-upgrade'))".to_owned());
+        told.errors
+            .push("('package_update_upgrade_install', ProcessExecutionError('apt-get dist-upgrade'))".to_owned());
     }
     if !packages.is_empty() {
         let words = [&["apt-get", "-y", "install"], packages.as_slice()].concat();
         if run(&words, told) != 0 {
-            let failed = format!("Failed to install the following packages: {packages:?}. See associated package manager logs for more details");
+            let failed = format!(
+                "Failed to install the following packages: {packages:?}. See associated package manager logs for more details"
+            );
             told.errors.push(format!("('package_update_upgrade_install', PackageInstallerError({failed:?}))"));
         }
     }
@@ -86,9 +89,8 @@ fn carry_out(machine: &SharedMachine, settings: &CloudInit, config: &Value, told
         };
     }
     if last != 0 {
-        told.errors.push(
-            "('scripts_user', RuntimeError('Runparts: 1 failures (runcmd) in 1 attempted commands'))".to_owned(),
-        );
+        told.errors
+            .push("('scripts_user', RuntimeError('Runparts: 1 failures (runcmd) in 1 attempted commands'))".to_owned());
     }
 }
 

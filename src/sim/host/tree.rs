@@ -51,7 +51,13 @@ impl Entry {
             Kind::Link(target) => (What::Link(target.clone()), 0),
             Kind::Device(_) | Kind::Computed(_) => return None,
         };
-        Some(Entry { what, mode: inode.mode, owner: (inode.uid, inode.gid), changed, stands_for: inode.stands_for.clone() })
+        Some(Entry {
+            what,
+            mode: inode.mode,
+            owner: (inode.uid, inode.gid),
+            changed,
+            stands_for: inode.stands_for.clone(),
+        })
     }
 }
 

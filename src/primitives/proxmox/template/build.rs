@@ -179,7 +179,6 @@ impl Resource for Build {
         let starts = difference.touches("status") || difference.have.here().is_none();
         let is_other = difference.have.here().is_none_or(|have| self.work.stage(have) == Stage::Other);
         let runs = difference.wanted("status").and_then(Value::as_text) == Some("running");
-        (runs && (starts || is_other))
-            .then(|| Machine { names: vec![self.work.options.name.clone()], new: is_other })
+        (runs && (starts || is_other)).then(|| Machine { names: vec![self.work.options.name.clone()], new: is_other })
     }
 }

@@ -97,12 +97,16 @@ impl Resource for Seal {
             State::Unknown(unknown) => return Ok(State::Unknown(unknown.clone())),
             State::Here(vm) if self.work.stage(vm) != Stage::Other => vm,
             _ => {
-                return Err(Error::new(Class::Conflict, format!("{}: the machine that it is made of is gone", self.address()))
-                    .help("somebody took it away while it was built: run again"));
+                return Err(Error::new(
+                    Class::Conflict,
+                    format!("{}: the machine that it is made of is gone", self.address()),
+                )
+                .help("somebody took it away while it was built: run again"));
             }
         };
         let mut want = vm.as_map().cloned().unwrap_or_default();
-        let one = |key: &str| FOR_ONE.contains(&key) || ["cloud_init", "pending"].contains(&key) || key.starts_with("unused");
+        let one =
+            |key: &str| FOR_ONE.contains(&key) || ["cloud_init", "pending"].contains(&key) || key.starts_with("unused");
         want.retain(|key, _| !one(key));
         want.insert("status".to_owned(), Value::from("stopped"));
         want.insert("template".to_owned(), Value::Bool(true));

@@ -133,7 +133,12 @@ fn config_params(difference: &Difference) -> (Params, bool) {
     (params, allocates)
 }
 
-pub(in crate::primitives::proxmox) fn cloud_init_params(have: &Map, want: &Map, params: &mut Params, delete: &mut Vec<String>) {
+pub(in crate::primitives::proxmox) fn cloud_init_params(
+    have: &Map,
+    want: &Map,
+    params: &mut Params,
+    delete: &mut Vec<String>,
+) {
     let text = |map: &Map, key: &str| map.get(key).and_then(Value::as_text).map(str::to_owned);
     if have.is_empty()
         && let (Some(drive), Some(storage)) = (text(want, "drive"), text(want, "storage"))

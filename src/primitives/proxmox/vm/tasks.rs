@@ -82,7 +82,8 @@ impl Tasks<'_> {
         let ended = reader.wait(async { Ok(client.wait_task(upid, TASK_TIMEOUT, |_| {}).await) })?;
         match ended {
             Err(failure) if matches!(failure.class(), Class::Timeout | Class::Unreachable) => {
-                Err(Error::from(failure).context(format!("{}: a task of an earlier run is at work on it", self.address)))
+                Err(Error::from(failure)
+                    .context(format!("{}: a task of an earlier run is at work on it", self.address)))
             }
             _ => Ok(()),
         }

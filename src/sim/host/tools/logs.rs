@@ -1,9 +1,7 @@
 //! journalctl, logger, ps: what a machine tells about itself.
 
 use super::Options;
-use super::clock;
 use crate::sim::host::daemons::journal_line;
-use crate::sim::host::fs::now;
 use crate::sim::host::process::{Exit, Process, fail, not_simulated};
 
 /// The journal.
