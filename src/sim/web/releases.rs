@@ -83,7 +83,7 @@ mod tests {
             releases: "https://github.com/k3s-io/k3s/releases/download".into(),
             ..crate::sim::InternetSeed::default()
         };
-        let mut internet = Internet::found(&seed);
+        let mut internet = Internet::found(&seed, &[]);
         let mut fetch = |file: &str| {
             let led = internet
                 .answer(&ask("github.com", &format!("/k3s-io/k3s/releases/download/v1.36.4%2Bk3s1/{file}")), "");
