@@ -24,8 +24,10 @@ fn from_the_end_on(told: &str) -> String {
     let bad = |line: &&str| ["  failed ", "  blocked "].iter().any(|start| line.starts_with(start));
     let end = told.lines().position(|line| bad(&line)).unwrap_or_else(|| panic!("nothing was in the way: {told}"));
     let text = Project::without_times(&told.lines().skip(end).collect::<Vec<_>>().join("\n"));
-    let keys = regex::Regex::new(r"ssh-ed25519 [A-Za-z0-9+/=]+").expect("a pattern of ours");
-    keys.replace_all(&text, "ssh-ed25519 <key>").into_owned()
+    let varies = [(r"UPID:\S+", "<upid>"), (r"tmp_dwnl\.\d+", "tmp_dwnl.<pid>")];
+    varies.into_iter().fold(text, |text, (pattern, name)| {
+        regex::Regex::new(pattern).expect("a pattern of ours").replace_all(&text, name).into_owned()
+    })
 }
 
 /// The clusters as they lie on disk: the first one.
