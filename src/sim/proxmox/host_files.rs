@@ -37,7 +37,7 @@ impl Cluster {
                 machine.files(folder).into_iter().map(move |file| (place.clone(), *content, file))
             });
             let found: Vec<(Place, &str, PlainFile)> = found.collect();
-            let looked_at = folders.iter().map(|(place, ..)| place.clone()).collect();
+            let looked_at = folders.iter().map(|(.., folder)| folder.clone()).collect();
             any |= self.take_up(&node, &looked_at, found);
         }
         any
@@ -50,9 +50,9 @@ impl Cluster {
         }
     }
 
-    /// Makes the files of a node's disk volumes, and takes away those that are no longer there. What is where nobody looks, as
-    /// no storage leads there any more, stays.
-    fn take_up(&mut self, node: &str, looked_at: &BTreeSet<Place>, found: Vec<(Place, &str, PlainFile)>) -> bool {
+    /// Makes the files of a node's disk volumes, and takes away those that are no longer there. What was fetched to where nobody
+    /// looks now, as no storage has that path any more, stays.
+    fn take_up(&mut self, node: &str, looked_at: &BTreeSet<String>, found: Vec<(Place, &str, PlainFile)>) -> bool {
         let mut any = false;
         let mut seen = BTreeSet::new();
         for (place, content, file) in found {
@@ -88,7 +88,9 @@ impl Cluster {
         let before = self.volumes.len();
         let stays = |volume: &Volume| {
             let key = || (volume.place.clone(), volume.name.clone());
-            volume.host.as_deref() != Some(node) || !looked_at.contains(&volume.place) || seen.contains(&key())
+            let fetched_to = volume.fetched_to.as_deref().and_then(|path| path.rsplit_once('/'));
+            let is_hidden = fetched_to.is_some_and(|(folder, _)| !looked_at.contains(folder));
+            volume.host.as_deref() != Some(node) || is_hidden || seen.contains(&key())
         };
         self.volumes.retain(stays);
         any || self.volumes.len() < before

@@ -229,6 +229,7 @@ pub(crate) fn finish_download(
         published: system.is_some(),
         system,
         sums,
+        fetched_to: host.is_some().then(|| path.clone()),
         host,
         ..Volume::at(place, name)
     });

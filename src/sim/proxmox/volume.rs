@@ -51,6 +51,9 @@ pub(crate) struct Volume {
     /// Whether a backup is kept from being removed.
     #[serde(default)]
     pub(crate) protected: bool,
+    /// The path that it was fetched to. Under another mount it is the same file, which nobody finds there.
+    #[serde(default)]
+    pub(crate) fetched_to: Option<String>,
     /// The node on whose disk it lies as a file that somebody put there.
     #[serde(default)]
     pub(crate) host: Option<String>,
@@ -74,6 +77,7 @@ impl Volume {
             sums: Sums::default(),
             notes: None,
             protected: false,
+            fetched_to: None,
             host: None,
         }
     }
