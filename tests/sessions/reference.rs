@@ -39,9 +39,10 @@ impl Example {
             || self.code.split(|c: char| !c.is_alphanumeric() && c != '.').any(|word| word.starts_with("k."))
     }
 
-    /// Simulated machines have no web to fetch from, and no git; the tests of these have a server and a real Debian.
+    /// Simulated machines have no web to fetch from, and no git; the tests of these have a server and a real Debian. A
+    /// template needs its image, which the sessions of phase 2 have.
     fn needs_web(&self) -> bool {
-        ["download", "git_checkout"].contains(&self.function.as_str())
+        ["download", "git_checkout"].contains(&self.function.as_str()) || self.code.contains("pve.template(")
     }
 }
 
