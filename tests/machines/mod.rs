@@ -15,6 +15,7 @@ mod root;
 mod sequences;
 mod services;
 mod small;
+mod template;
 mod transfers;
 mod users;
 mod web;

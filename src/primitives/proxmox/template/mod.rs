@@ -4,8 +4,6 @@
 mod build;
 mod options;
 mod seal;
-#[cfg(test)]
-mod tests;
 mod trial;
 mod work;
 

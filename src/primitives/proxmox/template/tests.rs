@@ -1,1 +1,0 @@
-//! Templates against the simulated cluster.
