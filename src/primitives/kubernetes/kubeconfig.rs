@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::error::{Class, Error, Result};
 use crate::inputs::formats::{base64, yaml};
 use crate::run::scope;
-use crate::run::secret::Secret;
+use crate::run::secret::{Redactor, Secret};
 use crate::run::value::Value;
 use crate::script::RhaiResult;
 use crate::script::context::options;
@@ -41,22 +41,33 @@ pub(super) fn rewrite(call: &NativeCallContext<'_>, text: &Dynamic, map: Map) ->
     Ok(Dynamic::from(Secret::new(text)))
 }
 
-/// Sees to it that the keys and tokens in a kubeconfig do not show, wherever they turn up.
+/// Sees to it that the keys and tokens in a kubeconfig do not show, wherever they turn up. What cannot be read as one is
+/// refused by whoever uses it.
 pub(super) fn conceal(text: &str) -> Result<()> {
-    let redactor = &scope::run()?.redactor;
-    for line in text.lines() {
-        let Some((name, value)) = line.split_once(':') else { continue };
-        let name = name.trim().trim_start_matches("- ");
-        if !matches!(name, "client-key-data" | "token" | "password") {
-            continue;
-        }
-        let value = value.trim().trim_matches(['"', '\'']);
-        redactor.learn(value);
-        if let Ok(pem) = base64::decode_text(value) {
-            redactor.learn(&pem);
-        }
+    if let Ok(kubeconfig) = yaml::parse("the kubeconfig", text) {
+        learn_secrets(&kubeconfig, &scope::run()?.redactor);
     }
     Ok(())
+}
+
+fn learn_secrets(part: &Json, redactor: &Redactor) {
+    match part {
+        Json::Array(items) => items.iter().for_each(|item| learn_secrets(item, redactor)),
+        Json::Object(fields) => {
+            for (name, value) in fields {
+                match value.as_str() {
+                    Some(secret) if matches!(name.as_str(), "client-key-data" | "token" | "password") => {
+                        redactor.learn(secret);
+                        if let Ok(pem) = base64::decode_text(secret) {
+                            redactor.learn(&pem);
+                        }
+                    }
+                    _ => learn_secrets(value, redactor),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The new text.
