@@ -178,7 +178,14 @@ fn s23_a_node_that_goes_away_is_named_and_one_that_comes_back_is_taken_up_where_
     let project = Project::homelab_itself();
     over(&project, &format!("run --sim --sim-answer-manual -q {FIRST_SERVER} --step 3.5.3.k3s-cp-02"), 0);
     let node = |command: &str| format!("pve.post(\"/nodes/pve-02/status\", #{{ command: \"{command}\" }});");
-    once(&project, &node("reboot"), "", 0);
+    // It takes a moment to go, and another to be back.
+    let is = |status: &str| {
+        format!(
+            "wait_until(#{{ what: \"pve-02 is {status}\", every: \"200ms\" }}, \
+             || pve.nodes().find(|node| node.node == \"pve-02\").status == \"{status}\");"
+        )
+    };
+    once(&project, &format!("{}{}{}", node("reboot"), is("offline"), is("online")), "", 0);
     let told = over(&project, "run --sim --sim-answer-manual", 0);
     assert!(told.contains("changed   3.5.3.k3s-cp-03"), "{told}");
     assert!(!told.contains("changed   3.5.3.k3s-cp-02"), "what was done before stays done: {told}");
