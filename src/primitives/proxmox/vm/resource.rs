@@ -56,8 +56,14 @@ impl Vm {
         if self.changed.load(Ordering::Relaxed) {
             self.pve.forget_guests();
         }
-        let guests = self.pve.guests(reader)?;
+        let mut guests = self.pve.guests(reader)?;
         let VmOptions { vmid, name, .. } = &self.options;
+        // A clone that an earlier run began has no name before it is whole: Proxmox shows its number.
+        if let Some(unnamed) = guests.iter().find(|guest| guest.vmid == *vmid && guest.name == format!("VM {vmid}")) {
+            self.tasks().unlocked_config(reader, &unnamed.node)?;
+            self.pve.forget_guests();
+            guests = self.pve.guests(reader)?;
+        }
         if let Some(other) = guests.iter().find(|guest| guest.name == *name && guest.vmid != *vmid && !guest.template) {
             return Err(self.conflict(format!("the name {name} belongs to VM {} on {}", other.vmid, other.node)));
         }
