@@ -129,6 +129,22 @@ fn a_machine_that_an_interrupted_backup_left_locked() {
 }
 
 #[test]
+fn a_machine_that_an_interrupted_clone_left_without_a_name() {
+    let project = homelab();
+    by_hand(&project, OURS);
+    cluster(&project, |cluster| {
+        let config = cluster["vms"]["111"]["config"].as_object_mut().expect("it has settings");
+        config.remove("name");
+        config.insert("lock".to_owned(), json!("clone"));
+    });
+    let told = in_homelab(&project, &vm("vmid: 111, name: \"k3s-cp-01\", node: \"pve-01\", onboot: true"), 1);
+    assert!(
+        told.contains("is locked (clone) and no task is at work on it"),
+        "it may be ours, and is waited for: {told}"
+    );
+}
+
+#[test]
 fn a_machine_that_something_on_its_node_holds() {
     let project = homelab();
     by_hand(&project, OURS);

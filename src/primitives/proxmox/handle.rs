@@ -219,6 +219,17 @@ impl Proxmox {
         Ok(holds(&*self.permissions(reader)?, path, privilege))
     }
 
+    /// Proves that a machine could be seen: the API hides what one may not see, so that its absence is only believed then.
+    pub(super) fn require_sight(&self, reader: &Reader, vmid: i64, address: &str) -> Result<()> {
+        let path = format!("/vms/{vmid}");
+        if self.may(reader, &path, "VM.Audit")? {
+            return Ok(());
+        }
+        Err(Error::new(Class::Permission, format!("{address}: cannot tell whether it exists"))
+            .cause(format!("the token lacks VM.Audit on {path}, so the API would hide the VM"))
+            .help("as root on a node, add it to the role that the token has there (`pveum acl list`): pveum role modify ROLE --append 1 --privs VM.Audit"))
+    }
+
     /// Forgets what the asker may do: the access list changed.
     pub fn forget_permissions(&self) {
         // Whoever holds the lock is about to fill it with what is true now.

@@ -40,10 +40,14 @@ pub(super) fn apply(cluster: &mut Cluster, seed: &Seed) {
                 server.exports = exports.into_iter().map(|(path, export)| (format!("/new{path}"), export)).collect();
             }
         }
-        Scenario::S13 => leave_lock(cluster, &seed.nodes[0].name),
+        Scenario::S13 => {
+            if let Some(first) = seed.nodes.first() {
+                leave_lock(cluster, &first.name);
+            }
+        }
         Scenario::S14 => {
-            if let Some(template) = &seed.template {
-                take_number(cluster, template.vmid, &seed.nodes[0].name);
+            if let (Some(template), Some(first)) = (&seed.template, seed.nodes.first()) {
+                take_number(cluster, template.vmid, &first.name);
             }
         }
         Scenario::S24Vm => take_away(cluster, "HomelabVM", "VM.Migrate"),

@@ -85,12 +85,7 @@ impl Vm {
 
     /// Absent is only believed of a token that could see the VM: the API hides what one may not see.
     fn prove_absence(&self, reader: &Reader) -> Result<()> {
-        let path = format!("/vms/{}", self.options.vmid);
-        if !self.pve.may(reader, &path, "VM.Audit")? {
-            return Err(Error::new(Class::Permission, format!("{}: cannot tell whether it exists", self.address()))
-                .cause(format!("the token lacks VM.Audit on {path}, so the API would hide the VM"))
-                .help("as root on a node, add it to the role that the token has there (`pveum acl list`): pveum role modify ROLE --append 1 --privs VM.Audit"));
-        }
+        self.pve.require_sight(reader, self.options.vmid, &self.address())?;
         if self.options.absent {
             return Ok(());
         }

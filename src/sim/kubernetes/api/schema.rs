@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::kinds::Kind;
+use super::status::Refusal;
 
 /// Kinds that can be written, with what their objects hold; below a dot, what a part of them holds. Parts that are not told
 /// here hold anything.
@@ -50,6 +51,83 @@ const METADATA: &str = "annotations creationTimestamp deletionGracePeriodSeconds
 /// Whether objects of a kind can be written here.
 pub(crate) fn is_writable(kind: &Kind) -> bool {
     FIELDS.iter().any(|(name, _)| *name == kind.kind) && kind.group != "events.k8s.io"
+}
+
+/// Lists of maps; everything else that has parts of its own is a map.
+const LISTS: [&str; 6] = ["taints", "containers", "initContainers", "ports", "managedFields", "ownerReferences"];
+
+/// Parts that are maps, beside those of [`FIELDS`] that have parts of their own.
+const MAPS: [&str; 9] = [
+    "metadata.labels",
+    "metadata.annotations",
+    "data",
+    "stringData",
+    "status",
+    "spec.template",
+    "spec.template.metadata",
+    "spec.template.metadata.labels",
+    "spec.selector",
+];
+
+/// Refuses an object whose parts are not of the form that this API goes on to rely on.
+pub(crate) fn check_form(kind: &Kind, object: &Value) -> Result<(), Refusal> {
+    let refused = |at: &str, value: &Value, wanted: &str| {
+        let found = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let field = format!("{}.{at}", kind.kind);
+        let field = field.trim_end_matches('.');
+        Refusal::bad(format!(
+            "{} in version \"{}\" cannot be handled as a {}: json: cannot unmarshal {found} into Go struct field {field} of type {wanted}",
+            kind.kind, kind.version, kind.kind
+        ))
+    };
+    if !object.is_object() {
+        return Err(refused("", object, "object"));
+    }
+    let own = format!("{}.", kind.kind);
+    let told = FIELDS.iter().filter_map(|(of, _)| of.strip_prefix(&own));
+    for at in
+        ["metadata", "metadata.managedFields", "metadata.ownerReferences", "spec"].into_iter().chain(MAPS).chain(told)
+    {
+        check_part(object, at, at, &refused)?;
+    }
+    Ok(())
+}
+
+/// Checks what is at a path below a value, in each item of the lists on the way.
+fn check_part(
+    value: &Value,
+    path: &str,
+    at: &str,
+    refused: &dyn Fn(&str, &Value, &str) -> Refusal,
+) -> Result<(), Refusal> {
+    let (name, below) = path.split_once('.').map_or((path, None), |(name, below)| (name, Some(below)));
+    let part = &value[name];
+    let items = match part {
+        Value::Null => return Ok(()),
+        Value::Array(items) if LISTS.contains(&name) => items.as_slice(),
+        Value::Object(_) if !LISTS.contains(&name) => std::slice::from_ref(part),
+        _ if LISTS.contains(&name) => return Err(refused(at, part, "[]object")),
+        _ => return Err(refused(at, part, "object")),
+    };
+    for item in items {
+        if !item.is_object() {
+            return Err(refused(at, item, "object"));
+        }
+        if let Some(below) = below {
+            check_part(item, below, at, refused)?;
+        }
+        if matches!(name, "containers" | "initContainers") {
+            check_part(item, "ports", at, refused)?;
+        }
+    }
+    Ok(())
 }
 
 /// The first field that objects of this kind do not have: `.spec.replicaz`.

@@ -79,6 +79,7 @@ impl Cluster {
         let kind = place.kind;
         call.check_dry("CreateOptions")?;
         let mut object = call.object(kind)?;
+        schema::check_form(kind, &object)?;
         let (told, version) = (object["kind"].as_str(), object["apiVersion"].as_str());
         if told.is_some_and(|told| told != kind.kind) || version.is_some_and(|version| version != kind.api_version()) {
             let (told, version) = (told.unwrap_or_default(), version.unwrap_or_default());
@@ -182,6 +183,7 @@ impl Cluster {
     }
 
     fn replace(&mut self, call: &Call, place: Place<'_>, live: Value, mut object: Value) -> Outcome {
+        schema::check_form(place.kind, &object)?;
         let name = place.name.unwrap_or_default();
         let (wanted, own) = (&object["metadata"]["resourceVersion"], &live["metadata"]["resourceVersion"]);
         if wanted.as_str().is_some_and(|wanted| Some(wanted) != own.as_str()) {
@@ -224,6 +226,7 @@ impl Cluster {
         let manager = call.query.get("fieldManager").filter(|text| !text.is_empty());
         let manager = manager.ok_or_else(|| required("Required value: is required for apply patch"))?;
         let mut applied = call.yaml().map_err(|error| Refusal::bad(format!("error decoding YAML: {error}")))?;
+        schema::check_form(kind, &applied)?;
         let text = |name: &str| applied[name].as_str().unwrap_or_default().to_owned();
         let (version, told) = (text("apiVersion"), text("kind"));
         if version != kind.api_version() || told != kind.kind {

@@ -324,3 +324,85 @@ fn a_namespace_takes_along_what_is_in_it() {
     assert_eq!(lab.api("cp-1", "GET", "/api/v1/namespaces/probe").status, 404);
     assert_eq!(lab.api("cp-1", "GET", "/api/v1/namespaces/probe/pods/a").status, 404);
 }
+
+/// The places in a value that hold something, as JSON pointers.
+fn places(value: &Value, at: &str, all: &mut Vec<String>) {
+    all.push(at.to_owned());
+    let parts: Vec<(String, &Value)> = match value {
+        Value::Object(map) => map.iter().map(|(name, part)| (name.replace('/', "~1"), part)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(index, item)| (index.to_string(), item)).collect(),
+        _ => return,
+    };
+    parts.into_iter().for_each(|(name, part)| places(part, &format!("{at}/{name}"), all));
+}
+
+#[test]
+fn no_form_of_an_object_brings_the_api_down() {
+    let mut lab = one();
+    let pod = json!({ "restartPolicy": "Never", "containers": [{ "name": "c", "image": "i:1", "ports": [{ "containerPort": 80 }] }] });
+    let metadata = json!({ "labels": { "a": "b" }, "annotations": { "c": "d" }, "finalizers": ["e/f"], "managedFields": [{ "manager": "m", "operation": "Update", "fieldsV1": { "f:data": {} } }] });
+    for (api, kind, path, more) in [
+        ("v1", "Pod", "/api/v1/namespaces/default/pods", json!({ "spec": pod })),
+        (
+            "batch/v1",
+            "Job",
+            "/apis/batch/v1/namespaces/default/jobs",
+            json!({ "spec": { "template": { "metadata": { "labels": {} }, "spec": pod } } }),
+        ),
+        (
+            "v1",
+            "Secret",
+            "/api/v1/namespaces/default/secrets",
+            json!({ "data": { "a": "YQ==" }, "stringData": { "b": "c" } }),
+        ),
+        ("v1", "ConfigMap", "/api/v1/namespaces/default/configmaps", json!({ "data": { "a": "b" } })),
+        (
+            "v1",
+            "Namespace",
+            "/api/v1/namespaces",
+            json!({ "spec": { "finalizers": ["kubernetes"] }, "status": { "phase": "Active" } }),
+        ),
+        (
+            "v1",
+            "Node",
+            "/api/v1/nodes",
+            json!({ "spec": { "taints": [{ "key": "a", "effect": "NoSchedule" }] }, "status": { "conditions": [] } }),
+        ),
+    ] {
+        let mut sound = json!({ "apiVersion": api, "kind": kind, "metadata": metadata });
+        for (name, value) in more.as_object().unwrap() {
+            sound[name] = value.clone();
+        }
+        let mut all = Vec::new();
+        places(&sound, "", &mut all);
+        for (number, place) in all.iter().enumerate() {
+            for (turn, other) in
+                [json!(5), json!("x"), json!([]), json!([5]), json!({}), json!(null)].into_iter().enumerate()
+            {
+                let name = format!("n{number}-{turn}");
+                let mut object = sound.clone();
+                object["metadata"]["name"] = json!(name);
+                lab.send("cp-1", "POST", path, "application/json", object.clone());
+                *object.pointer_mut(place).unwrap() = other.clone();
+                let own = format!("{path}/{name}");
+                let replies = [
+                    lab.send("cp-1", "POST", path, "application/json", object.clone()),
+                    lab.send("cp-1", "PUT", &own, "application/json", object.clone()),
+                    lab.send("cp-1", "PUT", &format!("{own}/status"), "application/json", object.clone()),
+                    lab.send("cp-1", "PATCH", &own, MERGE, object.clone()),
+                    lab.send("cp-1", "PATCH", &format!("{own}?fieldManager=homelab&force=true"), APPLY, object.clone()),
+                ];
+                if ["", "/metadata", "/spec"].contains(&place.as_str()) && !other.is_object() && !other.is_null() {
+                    let told: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
+                    assert!(
+                        told.iter().all(|status| matches!(status, 400 | 404 | 405)),
+                        "{kind} {place} {other}: {told:?}"
+                    );
+                }
+            }
+        }
+        // What was let in must be something that the cluster can work with.
+        lab.pass(4000);
+    }
+    assert_eq!(lab.api("cp-1", "GET", "/version").status, 200);
+}
