@@ -66,6 +66,9 @@ const COMMANDS: &[&str] = &[
     "while",
 ];
 
+/// What joins a line with the next one.
+const CONTINUATION: &str = "\\\n";
+
 const NOT_EXECUTED: &str = "not executed: .envrc is read as data";
 
 impl<'a> Scanner<'a> {
@@ -141,6 +144,7 @@ impl<'a> Scanner<'a> {
         let mut tilde_expands = true;
         while let Some(c) = self.peek() {
             let start = self.at;
+            let goes_on_below = self.rest().starts_with(CONTINUATION);
             match c {
                 ' ' | '\t' | '\n' | '\r' => break,
                 '\'' => value.push_str(self.single_quoted()?),
@@ -162,8 +166,8 @@ impl<'a> Scanner<'a> {
                     self.at += c.len_utf8();
                 }
             }
-            // A shell expands `~` at the start of the value and after a colon.
-            tilde_expands = c == ':';
+            // A shell expands `~` at the start of the value and after a colon, and takes out what continues a line before.
+            tilde_expands = if goes_on_below { tilde_expands } else { c == ':' };
         }
         Ok(value)
     }
@@ -235,6 +239,12 @@ impl<'a> Scanner<'a> {
     fn dollar(&mut self, entries: &[Entry], value: &mut String) -> Result<(), Refusal> {
         let start = self.at;
         let after = &self.text[start + 1..];
+        // A shell joins the lines first, and then the reference is another one.
+        let end = start + 1 + name_at(after).len();
+        if self.text[end..].starts_with(CONTINUATION) {
+            let message = "a reference that goes on in the next line";
+            return Err(self.refuse(start..end, message, "continued below"));
+        }
         let (name, length) = match after.chars().next() {
             Some('(') => return Err(self.substitution("$(")),
             Some('{') => match after.find('}') {

@@ -53,6 +53,7 @@ fn references_mean_earlier_lines_and_the_home_directory() {
     assert_eq!(value("A=~/.ssh/key"), "/home/anna/.ssh/key");
     assert_eq!(value("A=\"$HOME/.ssh:~\""), "/home/anna/.ssh:~");
     assert_eq!(value("A=x~y"), "x~y");
+    assert_eq!(value("A=\\\n~/x"), "/home/anna/x", "lines are joined first");
 }
 
 #[test]
@@ -80,6 +81,8 @@ fn what_a_shell_would_execute_is_refused_at_its_place() {
         ("A=1; rm x", "line 1: `;` has a meaning for a shell here", ";"),
         ("A=$1", "line 1: no script runs, so it has no parameters", "$1"),
         ("A=\"unclosed", "line 1: a quote is opened and never closed", "\""),
+        ("A=$\\\n4", "line 1: a reference that goes on in the next line", "$"),
+        ("A=1\nB=\"$A\\\nB\"", "line 2: a reference that goes on in the next line", "$A"),
     ] {
         assert_eq!(refusal(text), (format!(".envrc {message}"), shown.to_string()), "{text}");
     }
