@@ -75,10 +75,18 @@ impl Project {
         Ok(found)
     }
 
-    /// All playbooks of the project, in the plan's order.
+    /// All playbooks of the plan, in its order. The applications are not among them: the plan's own playbooks deploy them.
     pub fn all_playbooks(&self) -> Result<Vec<PathBuf>> {
         let folder = self.root.join("playbooks");
         if folder.is_dir() { in_folder(&folder) } else { Ok(Vec::new()) }
+    }
+
+    /// The playbooks that deploy one application each: `playbooks/apps/NAME/playbook.rhai`, by name.
+    pub fn applications(&self) -> Vec<PathBuf> {
+        let folders = std::fs::read_dir(self.root.join("playbooks").join("apps")).into_iter().flatten().flatten();
+        let mut found: Vec<PathBuf> = folders.filter_map(|folder| own_playbook(&folder.path())).collect();
+        found.sort();
+        found
     }
 }
 
@@ -120,8 +128,18 @@ fn place(path: &Path) -> (bool, Vec<u64>) {
     (numbers.is_empty(), numbers)
 }
 
-/// The playbooks of a folder: the phases in the plan's order, then the others by name.
+/// The playbook of a folder that is for one thing, such as an application. The scripts beside it are its modules.
+const OWN: &str = "playbook.rhai";
+
+fn own_playbook(folder: &Path) -> Option<PathBuf> {
+    Some(folder.join(OWN)).filter(|own| own.is_file())
+}
+
+/// The playbooks of a folder: its own one, else the phases in the plan's order, then the others by name.
 fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
+    if let Some(own) = own_playbook(folder) {
+        return Ok(vec![own]);
+    }
     let unreadable = |error| Error::new(Class::Usage, format!("{}: cannot be read", folder.display())).cause(error);
     let mut playbooks: Vec<PathBuf> = std::fs::read_dir(folder)
         .map_err(unreadable)?
@@ -131,7 +149,7 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     playbooks.sort_by_key(|path| (place(path), path.file_name().map(ToOwned::to_owned)));
     if playbooks.is_empty() {
         return Err(Error::new(Class::Usage, format!("{}: no playbooks in there", folder.display()))
-            .help("playbooks are files that end in .rhai"));
+            .help("playbooks are files that end in .rhai; an application is a folder of its own, named by its path"));
     }
     Ok(playbooks)
 }
@@ -161,6 +179,21 @@ mod tests {
         std::fs::write(folder.path().join("phase3.rhai"), "").expect("written");
         let error = Project::of(&folder.path().join("phsae3.rhai")).expect_err("there is none");
         assert!(error.help_text().is_some_and(|help| help.ends_with("phase3.rhai?")), "{error:?}");
+    }
+
+    #[test]
+    fn a_folder_with_a_playbook_of_its_own_is_that_one_and_what_lies_beside_it_are_its_modules() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let apps = folder.path().join("playbooks/apps");
+        for (app, files) in [("notes", ["app.rhai", "playbook.rhai"]), ("drafts", ["app.rhai", "README.md"])] {
+            std::fs::create_dir_all(apps.join(app)).expect("made");
+            files.iter().for_each(|file| std::fs::write(apps.join(app).join(file), "").expect("written"));
+        }
+        let project = Project::of(&apps).expect("found");
+        let found = project.playbooks(&[apps.join("notes")]).expect("found");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].ends_with("apps/notes/playbook.rhai"), "{}", found[0].display());
+        assert_eq!(project.applications(), found, "a folder without one is no application yet");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::script::context::Services;
 /// What is checked, and how it is shown.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Playbooks, or folders of them [default: all of the project]
+    /// Playbooks, or folders of them [default: all of the project, and its applications]
     #[arg(value_name = "PLAYBOOK")]
     pub playbooks: Vec<PathBuf>,
     /// `human` for people, `json` for programs: one document with all findings
@@ -54,7 +54,11 @@ pub fn run(args: &Args, global: &Global) -> Result<u8> {
 }
 
 fn playbooks(project: &Project, named: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let found = if named.is_empty() { project.all_playbooks()? } else { project.playbooks(named)? };
+    let found = if named.is_empty() {
+        [project.all_playbooks()?, project.applications()].concat()
+    } else {
+        project.playbooks(named)?
+    };
     if found.is_empty() {
         return Err(Error::new(Class::Usage, format!("{}: no playbooks to check", project.root.display()))
             .help("name one: `homelab check PLAYBOOK`"));

@@ -20,6 +20,15 @@ const FILTERS: [(&str, &str); 7] = [
     (r"SHA256:[A-Za-z0-9+/]+", "SHA256:<fingerprint>"),
 ];
 
+/// Copies the files of a folder, without those in folders below it.
+fn copy_files(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).expect("it is there").flatten() {
+        if entry.path().is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+        }
+    }
+}
+
 /// A project, with a home folder beside it.
 pub struct Project {
     folder: TempDir,
@@ -42,11 +51,13 @@ impl Project {
         let from = Path::new(env!("CARGO_MANIFEST_DIR"));
         for folder in ["playbooks", "docs"] {
             std::fs::create_dir_all(project.root().join(folder)).expect("a folder");
-            for entry in std::fs::read_dir(from.join(folder)).expect("it is there").flatten() {
-                if entry.path().is_file() {
-                    std::fs::copy(entry.path(), project.root().join(folder).join(entry.file_name())).expect("copied");
-                }
-            }
+            copy_files(&from.join(folder), &project.root().join(folder));
+        }
+        let apps = Path::new("playbooks/apps");
+        for app in std::fs::read_dir(from.join(apps)).into_iter().flatten().flatten() {
+            let to = project.root().join(apps).join(app.file_name());
+            std::fs::create_dir_all(&to).expect("a folder");
+            copy_files(&app.path(), &to);
         }
         for file in [".envrc.example", ".gitignore"] {
             std::fs::copy(from.join(file), project.root().join(file)).expect("copied");
