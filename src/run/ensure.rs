@@ -96,7 +96,7 @@ fn remember(run: &Run, resource: &dyn Resource, wish: Wish, state: &State) {
     }
 }
 
-fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> {
+pub(super) fn plan(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> {
     let cell = resource.cell();
     let address = resource.address();
     let view = look(run, resource, &cell)?;
@@ -248,11 +248,43 @@ fn believe(
 }
 
 fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome> {
+    let _held = run.hold(&resource.cell());
+    let due = match prepare(run, resource, wish)? {
+        Prepared::Settled(outcome) => return Ok(*outcome),
+        Prepared::Due(due) => *due,
+    };
+    due.begin(run)?;
+    let result = during(due.id(), || due.change().and_then(|revealed| due.prove(run, revealed)))?;
+    due.end(run, result)
+}
+
+/// What is to be done about a resource whose cell is held.
+pub(super) enum Prepared<'a> {
+    /// Nothing: it is as wanted.
+    Settled(Box<Outcome>),
+    /// A change that everybody agrees to.
+    Due(Box<Due<'a>>),
+}
+
+/// A change that is about to be made, or has been.
+pub(super) struct Due<'a> {
+    resource: &'a dyn Resource,
+    wish: Wish,
+    before: State,
+    difference: Difference,
+    change: Change,
+    began: Instant,
+}
+
+/// Looks what there is to change, and whether that may be.
+pub(super) fn prepare<'a>(run: &Run, resource: &'a dyn Resource, wish: Wish) -> Result<Prepared<'a>> {
     let cell = resource.cell();
     let address = resource.address();
-    let _held = run.hold(&cell);
     let (before, difference) = match differs(run, resource, &cell)? {
-        (before, wanted, None) => return unchanged(run, resource, wish, before.with_secrets_of(&wanted), None),
+        (before, wanted, None) => {
+            let outcome = unchanged(run, resource, wish, before.with_secrets_of(&wanted), None)?;
+            return Ok(Prepared::Settled(Box::new(outcome)));
+        }
         (before, _, Some(difference)) => (before, difference),
     };
     consent::refuse_unknowns(&address, &difference)?;
@@ -263,40 +295,79 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
     let failure = scope::with(|branch| branch.after_failure().map(str::to_owned))?;
     let change = Change {
         id: run.next_change(),
-        address: address.clone(),
         action: resource.action(&difference),
         mark: if failure.is_some() { Mark::Fog } else { Mark::Sure },
         diff: difference.report(),
         because: failure.map(|failure| format!("after failure of {failure}")),
         destroys: resource.destroys(&difference).is_some(),
+        address,
     };
-    let (id, action, diff) = (change.id, change.action, change.diff.clone());
-    let began = Instant::now();
-    run.emit(What::ChangeStarted { change: change.clone(), step: scope::step() })?;
-    run.stir();
-    let result = carry_out(run, resource, &difference, id);
-    run.stir();
-    let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    // One that was stopped half-way is in doubt: it stays in flight until a later run has seen how far it came.
-    let in_doubt = matches!(&result, Err(error) if error.class() == Class::Interrupted);
-    if !in_doubt {
-        let error = result.as_ref().err().map(super::report::plain);
-        run.emit(What::ChangeFinished { change: id, milliseconds, error })?;
+    Ok(Prepared::Due(Box::new(Due { resource, wish, before, difference, change, began: Instant::now() })))
+}
+
+impl Due<'_> {
+    /// The number of its change.
+    pub(super) fn id(&self) -> u64 {
+        self.change.id
     }
-    let (after, revealed) = match result {
-        Ok(done) => done,
-        Err(error) => {
-            run.record().failed.insert(address.clone());
-            scope::with(|branch| branch.note_failure(&address))?;
-            return Err(error);
+
+    /// Says that it begins.
+    pub(super) fn begin(&self, run: &Run) -> Result<()> {
+        run.emit(What::ChangeStarted { change: self.change.clone(), step: scope::step() })?;
+        run.stir();
+        Ok(())
+    }
+
+    /// Makes the change. Gives back what the other system showed only this once.
+    pub(super) fn change(&self) -> Result<Map> {
+        scope::in_phase(Phase::Change, || self.resource.change(&self.difference, &Writer::new()))
+    }
+
+    /// Reads again to prove the change.
+    pub(super) fn prove(&self, run: &Run, revealed: Map) -> Result<(State, Map)> {
+        if !self.resource.owns_cell() {
+            return Ok((self.difference.want.clone(), revealed));
         }
-    };
-    let done = scope::placed(change)?;
-    run.record().changes.push(done);
-    scope::with(|branch| branch.note_written(&cell, &address, &after))?;
-    remember(run, resource, wish, &after);
-    let after = reveal(after, revealed);
-    Ok(Outcome { address, changed: Changed::Yes, action: Some(action), before, after, diff })
+        let (after, _) = read_world(run, self.resource, &self.resource.cell())?;
+        prove(self.resource, &after)?;
+        Ok((after.with_secrets_of(&self.difference.want), revealed))
+    }
+
+    /// Says how it ended, and remembers it.
+    pub(super) fn end(self, run: &Run, result: Result<(State, Map)>) -> Result<Outcome> {
+        let Due { resource, wish, before, change, began, .. } = self;
+        run.stir();
+        let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // One that was stopped half-way is in doubt: it stays in flight until a later run has seen how far it came.
+        let in_doubt = matches!(&result, Err(error) if error.class() == Class::Interrupted);
+        if !in_doubt {
+            let error = result.as_ref().err().map(super::report::plain);
+            run.emit(What::ChangeFinished { change: change.id, milliseconds, error })?;
+        }
+        let (after, revealed) = match result {
+            Ok(done) => done,
+            Err(error) => {
+                run.record().failed.insert(change.address.clone());
+                scope::with(|branch| branch.note_failure(&change.address))?;
+                return Err(error);
+            }
+        };
+        let (address, action, diff) = (change.address.clone(), change.action, change.diff.clone());
+        let done = scope::placed(change)?;
+        run.record().changes.push(done);
+        scope::with(|branch| branch.note_written(&resource.cell(), &address, &after))?;
+        remember(run, resource, wish, &after);
+        let after = reveal(after, revealed);
+        Ok(Outcome { address, changed: Changed::Yes, action: Some(action), before, after, diff })
+    }
+}
+
+/// What is done inside belongs to a change in flight.
+pub(super) fn during<T>(id: u64, work: impl FnOnce() -> T) -> Result<T> {
+    let outer = scope::with(|branch| branch.change.replace(id))?;
+    let done = work();
+    scope::with(|branch| branch.change = outer)?;
+    Ok(done)
 }
 
 /// What is there, what is wanted, and the difference. A difference never rests on what was asked for in advance.
@@ -312,24 +383,6 @@ fn differs(run: &Run, resource: &dyn Resource, cell: &Cell) -> Result<(State, St
         (_, _, Some(_)) if is_earlier => compare(scope::anew(|| look(run, resource, cell))?),
         compared => Ok(compared),
     }
-}
-
-/// Makes the change and reads again to prove it. Both belong to the change in flight.
-fn carry_out(run: &Run, resource: &dyn Resource, difference: &Difference, id: u64) -> Result<(State, Map)> {
-    let outer = scope::with(|branch| branch.change.replace(id))?;
-    let done = change_and_prove(run, resource, difference);
-    scope::with(|branch| branch.change = outer)?;
-    done
-}
-
-fn change_and_prove(run: &Run, resource: &dyn Resource, difference: &Difference) -> Result<(State, Map)> {
-    let revealed = scope::in_phase(Phase::Change, || resource.change(difference, &Writer::new()))?;
-    if !resource.owns_cell() {
-        return Ok((difference.want.clone(), revealed));
-    }
-    let (after, _) = read_world(run, resource, &resource.cell())?;
-    prove(resource, &after)?;
-    Ok((after.with_secrets_of(&difference.want), revealed))
 }
 
 /// The other system's OK is not taken for the truth: what is there now must be what is wanted.

@@ -1,5 +1,6 @@
 //! What a run is, and the one gate through which every change goes.
 
+pub mod batch;
 pub mod branches;
 pub mod capability;
 pub mod consent;

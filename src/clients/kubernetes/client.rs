@@ -14,6 +14,7 @@ use tower::{BoxError, ServiceBuilder};
 
 use super::certificate::Identity;
 use super::dialled::Dialled;
+use super::discovery;
 use super::failure::{ApiError, Failure, Result};
 use super::kubeconfig::Settings;
 use super::lost;
@@ -23,6 +24,8 @@ use crate::run::capability::Writer;
 /// The field manager of everything that is applied.
 pub const MANAGER: &str = "homelab";
 
+/// The media type of what is applied.
+const APPLY: &str = "application/apply-patch+yaml";
 /// How often a read is tried in all.
 const TRIES: u32 = 3;
 /// The pause before the second try.
@@ -49,8 +52,29 @@ struct Inner {
     place: String,
     host: String,
     identity: Identity,
+    kinds: discovery::Kept,
     connect_timeout: Duration,
     request_timeout: Duration,
+}
+
+/// Who applies, and whether that takes over what others own.
+#[derive(Debug, Clone, Copy)]
+pub struct Applying<'a> {
+    /// The field manager.
+    pub manager: &'a str,
+    /// Whether fields of other managers are taken over. Else they are a conflict.
+    pub force: bool,
+}
+
+impl Applying<'_> {
+    /// As [`MANAGER`], and nothing is taken over.
+    pub fn ours() -> Self {
+        Applying { manager: MANAGER, force: false }
+    }
+
+    fn query(&self) -> String {
+        format!("fieldManager={}&force={}", segment(self.manager), self.force)
+    }
 }
 
 /// What was answered.
@@ -108,6 +132,7 @@ impl Client {
                 place,
                 host,
                 identity,
+                kinds: discovery::Kept::default(),
                 connect_timeout: settings.connect_timeout,
                 request_timeout: settings.request_timeout,
             }),
@@ -129,55 +154,72 @@ impl Client {
         &self.inner.identity
     }
 
+    /// What is kept of the kinds that it serves.
+    pub(super) fn kept_kinds(&self) -> &discovery::Kept {
+        &self.inner.kinds
+    }
+
     /// Reads. Repeated when the connection is lost, or the server asks for that.
     pub async fn get(&self, path: &str) -> Result<Answer> {
-        self.repeat(Method::GET, path, None).await
+        self.get_as(path, "application/json, */*").await
+    }
+
+    /// Reads what can be had in several forms, in one of them.
+    pub async fn get_as(&self, path: &str, accept: &'static str) -> Result<Answer> {
+        self.repeat(Ask { accept, is_read: true, ..Ask::new(Method::GET, path) }).await
     }
 
     /// Creates something, or asks for an action such as an eviction.
     pub async fn post(&self, path: &str, body: &Value, _: &Writer) -> Result<Answer> {
-        self.repeat(Method::POST, path, Some(("application/json", body))).await
+        self.repeat(Ask::new(Method::POST, path).with("application/json", body)).await
     }
 
     /// Replaces something.
     pub async fn put(&self, path: &str, body: &Value, _: &Writer) -> Result<Answer> {
-        self.repeat(Method::PUT, path, Some(("application/json", body))).await
+        self.repeat(Ask::new(Method::PUT, path).with("application/json", body)).await
     }
 
     /// Changes the fields that the body names: a merge patch. It takes them from whoever owned them.
     pub async fn patch(&self, path: &str, body: &Value, _: &Writer) -> Result<Answer> {
-        self.repeat(Method::PATCH, path, Some(("application/merge-patch+json", body))).await
+        self.repeat(Ask::new(Method::PATCH, path).with("application/merge-patch+json", body)).await
     }
 
-    /// Server-side apply under the manager [`MANAGER`]. What others own is a conflict, unless `force`.
-    pub async fn apply(&self, path: &str, body: &Value, force: bool, _: &Writer) -> Result<Answer> {
-        let path = format!("{path}?fieldManager={MANAGER}&force={force}");
-        self.repeat(Method::PATCH, &path, Some(("application/apply-patch+yaml", body))).await
+    /// Server-side apply. What others own is a conflict, unless it is taken over.
+    pub async fn apply(&self, path: &str, body: &Value, how: Applying<'_>, _: &Writer) -> Result<Answer> {
+        let path = format!("{path}?{}", how.query());
+        self.repeat(Ask::new(Method::PATCH, &path).with(APPLY, body)).await
+    }
+
+    /// What a server-side apply would come to: the server goes through all of it and keeps nothing.
+    pub async fn try_apply(&self, path: &str, body: &Value, how: Applying<'_>) -> Result<Answer> {
+        let path = format!("{path}?{}&dryRun=All", how.query());
+        self.repeat(Ask { is_read: true, ..Ask::new(Method::PATCH, &path).with(APPLY, body) }).await
     }
 
     /// Deletes something; the body is its `DeleteOptions`.
     pub async fn delete(&self, path: &str, options: &Value, _: &Writer) -> Result<Answer> {
-        self.repeat(Method::DELETE, path, Some(("application/json", options))).await
+        self.repeat(Ask::new(Method::DELETE, path).with("application/json", options)).await
     }
 
     /// Sends a call, and sends it again where that is safe and may help.
-    async fn repeat(&self, method: Method, path: &str, body: Option<(&'static str, &Value)>) -> Result<Answer> {
+    async fn repeat(&self, ask: Ask<'_>) -> Result<Answer> {
         let mut pause = PAUSE;
         for _ in 1..TRIES {
-            let failure = match self.send(&method, path, body).await {
+            let failure = match self.send(&ask).await {
                 Ok(answer) => return Ok(answer),
-                Err(miss) if miss.is_worth_repeating(&method) => miss.failure,
+                Err(miss) if miss.again && (ask.is_read || !miss.sent) => miss.failure,
                 Err(miss) => return Err(miss.failure),
             };
             let asked = failure.api().and_then(|refused| refused.retry_after);
             tokio::time::sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE)).await;
             pause *= 2;
         }
-        self.send(&method, path, body).await.map_err(|miss| miss.failure)
+        self.send(&ask).await.map_err(|miss| miss.failure)
     }
 
-    async fn send(&self, method: &Method, path: &str, body: Option<(&'static str, &Value)>) -> Result<Answer, Miss> {
-        let request = self.request(method, path, body).map_err(|error| Miss::final_(error.into()))?;
+    async fn send(&self, ask: &Ask<'_>) -> Result<Answer, Miss> {
+        let (method, path) = (&ask.method, ask.path);
+        let request = self.request(ask).map_err(|error| Miss::final_(error.into()))?;
         let exchange = async {
             let response = self.inner.kube.send(request).await?;
             let (head, body) = response.into_parts();
@@ -204,24 +246,20 @@ impl Client {
         Err(Miss { failure: refused.into(), again, sent: false })
     }
 
-    fn request(
-        &self,
-        method: &Method,
-        path: &str,
-        body: Option<(&'static str, &Value)>,
-    ) -> Result<Request<Body>, Error> {
+    fn request(&self, ask: &Ask<'_>) -> Result<Request<Body>, Error> {
+        let path = ask.path;
         let wrong = || Error::new(Class::Bug, format!("{}: `{path}` is not a path of the API", self.inner.place));
         let target: Uri = path.parse().map_err(|error| wrong().cause(error))?;
         if !path.starts_with('/') || path.split(['/', '?']).any(|part| part == "..") {
             return Err(wrong().help("write it from the root, as in `/api/v1/nodes`"));
         }
-        let content = body.map(|(_, body)| body.to_string().into_bytes()).unwrap_or_default();
+        let content = ask.body.map(|(_, body)| body.to_string().into_bytes()).unwrap_or_default();
         let mut request = Request::new(Body::from(content));
-        *request.method_mut() = method.clone();
+        *request.method_mut() = ask.method.clone();
         *request.uri_mut() = target;
         let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*"));
-        if let Some((kind, _)) = body {
+        headers.insert(ACCEPT, HeaderValue::from_static(ask.accept));
+        if let Some((kind, _)) = ask.body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         Ok(request)
@@ -231,6 +269,26 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("place", &self.inner.place).finish_non_exhaustive()
+    }
+}
+
+/// A call.
+struct Ask<'a> {
+    method: Method,
+    path: &'a str,
+    body: Option<(&'static str, &'a Value)>,
+    accept: &'static str,
+    /// Whether nothing is different afterwards.
+    is_read: bool,
+}
+
+impl<'a> Ask<'a> {
+    fn new(method: Method, path: &'a str) -> Self {
+        Ask { method, path, body: None, accept: "application/json, */*", is_read: false }
+    }
+
+    fn with(self, kind: &'static str, body: &'a Value) -> Self {
+        Ask { body: Some((kind, body)), ..self }
     }
 }
 
@@ -250,10 +308,6 @@ impl Miss {
 
     fn lost(lost: lost::Lost) -> Self {
         Miss { failure: lost.error.into(), again: lost.again, sent: lost.sent }
-    }
-
-    fn is_worth_repeating(&self, method: &Method) -> bool {
-        self.again && (method == Method::GET || !self.sent)
     }
 }
 

@@ -43,6 +43,10 @@ pub struct ApiError {
     pub reason: String,
     /// The API's own sentence, or the whole body where it is no Status.
     pub message: String,
+    /// What it says that it is about: a plural, as in `namespaces`; empty where it does not say.
+    pub about: String,
+    /// Which of them, by name.
+    pub name: String,
     /// What it names: the field, and what is said about it.
     pub causes: Vec<Cause>,
     /// How long to wait before it is asked again.
@@ -85,6 +89,8 @@ impl ApiError {
             status,
             reason: text(&parsed, "reason"),
             message: text(&parsed, "message"),
+            about: text(&details, "kind"),
+            name: text(&details, "name"),
             causes: causes.map(cause).collect(),
             retry_after: details.get("retryAfterSeconds").and_then(Value::as_u64).map(Duration::from_secs),
             ..ApiError::default()
@@ -94,6 +100,11 @@ impl ApiError {
     /// Whether other managers own fields that were to be set.
     pub fn is_about_ownership(&self) -> bool {
         self.status == 409 && self.causes.iter().any(|cause| cause.reason == "FieldManagerConflict")
+    }
+
+    /// Whether the namespace is not there in which something should be.
+    pub fn is_about_absent_namespace(&self) -> bool {
+        self.status == 404 && self.about == "namespaces"
     }
 
     /// Whether a budget does not let a pod be evicted now. Waiting for that is the caller's.

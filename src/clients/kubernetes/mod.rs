@@ -4,6 +4,7 @@
 mod certificate;
 mod client;
 mod dialled;
+mod discovery;
 mod failure;
 mod kubeconfig;
 mod lost;
@@ -14,6 +15,7 @@ pub(crate) mod test_server;
 mod tests;
 
 pub use certificate::Identity;
-pub use client::{Answer, Client, MANAGER, segment};
+pub use client::{Answer, Applying, Client, MANAGER, segment};
+pub use discovery::{Discovery, Resource};
 pub use failure::{ApiError, Failure, Result};
 pub use kubeconfig::Settings;

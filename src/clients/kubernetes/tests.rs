@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::test_server::{Reply, TestServer, settings};
-use super::{Client, Failure, segment};
+use super::{Applying, Client, Failure, MANAGER, segment};
 use crate::error::{Class, Error};
 use crate::run::capability::Writer;
 
@@ -96,7 +96,8 @@ async fn a_conflict_names_the_other_manager_and_the_field() {
     });
     let server = TestServer::start(move |_| Reply::text(409, &body.to_string())).await;
     let body = json!({ "apiVersion": "v1", "kind": "Node" });
-    let failure = server.client().await.apply("/api/v1/nodes/a", &body, false, &Writer::for_client_tests()).await;
+    let failure =
+        server.client().await.apply("/api/v1/nodes/a", &body, Applying::ours(), &Writer::for_client_tests()).await;
     let error = Error::from(failure.unwrap_err());
     assert_eq!(error.causes()[1], ".metadata.labels.a: conflict with \"kubectl\"");
     assert!(error.help_text().unwrap().starts_with("somebody else set these fields"), "{error:?}");
@@ -106,7 +107,12 @@ async fn a_conflict_names_the_other_manager_and_the_field() {
 async fn an_apply_names_its_manager_and_its_kind() {
     let server = TestServer::start(|_| Reply::text(200, "{}")).await;
     let body = json!({ "apiVersion": "v1", "kind": "Node" });
-    server.client().await.apply("/api/v1/nodes/a", &body, true, &Writer::for_client_tests()).await.unwrap();
+    server
+        .client()
+        .await
+        .apply("/api/v1/nodes/a", &body, Applying { manager: MANAGER, force: true }, &Writer::for_client_tests())
+        .await
+        .unwrap();
     let asked = server.last();
     assert_eq!(asked.target, "/api/v1/nodes/a?fieldManager=homelab&force=true");
     assert_eq!((asked.method.as_str(), asked.kind.as_str()), ("PATCH", "application/apply-patch+yaml"));

@@ -43,7 +43,7 @@ pub(crate) enum Told<T> {
 /// Acts where one of the outcomes changed something: `who` wants to be told. What changed in an earlier run that died
 /// before it came here counts too.
 pub(crate) fn told<T>(outcomes: Dynamic, who: &str, act: impl FnOnce() -> RhaiResult<T>) -> RhaiResult<Told<T>> {
-    let outcomes = if outcomes.is_array() { outcomes.cast::<Array>() } else { vec![outcomes] };
+    let outcomes = single(outcomes);
     let run = scope::run().map_err(fail)?;
     scope::require(&[Phase::Script], who).map_err(fail)?;
     let mut addresses = Vec::with_capacity(outcomes.len());
@@ -83,6 +83,18 @@ pub(crate) fn told<T>(outcomes: Dynamic, who: &str, act: impl FnOnce() -> RhaiRe
     let cause = Unknown::join(&maybe);
     let _answer = scope::in_doubt(&cause, act).map_err(fail)??;
     Ok(Told::Maybe(cause))
+}
+
+/// Outcomes one by one: a list of them, and those of many things together.
+fn single(outcomes: Dynamic) -> Vec<Dynamic> {
+    if outcomes.is_array() {
+        return outcomes.cast::<Array>().into_iter().flat_map(single).collect();
+    }
+    let each = outcomes.read_lock::<Map>().and_then(|map| map.get("outcomes").cloned());
+    match each.filter(Dynamic::is_array) {
+        Some(each) => single(each),
+        None => vec![outcomes],
+    }
 }
 
 fn is_of_this_run(run: &Run, address: &str) -> bool {

@@ -3,19 +3,19 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
 use crate::clients::dial::Dialler;
-use crate::clients::kubernetes::{Client, Failure, Settings};
+use crate::clients::kubernetes::{Client, Discovery, Failure, Settings};
 use crate::error::{Class, Error, Result};
 use crate::inputs::formats::hash::sha256;
 use crate::primitives::inputs::Inputs;
 use crate::primitives::inputs::local::file::text_of;
 use crate::run::resource::{Cell, Reader};
 use crate::run::scope;
-use crate::run::session::lock;
+use crate::run::session::{Moment, lock};
 use crate::run::unknown::Unknown;
 use crate::run::value::Value;
 
@@ -32,12 +32,14 @@ pub fn node_cell(name: &str) -> Cell {
 pub struct Clusters {
     dialler: Dialler,
     kept: Mutex<HashMap<String, Client>>,
+    /// When the kinds of a cluster were last asked for because one was missed.
+    discovered: Mutex<HashMap<String, (Instant, Moment)>>,
 }
 
 impl Clusters {
     /// No connections yet.
     pub fn new(dialler: Dialler) -> Self {
-        Clusters { dialler, kept: Mutex::default() }
+        Clusters { dialler, ..Clusters::default() }
     }
 }
 
@@ -167,14 +169,29 @@ impl Kubernetes {
         }
     }
 
-    /// One that does not answer may do so once what is planned on its machines is done.
     fn not_answered(&self, failure: Failure) -> Result<Asked> {
+        self.later(failure).map(Asked::NotYet)
+    }
+
+    /// One that does not answer may do so once what is planned on its machines is done. Any other failure is one.
+    pub fn later(&self, failure: Failure) -> Result<Unknown> {
         let error = Error::from(failure);
         match planned_on_hosts()? {
             Some(cause) if matches!(error.class(), Class::Unreachable | Class::Auth | Class::Timeout) => {
-                Ok(Asked::NotYet(cause.part(REALM)))
+                Ok(cause.part(REALM))
             }
             _ => Err(error),
+        }
+    }
+
+    /// The kinds by now. They are not asked for again as long as this run has neither changed anything nor waited.
+    pub fn discover_anew(&self, client: &Client) -> Result<Arc<Discovery>> {
+        let run = scope::run()?;
+        let now = (run.began, run.moment());
+        let asked = lock(&self.inner.clusters.discovered).insert(client.place().to_owned(), now);
+        match (asked == Some(now)).then(|| client.known_kinds()).flatten() {
+            Some(known) => Ok(known),
+            None => scope::wait(async { Ok(client.discover().await?) }),
         }
     }
 }

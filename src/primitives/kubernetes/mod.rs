@@ -1,11 +1,15 @@
 //! Kubernetes.
 
+mod apply;
 mod connect;
 mod delete;
 mod drain;
+mod find;
 pub mod handle;
+mod kinds;
 mod kubeconfig;
 mod node;
+mod objects;
 mod probe;
 mod raw;
 mod reads;
@@ -18,6 +22,10 @@ pub use handle::{Clusters, Kubernetes};
 
 use rhai::plugin::*;
 use schemars::{Schema, schema_for};
+
+use crate::run::deferral;
+use crate::script::RhaiResult;
+use crate::script::failure::{carry, fail};
 
 /// Teaches the engine these primitives. They find the run's [`Clusters`] among the services of the engine's context.
 pub fn register(engine: &mut Engine) {
@@ -36,6 +44,12 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
         ("kubernetes::connect", schema_for!(ConnectOptions)),
         ("kubernetes::kubeconfig", schema_for!(kubeconfig::KubeconfigOptions)),
+        ("Kubernetes.apply", schema_for!(apply::ApplyOptions)),
+        ("Kubernetes.namespace", schema_for!(objects::NamespaceOptions)),
+        ("Kubernetes.secret", schema_for!(objects::SecretOptions)),
+        ("Kubernetes.config_map", schema_for!(objects::ConfigMapOptions)),
+        ("Kubernetes.find", schema_for!(find::FindOptions)),
+        ("Kubernetes.list", schema_for!(find::ListOptions)),
         ("Kubernetes.label", schema_for!(node::LabelOptions)),
         ("Kubernetes.taint", schema_for!(node::TaintOptions)),
         ("Kubernetes.cordon", schema_for!(node::CordonOptions)),
@@ -43,6 +57,14 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("Kubernetes.probe", schema_for!(probe::ProbeOptions)),
         ("Kubernetes.delete", schema_for!(delete::DeleteOptions)),
     ]
+}
+
+/// An error, unless it is that of something which only the run will know.
+fn carried<T>(call: &NativeCallContext<'_>, result: crate::error::Result<T>) -> RhaiResult<T> {
+    result.map_err(|error| match deferral::pending() {
+        Some(deferral) => carry(deferral, call.call_position()),
+        None => fail(error),
+    })
 }
 
 #[export_module]
@@ -96,7 +118,7 @@ mod methods {
     use rhai::{Dynamic, EvalAltResult, Map, NativeCallContext};
 
     use super::raw::Method;
-    use super::{Kubernetes, raw, reads};
+    use super::{Kubernetes, carried, raw, reads};
     use crate::run::value::Value;
     use crate::script::context::options;
     use crate::script::convert::to_dynamic;
@@ -169,6 +191,82 @@ mod methods {
     #[rhai_fn(name = "certificate", return_raw, pure)]
     pub fn certificate(k: &mut Kubernetes) -> RhaiResultOf<Dynamic> {
         answer(reads::certificate(k))
+    }
+
+    /// Makes objects as they should be: a map is one, a list of maps or a YAML text with several documents are many. By server-side
+    /// apply under the manager `homelab`: what is left out next time goes away, and what others have set stays theirs. A dry run
+    /// asks the API what would become of them; what only comes with something planned is planned, too.
+    ///
+    /// The outcome is that of all of them together, with the `objects` as they are, and the `outcomes` of each.
+    ///
+    /// ```rhai
+    /// k.apply(#{ apiVersion: "v1", kind: "ConfigMap", metadata: #{ name: "site", namespace: "default" }, data: #{ greeting: "hello" } });
+    /// ```
+    #[rhai_fn(name = "apply", return_raw, pure)]
+    pub fn apply(context: NativeCallContext, k: &mut Kubernetes, what: Dynamic) -> RhaiResultOf<Map> {
+        carried(&context, super::apply::apply(k, &what, &super::apply::ApplyOptions::default()))
+    }
+
+    /// The same, with options.
+    ///
+    /// ```rhai
+    /// let map = #{ apiVersion: "v1", kind: "ConfigMap", metadata: #{ name: "site", namespace: "default" }, data: #{ greeting: "hello" } };
+    /// k.apply([map], #{ force: true });
+    /// ```
+    #[rhai_fn(name = "apply", return_raw, pure)]
+    pub fn apply_with(context: NativeCallContext, k: &mut Kubernetes, what: Dynamic, how: Map) -> RhaiResultOf<Map> {
+        let how = options(&context, "apply", how)?;
+        carried(&context, super::apply::apply(k, &what, &how))
+    }
+
+    /// Makes a namespace as it should be.
+    ///
+    /// ```rhai
+    /// k.namespace(#{ name: "ai", labels: #{ "pod-security.kubernetes.io/enforce": "baseline" } });
+    /// ```
+    #[rhai_fn(name = "namespace", return_raw, pure)]
+    pub fn namespace(context: NativeCallContext, k: &mut Kubernetes, namespace: Map) -> RhaiResultOf<Map> {
+        carried(&context, super::objects::namespace(k, options(&context, "namespace", namespace)?))
+    }
+
+    /// Makes a Secret as it should be. Its values are given in plain text; none of them shows.
+    ///
+    /// ```rhai
+    /// k.secret(#{ namespace: "default", name: "login", data: #{ password: "long and secret" } });
+    /// ```
+    #[rhai_fn(name = "secret", return_raw, pure)]
+    pub fn secret(context: NativeCallContext, k: &mut Kubernetes, secret: Map) -> RhaiResultOf<Map> {
+        carried(&context, super::objects::secret(k, options(&context, "secret", secret)?))
+    }
+
+    /// Makes a ConfigMap as it should be.
+    ///
+    /// ```rhai
+    /// k.config_map(#{ namespace: "default", name: "site", data: #{ greeting: "hello" } });
+    /// ```
+    #[rhai_fn(name = "config_map", return_raw, pure)]
+    pub fn config_map(context: NativeCallContext, k: &mut Kubernetes, map: Map) -> RhaiResultOf<Map> {
+        carried(&context, super::objects::config_map(k, options(&context, "config_map", map)?))
+    }
+
+    /// An object as it is, `()` where there is none. The values of a Secret are secret.
+    ///
+    /// ```rhai
+    /// let found = k.find(#{ kind: "ConfigMap", namespace: "kube-system", name: "coredns" });
+    /// ```
+    #[rhai_fn(name = "find", return_raw, pure)]
+    pub fn find(context: NativeCallContext, k: &mut Kubernetes, object: Map) -> RhaiResultOf<Dynamic> {
+        answer(super::find::find(k, &options(&context, "find", object)?))
+    }
+
+    /// The objects of a kind, as a list.
+    ///
+    /// ```rhai
+    /// let names = k.list(#{ kind: "Pod", namespace: "kube-system" }).map(|pod| pod.metadata.name);
+    /// ```
+    #[rhai_fn(name = "list", return_raw, pure)]
+    pub fn list(context: NativeCallContext, k: &mut Kubernetes, objects: Map) -> RhaiResultOf<Dynamic> {
+        answer(super::find::list(k, &options(&context, "list", objects)?))
     }
 
     /// Gives a node labels, by server-side apply under the manager `homelab`. Labels that are not named stay.

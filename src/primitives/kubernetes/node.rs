@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::handle::{Asked, Kubernetes, node_cell};
 use super::reads::{awaited, text};
-use crate::clients::kubernetes::{MANAGER, segment};
+use crate::clients::kubernetes::{Applying, MANAGER, segment};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::capability::Writer;
@@ -143,7 +143,8 @@ impl NodePart {
                 // What somebody else owns goes away only by a patch of its own.
                 let gone = dropped(&node, labels);
                 scope::wait(async {
-                    let mut answer = client.apply(&path, &body, *force, writer).await?;
+                    let mut answer =
+                        client.apply(&path, &body, Applying { manager: MANAGER, force: *force }, writer).await?;
                     if let Some(gone) = gone {
                         answer = client.patch(&path, &gone, writer).await?;
                     }

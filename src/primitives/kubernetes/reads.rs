@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use super::apply::shape::seen;
+use super::find::planned_at;
 use super::handle::{Asked, Kubernetes, REALM, planned_on_hosts};
-use crate::clients::kubernetes::segment;
+use crate::clients::kubernetes::{Resource, segment};
 use crate::error::{Class, Error, Result};
 use crate::run::ensure::read;
 use crate::run::resource::{Cell, Fact, Reader};
@@ -14,14 +16,14 @@ use crate::run::unknown::Unknown;
 use crate::run::value::{Map, State, Value};
 
 /// How an answer is read.
-type Parse = fn(&Json) -> Option<Value>;
+type Parse<'a> = &'a (dyn Fn(&Json) -> Option<Value> + Sync);
 
 /// One GET whose answer is the fact.
 struct Answered<'a> {
     k: &'a Kubernetes,
     cell: String,
     paths: Vec<String>,
-    parse: Parse,
+    parse: Parse<'a>,
 }
 
 impl Fact for Answered<'_> {
@@ -65,22 +67,97 @@ fn joined(mut all: Vec<Value>) -> Value {
 
 /// Reads on behalf of a script. After planned changes nobody knows what the cluster will say; only what a resource reads for
 /// itself is what it changes, whatever else is planned.
-fn answered(k: &Kubernetes, cell: impl Into<String>, paths: Vec<String>, parse: Parse) -> Result<Value> {
+fn answered(k: &Kubernetes, cell: impl Into<String>, paths: Vec<String>, parse: Parse<'_>) -> Result<Value> {
     let cell = cell.into();
-    let for_a_resource = scope::with(|branch| branch.phase)? == Phase::Read;
-    for path in &paths {
-        let on_hosts = if for_a_resource { None } else { planned_on_hosts()? };
-        if let Some(cause) = scope::stale_path(path)?.or(on_hosts) {
-            return Ok(Value::Unknown(cause.part(&cell)));
-        }
+    if let Some(cause) = stale(&paths)? {
+        return Ok(Value::Unknown(cause.part(&cell)));
     }
     Ok(read(&Answered { k, cell, paths, parse })?.into_value())
+}
+
+/// Why what these paths answer is not what they will answer.
+fn stale(paths: &[String]) -> Result<Option<Unknown>> {
+    let for_a_resource = scope::with(|branch| branch.phase)? == Phase::Read;
+    for path in paths {
+        let on_hosts = if for_a_resource { None } else { planned_on_hosts()? };
+        if let Some(cause) = scope::stale_path(path)?.or(on_hosts) {
+            return Ok(Some(cause));
+        }
+    }
+    Ok(None)
+}
+
+/// An object, `()` where there is none.
+pub(super) fn object(k: &Kubernetes, path: &str) -> Result<Value> {
+    answered(k, format!("GET {path}"), vec![path.to_owned()], &|json| Some(seen(json)))
+}
+
+/// A list that comes in pages.
+struct Pages<'a> {
+    k: &'a Kubernetes,
+    path: &'a str,
+    resource: &'a Resource,
+}
+
+impl Fact for Pages<'_> {
+    fn address(&self) -> String {
+        format!("{REALM}:GET {}", self.path)
+    }
+
+    fn cell(&self) -> Cell {
+        Cell::new(REALM, format!("GET {}", self.path))
+    }
+
+    fn read(&self, reader: &Reader) -> Result<State> {
+        let mut all = Vec::new();
+        let mut next = String::new();
+        loop {
+            let page = if next.is_empty() { String::new() } else { format!("&continue={}", segment(&next)) };
+            let list = match self.k.ask(reader, &format!("{}{page}", self.path))? {
+                Asked::Answered(list) => list,
+                Asked::Absent => return Ok(State::Absent),
+                Asked::NotYet(unknown) => return Ok(State::Unknown(unknown)),
+            };
+            let items = list.get("items").and_then(Json::as_array).ok_or_else(|| {
+                Error::new(Class::Failed, format!("{}: it was not answered with a list", self.address()))
+                    .help("is that the address of a Kubernetes API?")
+            })?;
+            all.extend(items.iter().map(|item| self.item(item)));
+            next = text(&list, "/metadata/continue");
+            if next.is_empty() {
+                return Ok(State::Here(Value::List(all)));
+            }
+        }
+    }
+}
+
+impl Pages<'_> {
+    /// The items of a list do not say what they are.
+    fn item(&self, item: &Json) -> Value {
+        let mut item = item.clone();
+        if let Some(map) = item.as_object_mut() {
+            map.insert("apiVersion".to_owned(), Json::String(self.resource.api_version()));
+            map.insert("kind".to_owned(), Json::String(self.resource.kind.clone()));
+        }
+        seen(&item)
+    }
+}
+
+/// All objects behind the path of a list, which names the size of a page.
+pub(super) fn pages(k: &Kubernetes, path: &str, resource: &Resource) -> Result<Value> {
+    match stale(&[path.to_owned()])? {
+        Some(cause) => Ok(Value::Unknown(cause.part(&resource.kind))),
+        None => Ok(read(&Pages { k, path, resource })?.into_value()),
+    }
 }
 
 /// A path as it answers: JSON as data, all else as text.
 pub(super) fn get(k: &Kubernetes, path: &str) -> Result<Value> {
     check_path(path)?;
-    answered(k, format!("GET {path}"), vec![path.to_owned()], |json| Some(Value::from(json.clone())))
+    match planned_at(k, path)? {
+        Some(planned) => Ok(planned),
+        None => object(k, path),
+    }
 }
 
 /// Refuses what is no path of the API.
@@ -94,12 +171,12 @@ pub(super) fn check_path(path: &str) -> Result<()> {
 
 /// The version: `gitVersion` and more.
 pub(super) fn version(k: &Kubernetes) -> Result<Value> {
-    answered(k, "version", vec!["/version".to_owned()], |json| json.is_object().then(|| Value::from(json.clone())))
+    answered(k, "version", vec!["/version".to_owned()], &|json| json.is_object().then(|| Value::from(json.clone())))
 }
 
 /// Whether the API is ready, and each of its checks.
 pub(super) fn ready(k: &Kubernetes) -> Result<Value> {
-    answered(k, "readyz", vec!["/readyz?verbose".to_owned()], |json| json.as_str().map(checks))
+    answered(k, "readyz", vec!["/readyz?verbose".to_owned()], &|json| json.as_str().map(checks))
 }
 
 /// `[+]etcd ok` is a check that passed; `[-]etcd failed: …` one that did not.
@@ -117,7 +194,7 @@ fn checks(text: &str) -> Value {
 
 /// The nodes of the cluster.
 pub(super) fn nodes(k: &Kubernetes) -> Result<Value> {
-    answered(k, "nodes", vec!["/api/v1/nodes".to_owned()], |json| items(json, node))
+    answered(k, "nodes", vec!["/api/v1/nodes".to_owned()], &|json| items(json, node))
 }
 
 /// The workloads of a namespace, of all namespaces where it is empty.
@@ -125,7 +202,7 @@ pub(super) fn workloads(k: &Kubernetes, namespace: &str) -> Result<Value> {
     let within = if namespace.is_empty() { String::new() } else { format!("namespaces/{}/", segment(namespace)) };
     let kinds = ["apps/v1/{}deployments", "apps/v1/{}daemonsets", "apps/v1/{}statefulsets", "batch/v1/{}jobs"];
     let paths = kinds.iter().map(|kind| format!("/apis/{}", kind.replace("{}", &within))).collect();
-    answered(k, format!("workloads:{namespace}"), paths, |json| items(json, super::ready::workload))
+    answered(k, format!("workloads:{namespace}"), paths, &|json| items(json, super::ready::workload))
 }
 
 /// Whom the kubeconfig names, and until when: `subject`, `not_after` (Unix time).

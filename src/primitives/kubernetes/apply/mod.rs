@@ -1,0 +1,85 @@
+//! `k.apply`: objects as they should be, by server-side apply.
+
+mod conflict;
+mod gather;
+pub(super) mod manifest;
+pub(super) mod object;
+pub(super) mod shape;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use rhai::{Dynamic, Map as ScriptMap};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use self::manifest::Manifest;
+use self::object::{Applied, How, Objects};
+use super::handle::Kubernetes;
+use crate::clients::kubernetes::MANAGER;
+use crate::error::{Class, Error, Result};
+use crate::primitives::flow::outcome;
+use crate::run::batch::ensure_all;
+use crate::run::ensure::{Changed, Outcome};
+use crate::run::scope;
+use crate::run::value::Value;
+use crate::script::convert::{from_dynamic, to_dynamic};
+
+/// How objects are applied.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyOptions {
+    /// Whether fields that somebody else has set are taken over. Default: false, then they are a conflict that names them.
+    #[serde(default)]
+    pub force: bool,
+    /// The field manager. Default: `homelab`.
+    #[serde(default)]
+    pub field_manager: Option<String>,
+}
+
+impl ApplyOptions {
+    fn how(&self) -> Result<How> {
+        let manager = self.field_manager.clone().unwrap_or_else(|| MANAGER.to_owned());
+        if manager.is_empty() || manager.len() > 128 {
+            return Err(Error::new(Class::Script, "`apply`: `field_manager` is a name of 1 to 128 bytes"));
+        }
+        Ok(How { manager, force: self.force })
+    }
+}
+
+/// Applies what a script gives: a map, a list of maps, or YAML.
+pub(super) fn apply(k: &Kubernetes, what: &Dynamic, options: &ApplyOptions) -> Result<ScriptMap> {
+    let value = from_dynamic(what)?;
+    let manifests = Manifest::all(value, "`apply`")?;
+    apply_all(k, manifests, options)
+}
+
+/// Applies objects, and gives what came of them as one.
+pub(super) fn apply_all(k: &Kubernetes, manifests: Vec<Manifest>, options: &ApplyOptions) -> Result<ScriptMap> {
+    if manifests.is_empty() {
+        return Err(Error::new(Class::Script, "`apply`: there is nothing to apply").help("the text or list is empty"));
+    }
+    let how = options.how()?;
+    let objects: Objects =
+        manifests.into_iter().map(|manifest| Applied::new(k, manifest, &how).map(Arc::new)).collect::<Result<_>>()?;
+    let outcomes = ensure_all(&objects, &|objects| gather::gather(objects))?;
+    told(&objects, outcomes)
+}
+
+/// What came of objects: changed where one of them did, with the `objects` and the `outcomes` of each.
+fn told(objects: &Objects, outcomes: Vec<Outcome>) -> Result<ScriptMap> {
+    let planning = scope::is_planning()?;
+    let whole: Vec<Value> = objects
+        .iter()
+        .zip(&outcomes)
+        .map(|(object, outcome)| object.object(planning && outcome.changed != Changed::No))
+        .collect();
+    let each: Vec<Dynamic> = outcomes.iter().cloned().map(outcome::to_map).map(Dynamic::from).collect();
+    let mut outcomes = outcomes.into_iter();
+    let Some(first) = outcomes.next() else { return Ok(ScriptMap::new()) };
+    let mut map = outcome::together(first, outcomes);
+    map.insert("objects".into(), to_dynamic(&Value::List(whole)));
+    map.insert("outcomes".into(), Dynamic::from(each));
+    Ok(map)
+}
