@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::inputs::formats::hash::sha256;
 use crate::inputs::tables::{Cell, Document, Proposals, Row, Table};
 use crate::sim::{
-    ConsoleSeed, GpuSeed, HostSeed, InternetSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed,
-    ZoneSeed,
+    ConsoleSeed, GpuSeed, HostSeed, InternetSeed, NodeSeed, RepositorySeed, Scenario, Seed, StorageSeed, TemplateSeed,
+    WebSeed, ZoneSeed,
 };
 
 /// What a storage is taken to hold where no table says so: enough for a homelab on paper.
@@ -40,6 +40,7 @@ pub(super) fn read(root: &Path, scenario: Scenario) -> Result<Seed> {
         network_hosts: other_hosts(&hosts, &node_names)?,
         internet: InternetSeed {
             releases: releases(software.table("versions").ok().as_ref()),
+            repositories: software.table("git").map(|git| repository(&git)).unwrap_or_default(),
             ..internet(document("docs/LINKS.md").ok().as_ref(), &network, &hardware.table("nodes")?, &hosts)?
         },
         web: cloud_image(&software, &cluster, scenario)?,
@@ -119,6 +120,13 @@ fn cloud_image(software: &Document, cluster: &Table, scenario: Scenario) -> Resu
     Ok(vec![WebSeed { url, size_bytes: IMAGE_BYTES, disk_bytes: IMAGE_DISK_BYTES, sha256, listed, system }])
 }
 
+/// The repository that is written down.
+fn repository(git: &Table) -> Vec<RepositorySeed> {
+    let told = |key: &str| git.setting(key).and_then(|cell| cell.text()).ok();
+    let found = told("owner").zip(told("repository")).zip(told("branch"));
+    found.map(|((owner, name), branch)| RepositorySeed { owner, name, branch }).into_iter().collect()
+}
+
 /// Where K3s is released.
 fn releases(versions: Option<&Table>) -> String {
     let source = versions.and_then(|versions| versions.row("k3s").ok()?.cell("source").ok()?.text().ok());
@@ -138,6 +146,8 @@ fn internet(links: Option<&Document>, network: &Document, nodes: &Table, hosts: 
             seed.resolvers.push(url);
         } else if topic == "API of Cloudflare" {
             seed.cloudflare = url;
+        } else if topic == "API of GitHub" {
+            seed.github = url;
         }
     }
     for row in table(Some(network), "dns").iter().flat_map(Table::rows).flatten() {

@@ -69,6 +69,7 @@ fn make(dir: &Path, world: &World, certificates: &Certificates) -> Result<Creden
         ("HOMELAB_PVE_CA_FILE", certificates.authorities.display().to_string()),
         ("HOMELAB_PVE_ROOT_PASSWORD", world.secrets.root_password.clone()),
         ("HOMELAB_CLOUDFLARE_API_TOKEN", world.secrets.cloudflare.clone()),
+        ("HOMELAB_GITHUB_TOKEN", world.secrets.github.clone()),
         ("HOMELAB_SSH_KEY", key.display().to_string()),
         ("HOMELAB_SSH_PUBKEY", public),
         ("HOMELAB_K3S_TOKEN", hex(&secret_bytes()?)),

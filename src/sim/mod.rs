@@ -43,8 +43,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use faults::Faults;
 pub use log::{Conceal, Entry, Wanted, read_log};
 pub use seed::{
-    ConsoleSeed, GpuSeed, HostSeed, InternetSeed, NodeSeed, Scenario, Seed, StorageSeed, TemplateSeed, WebSeed,
-    ZoneSeed,
+    ConsoleSeed, GpuSeed, HostSeed, InternetSeed, NodeSeed, RepositorySeed, Scenario, Seed, StorageSeed, TemplateSeed,
+    WebSeed, ZoneSeed,
 };
 pub use session::{Attached, attach};
 
@@ -149,8 +149,9 @@ impl Sim {
         world.attach(&dir, &certificates, Some(workshop), &[public_key])?;
         let credentials = credentials::open(&dir, &world, &certificates)?;
         credentials::write_known_hosts(&dir, &world)?;
-        let log =
-            RequestLog::open(&dir, &[&world.secrets.root_password, &world.secrets.token, &world.secrets.cloudflare])?;
+        let secrets = &world.secrets;
+        let hidden = [&secrets.root_password, &secrets.token, &secrets.cloudflare, &secrets.github];
+        let log = RequestLog::open(&dir, &hidden.map(String::as_str))?;
         let web = web::Authority::open(&dir, &world.internet.names())?;
         let frame = Frame::new(&dir, world, log, certificates, web);
         frame.save_everything()?;
@@ -261,7 +262,8 @@ pub fn reset(dir: &Path) -> Result<()> {
 fn new_secrets() -> Result<Secrets> {
     let root_password = chance::hex(&chance::secret_bytes()?[..12]);
     let cloudflare = chance::hex(&chance::secret_bytes()?[..20]);
-    Ok(Secrets { root_password, token: chance::uuid(&chance::secret_bytes()?), cloudflare })
+    let github = format!("github_pat_{}", chance::hex(&chance::secret_bytes()?[..20]));
+    Ok(Secrets { root_password, token: chance::uuid(&chance::secret_bytes()?), cloudflare, github })
 }
 
 /// Listens for each node's API and SSH.

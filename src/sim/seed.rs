@@ -47,6 +47,12 @@ pub struct InternetSeed {
     pub resolvers: Vec<String>,
     /// The URL of Cloudflare's API; empty when it is not there.
     pub cloudflare: String,
+    /// The URL of GitHub's API; empty when it is not there.
+    #[serde(default)]
+    pub github: String,
+    /// The repositories there.
+    #[serde(default)]
+    pub repositories: Vec<RepositorySeed>,
     /// The URL below which K3s is released; empty when it is not there.
     #[serde(default)]
     pub releases: String,
@@ -65,6 +71,17 @@ pub struct ZoneSeed {
     pub nameservers: Vec<String>,
     /// Its records: whole name, type, content.
     pub records: Vec<(String, String, String)>,
+}
+
+/// A repository in which nothing is yet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct RepositorySeed {
+    /// To whom it belongs.
+    pub owner: String,
+    /// Its name.
+    pub name: String,
+    /// Its branch.
+    pub branch: String,
 }
 
 /// A console.

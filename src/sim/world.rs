@@ -76,6 +76,9 @@ pub(crate) struct Secrets {
     /// The token of the service that keeps the zones.
     #[serde(default)]
     pub(crate) cloudflare: String,
+    /// The token of the service that keeps the repository.
+    #[serde(default)]
+    pub(crate) github: String,
 }
 
 impl std::fmt::Debug for Secrets {

@@ -46,6 +46,13 @@ pub(super) fn answer(internet: &mut Internet, ask: &Ask, token: &str) -> Answer 
             _ => not_allowed(),
         },
         ("POST", ["zones", zone, "dns_records"]) => create(internet, zone, ask),
+        ("GET", ["zones", zone, "dns_records", record]) => match zone_of(internet, zone) {
+            Some(zone) if internet.token.zone_read => {
+                zone.records.iter().find(|one| one.id == *record).map_or_else(no_record, |one| found(row(one)))
+            }
+            _ => not_allowed(),
+        },
+        ("PATCH" | "PUT", ["zones", zone, "dns_records", record]) => change(internet, zone, record, ask),
         ("DELETE", ["zones", zone, "dns_records", record]) => delete(internet, zone, record),
         _ => unknown(ask),
     }
@@ -192,6 +199,46 @@ fn wanted(zone: &Zone, body: &Map<String, Value>, made: u64) -> Result<Record, A
     }
 }
 
+/// Changes a record in its place: what is told of it (`PATCH`), or all of it (`PUT`).
+fn change(internet: &mut Internet, id: &str, record: &str, ask: &Ask) -> Answer {
+    let may = internet.token.zone_read && internet.token.dns_edit;
+    let Some(zone) = internet.zones.iter_mut().find(|zone| zone.id == id).filter(|_| may) else {
+        return not_allowed();
+    };
+    let Some(at) = zone.records.iter().position(|one| one.id == record) else { return no_record() };
+    let Ok(Value::Object(told)) = serde_json::from_slice::<Value>(&ask.body) else {
+        return refused(400, 9207, "Request body is invalid.");
+    };
+    let known = &zone.records[at];
+    let mut body = Map::new();
+    if ask.method == "PATCH" {
+        let whole = json!({
+            "type": known.kind, "name": known.name, "content": known.content, "ttl": known.ttl,
+            "priority": known.priority, "comment": known.comment,
+        });
+        body.extend(whole.as_object().cloned().unwrap_or_default());
+    }
+    body.extend(told);
+    let (id, made) = (known.id.clone(), known.made.clone());
+    let wanted = match wanted(zone, &body, 0) {
+        Ok(wanted) => Record { id, made, ..wanted },
+        Err(answer) => return answer,
+    };
+    let others = zone.records.iter().enumerate().filter(|(other, one)| *other != at && one.name == wanted.name);
+    if others.clone().any(|(_, other)| other.kind == wanted.kind && other.content == wanted.content) {
+        return refused(400, 81058, "An identical record already exists.");
+    }
+    if others.clone().any(|(_, other)| other.kind == "CNAME" || wanted.kind == "CNAME") {
+        return refused(400, 81053, "An A, AAAA, or CNAME record with that host already exists.");
+    }
+    zone.records[at] = wanted;
+    found(row(&zone.records[at]))
+}
+
+fn no_record() -> Answer {
+    refused(404, 81044, "Record does not exist.")
+}
+
 fn delete(internet: &mut Internet, id: &str, record: &str) -> Answer {
     let may = internet.token.zone_read && internet.token.dns_edit;
     let Some(zone) = internet.zones.iter_mut().find(|zone| zone.id == id).filter(|_| may) else {
@@ -200,7 +247,7 @@ fn delete(internet: &mut Internet, id: &str, record: &str) -> Answer {
     let before = zone.records.len();
     zone.records.retain(|one| one.id != record);
     if zone.records.len() == before {
-        return refused(404, 81044, "Record does not exist.");
+        return no_record();
     }
     found(json!({ "id": record }))
 }

@@ -1,10 +1,11 @@
 //! The web around the simulated homelab, as far as its own clients ask it: name servers that answer over HTTPS, the API
-//! that the zones are kept with, the sites of those zones, and the consoles of the nodes. Nothing else is there, and
+//! that the zones are kept with, the API that the repository is kept with, the sites of the zones, and the consoles of the nodes. Nothing else is there, and
 //! whoever asks for something else hears that there is no such name.
 
 mod authority;
 mod cloudflare;
 mod files;
+mod github;
 mod releases;
 mod resolver;
 mod serve;
@@ -21,6 +22,7 @@ pub(crate) use serve::{Ask, serve};
 pub(crate) use zone::Zone;
 
 use super::seed::{InternetSeed, WebSeed};
+use super::world::Secrets;
 
 /// Everything on the web.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ use super::seed::{InternetSeed, WebSeed};
 pub(crate) struct Internet {
     resolvers: Vec<Place>,
     cloudflare: Option<Place>,
+    github: Option<Place>,
+    repositories: Vec<github::Repository>,
     pub(crate) zones: Vec<Zone>,
     /// The consoles by their addresses, with the nodes that power them.
     consoles: BTreeMap<String, String>,
@@ -66,6 +70,7 @@ impl Default for Rights {
 enum Site {
     Resolver,
     Cloudflare,
+    GitHub,
     /// Where releases are listed.
     Releases,
     /// Where their files are.
@@ -92,6 +97,8 @@ impl Internet {
         Internet {
             resolvers: seed.resolvers.iter().filter_map(|url| Place::of(url)).collect(),
             cloudflare: Place::of(&seed.cloudflare),
+            github: Place::of(&seed.github),
+            repositories: seed.repositories.iter().map(github::Repository::of).collect(),
             zones: seed.zones.iter().map(Zone::found).collect(),
             consoles: seed.consoles.iter().map(|console| (console.ip.clone(), console.node.clone())).collect(),
             releases: Place::of(&seed.releases),
@@ -104,7 +111,13 @@ impl Internet {
     /// The names of its sites, which its certificate is for.
     pub(crate) fn names(&self) -> Vec<String> {
         let files = self.files.iter().map(|file| &file.place);
-        let places = self.resolvers.iter().chain(&self.cloudflare).chain(files).map(|place| place.host.clone());
+        let places = self
+            .resolvers
+            .iter()
+            .chain(&self.cloudflare)
+            .chain(&self.github)
+            .chain(files)
+            .map(|place| place.host.clone());
         let releases = self.releases.iter().flat_map(|place| [place.host.clone(), releases::ASSETS.to_owned()]);
         let zones = self.zones.iter().map(|zone| zone.name.clone());
         let mut names: Vec<String> = places.chain(releases).chain(zones).collect();
@@ -122,6 +135,15 @@ impl Internet {
         }
     }
 
+    /// The token that has to be known at a host.
+    fn token_at<'s>(&self, host: &str, secrets: &'s Secrets) -> &'s str {
+        match self.site(host) {
+            Some(Site::Cloudflare) => &secrets.cloudflare,
+            Some(Site::GitHub) => &secrets.github,
+            _ => "",
+        }
+    }
+
     /// The node that powers the console at an address.
     pub(crate) fn console_of(&self, address: &str) -> Option<&str> {
         self.consoles.get(address).map(String::as_str)
@@ -135,6 +157,8 @@ impl Internet {
             Some(Site::Resolver)
         } else if self.cloudflare.as_ref().is_some_and(|place| place.host == host) {
             Some(Site::Cloudflare)
+        } else if self.github.as_ref().is_some_and(|place| place.host == host) {
+            Some(Site::GitHub)
         } else if let Some(place) = &self.releases
             && (place.host == host || host == releases::ASSETS)
         {

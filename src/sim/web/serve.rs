@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Internet, Site, cloudflare, files, releases, resolver};
+use super::{Internet, Site, cloudflare, files, github, releases, resolver};
 use crate::sim::frame::Visit;
 use crate::sim::log::Entry;
 
@@ -62,11 +62,12 @@ impl Answer {
 }
 
 impl Internet {
-    /// Answers a request. `token` is the one that the service of the zones has given.
+    /// Answers a request. `token` is the one that whoever keeps this site has given.
     pub(crate) fn answer(&mut self, ask: &Ask, token: &str) -> Answer {
         match self.site(&ask.host) {
             Some(Site::Resolver) => resolver::answer(self, ask),
             Some(Site::Cloudflare) => cloudflare::answer(self, ask, token),
+            Some(Site::GitHub) => github::answer(self, ask, token),
             Some(Site::Releases) => releases::lead(self, ask),
             Some(Site::Assets) => releases::file(ask),
             Some(Site::Home) => page(ask, "a site of its own"),
@@ -142,7 +143,7 @@ async fn settle(visit: &Visit, ask: &Ask) -> Answer {
     let mutating = !matches!(ask.method.as_str(), "GET" | "HEAD");
     let mut answer = {
         let mut world = visit.frame.world();
-        let token = world.secrets.cloudflare.clone();
+        let token = world.internet.token_at(&ask.host, &world.secrets).to_owned();
         world.internet.answer(ask, &token)
     };
     if mutating && let Err(why) = visit.frame.saved(visit.frame.touch()).await {

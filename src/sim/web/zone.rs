@@ -69,15 +69,34 @@ impl Zone {
         name == self.name || name.strip_suffix(&self.name).is_some_and(|rest| rest.ends_with('.'))
     }
 
-    /// Whether there is anything at a name or below it.
+    /// Whether there is anything at a name or below it, or a `*` that stands for it.
     pub(crate) fn knows(&self, name: &str) -> bool {
-        let below = |record: &Record| record.name.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
-        name == self.name || self.records.iter().any(|record| record.name == name || below(record))
+        self.is_written(name) || self.wildcard(name).is_some()
     }
 
-    /// The records of a name and type.
+    /// The records of a name and type. A name at which and below which nothing is has those of the nearest `*` above it.
     pub(crate) fn of(&self, name: &str, kind: &str) -> Vec<&Record> {
-        self.records.iter().filter(|record| record.name == name && record.kind == kind).collect()
+        let owner = if self.is_written(name) { Some(name.to_owned()) } else { self.wildcard(name) };
+        let is = |record: &&Record| owner.as_deref() == Some(&record.name) && record.kind == kind;
+        self.records.iter().filter(is).collect()
+    }
+
+    /// The `*` that stands for a name: of the nearest name above it that there is.
+    fn wildcard(&self, name: &str) -> Option<String> {
+        let mut above = name;
+        while let Some((_, parent)) = above.split_once('.') {
+            if self.is_written(parent) {
+                let star = format!("*.{parent}");
+                return self.is_written(&star).then_some(star);
+            }
+            above = parent;
+        }
+        None
+    }
+
+    fn is_written(&self, name: &str) -> bool {
+        let below = |record: &Record| record.name.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
+        name == self.name || self.records.iter().any(|record| record.name == name || below(record))
     }
 }
 
