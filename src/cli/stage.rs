@@ -18,7 +18,7 @@ use crate::primitives::network::Network;
 use crate::primitives::proxmox::Connections;
 use crate::project::Project;
 use crate::run::lock::{Holder, Lock};
-use crate::sim::{Attached, Faults, Ports, Scenario, Sim, SimConfig, attach, web_authority};
+use crate::sim::{Attached, Faults, Ports, Scenario, Sim, SimConfig, attach, expect_scenario, web_authority};
 
 /// How the simulator is to be.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -45,6 +45,14 @@ pub struct SimArgs {
 impl SimArgs {
     fn faults(&self) -> Result<Option<Faults>> {
         self.sim_faults.as_deref().map(Faults::parse).transpose()
+    }
+
+    /// What a new world is to begin with. One that is there must have begun so, where that is asked for.
+    fn scenario(&self, project: &Project) -> Result<Scenario> {
+        let Some(name) = &self.sim_scenario else { return Ok(Scenario::default()) };
+        let scenario = name.parse()?;
+        expect_scenario(&project.simulator(), scenario)?;
+        Ok(scenario)
     }
 }
 
@@ -135,6 +143,7 @@ impl World {
     async fn open(project: &Project, args: &SimArgs, doing: &str) -> Result<World> {
         // What is wrong with them is said here, in the words of this command line.
         args.faults()?;
+        args.scenario(project)?;
         match attach(&project.simulator(), &session(), args.sim_faults.as_deref()).await? {
             Some(attached) if args.sim_pace.is_some() => {
                 let pid = attached.pid();
@@ -167,7 +176,7 @@ impl Served {
     /// Starts the simulated world of a project, behind its gateway alone or on ports too.
     pub async fn start(project: &Project, args: &SimArgs, ports: Option<Ports>, doing: &str) -> Result<Served> {
         let lock = Lock::acquire(&project.simulator_lock(), &Holder::this_process(doing))?;
-        let scenario = args.sim_scenario.as_deref().map(str::parse::<Scenario>).transpose()?.unwrap_or_default();
+        let scenario = args.scenario(project)?;
         let sim = Sim::start(SimConfig {
             dir: project.simulator(),
             seed: seed::read(&project.root, scenario)?,

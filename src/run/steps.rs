@@ -15,6 +15,9 @@ use super::value::Value;
 use crate::error::{Class, Error, Result};
 use crate::suggest;
 
+/// Why a step was skipped that was not asked for.
+pub const LEFT_OUT: &str = "left out";
+
 /// Why a step was skipped that an interrupted run had finished.
 pub const RESUMED: &str = "done before, resumed";
 
@@ -189,7 +192,7 @@ pub fn begin(spec: Spec) -> Result<Entry> {
     }
     let (reason, value) = match resumed {
         Some(value) => (RESUMED.to_owned(), value),
-        None => ("left out".to_owned(), left_out(&book, &spec.id)?),
+        None => (LEFT_OUT.to_owned(), left_out(&book, &spec.id)?),
     };
     *book.counts.entry(Status::Skipped).or_default() += 1;
     drop(book);

@@ -19,6 +19,7 @@ use super::{unwritable, words};
 use crate::error::Result;
 use crate::run::event::{Change, Event, Level, Mark, Mode, Status, Subscriber, What};
 use crate::run::journal::ChangeState;
+use crate::run::steps::LEFT_OUT;
 
 pub use self::live::Foot;
 
@@ -159,6 +160,10 @@ impl<W: Write + Send> Human<W> {
         if let Some(live) = &mut self.live {
             live.end(id);
             live.count(self.run.done, self.run.total);
+        }
+        // Whoever asks for some steps sees those; how many more there are, the sum says.
+        if reason.as_deref() == Some(LEFT_OUT) && self.detail != Detail::Verbose {
+            return Ok(());
         }
         let end = End {
             word: words::status(*status),

@@ -163,6 +163,8 @@ pub(crate) trait Machine: Send + Sync {
     fn give_to_guest(&self, slot: &str);
     /// Makes a directory and those above it, as far as they are not there.
     fn make_directory(&self, path: &str);
+    /// Lists something as mounted: a source, a directory, and kind and options as the kernel tells them.
+    fn note_mount(&self, source: &str, directory: &str, kind_and_options: &str);
     /// Whether a directory is there.
     fn has_directory(&self, path: &str) -> bool;
     /// The plain files in a directory; none when it is not there.

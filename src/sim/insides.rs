@@ -125,6 +125,10 @@ impl Machine for Inside {
         self.with(|machine| machine.make_directory(path));
     }
 
+    fn note_mount(&self, source: &str, directory: &str, kind_and_options: &str) {
+        self.with(|machine| machine.note_mount(source, directory, kind_and_options));
+    }
+
     fn has_directory(&self, path: &str) -> bool {
         self.with(|machine| machine.has_directory(path))
     }

@@ -57,6 +57,22 @@ use session::Notice;
 use tls::Certificates;
 use world::{Secrets, World};
 
+/// Refuses to take the world in a folder for one of another scenario: a scenario is what a world began with.
+pub fn expect_scenario(dir: &Path, asked: Scenario) -> Result<()> {
+    match World::scenario_of(dir) {
+        Some(there) if there != asked => {
+            let message = format!(
+                "--sim-scenario: the simulated world began with `{}`, and cannot become one of `{}`",
+                there.name(),
+                asked.name()
+            );
+            Err(Error::new(Class::Usage, message)
+                .help("leave the option out to go on with it, or forget it first: `homelab sim reset`"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// How often the simulator looks whether something is due or must be saved.
 const TICK: Duration = Duration::from_millis(20);
 

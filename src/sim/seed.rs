@@ -336,8 +336,16 @@ impl Scenario {
 
     /// What a world of it begins with.
     pub fn start(self) -> Start {
-        let found = Scenario::KNOWN.iter().find(|(_, scenario, _)| *scenario == self);
-        found.map_or(Start::Whole, |(_, _, start)| *start)
+        self.known().map_or(Start::Whole, |(_, _, start)| *start)
+    }
+
+    /// Its own name.
+    pub fn name(self) -> &'static str {
+        self.known().map_or("plan", |(name, ..)| name)
+    }
+
+    fn known(self) -> Option<&'static (&'static str, Scenario, Start)> {
+        Scenario::KNOWN.iter().find(|(_, scenario, _)| *scenario == self)
     }
 }
 

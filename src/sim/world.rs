@@ -164,6 +164,16 @@ impl World {
         Ok(Some(serde_json::from_str(&text).map_err(|error| unusable(&path, error))?))
     }
 
+    /// The scenario of the world in a folder; `None` where there is no world, or one that cannot be read.
+    pub(crate) fn scenario_of(dir: &Path) -> Option<Scenario> {
+        #[derive(Deserialize)]
+        struct Kind {
+            scenario: Scenario,
+        }
+        let text = fs::read_to_string(dir.join(FILE)).ok()?;
+        Some(serde_json::from_str::<Kind>(&text).ok()?.scenario)
+    }
+
     /// All its machines, by the names of their files.
     pub(crate) fn machines(&self) -> Vec<(String, SharedMachine)> {
         self.clusters.iter().flat_map(|cluster| cluster.machines.all()).collect()

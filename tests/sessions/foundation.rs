@@ -91,6 +91,31 @@ fn s11_a_server_that_takes_root_for_nobody_is_reported_and_used() {
 }
 
 #[test]
+fn a_storage_that_is_still_mounted_as_it_was_before_is_told_and_how_it_is_mounted_anew() {
+    let project = Project::homelab_itself();
+    project.ends(&format!("plan --sim {PHASE} -q --step 1.4.3.nas-vmstorage"), 0);
+    let tables = project.read("docs/NETWORK.md");
+    let row = tables.lines().find(|line| line.starts_with("| nas-vmstorage ")).expect("it is in the table nfs");
+    project.write("docs/NETWORK.md", &tables.replace(row, &row.replace("(4.1)", "3")));
+    let run = |step: &str| format!("run --sim --sim-answer-manual {PHASE} --step {step}");
+    assert!(project.ends(&run("1.4.3.nas-vmstorage"), 0).contains("vers=3"));
+    let told = project.session(&[&run("1.4.4.nas-vmstorage.pve-01")]);
+    insta::assert_snapshot!(from_the_end_on(&Project::without_times(&told)));
+}
+
+#[test]
+fn a_node_whose_machines_and_cache_take_all_its_memory_is_warned_of() {
+    let project = Project::homelab_itself();
+    let step = |verb: &str| format!("{verb} --sim --sim-answer-manual {PHASE} --step 1.4.1.local-zfs.pve-02");
+    assert!(!project.ends(&step("run"), 0).contains("less than a tenth is left"));
+    let limit = "echo 99000000000 > /sys/module/zfs/parameters/zfs_arc_max";
+    let set = project.homelab(&["exec", "--sim", "pve-02", "--", "sh", "-c", limit]).output().expect("it starts");
+    assert!(set.status.success(), "{}", project.told(&set));
+    let told = project.ends(&step("run"), 0);
+    insta::assert_snapshot!(told.lines().find(|line| line.contains("less than a tenth")).unwrap_or(&told));
+}
+
+#[test]
 fn s24_a_token_that_lacks_one_privilege_is_told_which_and_gets_it_back() {
     for (scenario, privilege, role) in [
         ("s24-vm", "VM.Migrate", "HomelabVM"),

@@ -27,6 +27,23 @@ fn a_log_without_requests_is_empty_and_no_failure() {
 }
 
 #[test]
+fn a_world_does_not_become_one_of_another_scenario() {
+    let project = Project::new();
+    project.ends("run --sim --sim-scenario bare playbooks/first.rhai -q", 0);
+    insta::assert_snapshot!(project.ends("plan --sim --sim-scenario s4 playbooks/first.rhai -q", 64), @"
+    usage
+
+      × --sim-scenario: the simulated world began with `bare`, and cannot become
+      │ one of `s4`
+      help: leave the option out to go on with it, or forget it first: `homelab
+            sim reset`
+    [exit 64]
+    ");
+    project.ends("plan --sim --sim-scenario bare playbooks/first.rhai -q", 0);
+    project.ends("plan --sim playbooks/first.rhai -q", 0);
+}
+
+#[test]
 fn a_reset_forgets_the_world() {
     let project = Project::new();
     project.session(&["run --sim playbooks/first.rhai"]);

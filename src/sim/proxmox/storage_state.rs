@@ -44,7 +44,12 @@ impl Cluster {
             }
             _ => self.check_mount_point(id, storage)?,
         }
-        self.make_folders(node, id, storage)
+        self.make_folders(node, id, storage)?;
+        if let ("nfs", Some(machine)) = (storage.kind.name, self.machines.node(node)) {
+            let source = format!("{}:{}", storage.setting("server"), storage.setting("export"));
+            machine.note_mount(&source, storage.setting("path"), &mounted_as(storage));
+        }
+        Ok(())
     }
 
     fn check_mount_point(&self, id: &str, storage: &Storage) -> Result<(), String> {
@@ -311,4 +316,18 @@ impl Storage {
             _ => Ok(()),
         }
     }
+}
+
+/// How a kernel lists an NFS export that is mounted with the options of a storage: without a version the server's latest.
+fn mounted_as(storage: &Storage) -> String {
+    let version = storage.setting("options").split(',').find_map(|option| {
+        option.strip_prefix("vers=").or_else(|| option.strip_prefix("nfsvers="))
+    });
+    let (kind, version) = match version {
+        Some("3") => ("nfs", "3"),
+        None | Some("4") => ("nfs4", "4.2"),
+        Some(other) => ("nfs4", other),
+    };
+    let server = storage.setting("server");
+    format!("{kind} rw,relatime,vers={version},rsize=1048576,wsize=1048576,hard,proto=tcp,timeo=600,retrans=2,sec=sys,local_lock=none,addr={server}")
 }

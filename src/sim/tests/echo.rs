@@ -85,6 +85,8 @@ impl Machine for Echo {
         self.directories.lock().unwrap().insert(path.into());
     }
 
+    fn note_mount(&self, _: &str, _: &str, _: &str) {}
+
     fn has_directory(&self, path: &str) -> bool {
         self.directories.lock().unwrap().iter().any(|one| one == path || one.starts_with(&format!("{path}/")))
     }

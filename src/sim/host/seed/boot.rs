@@ -41,6 +41,9 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("vm/swappiness", "60"),
 ];
 
+/// Parameters of modules that root may change while they run, with what they are by themselves.
+const TUNABLE: &[(&str, &str, &str)] = &[("zfs", "zfs_arc_max", "0")];
+
 /// Parameters that come with a module.
 const OF_MODULES: &[(&str, &str, &str)] = &[
     ("br_netfilter", "net/bridge/bridge-nf-call-iptables", "1"),
@@ -68,6 +71,9 @@ pub fn boot(machine: &mut Machine) {
     kernel_files(machine, entry.as_ref().map(|entry| entry.cmdline.as_str()));
     machine.mount_listed();
     machine.modules.clear();
+    if machine.fs.text("/proc/mounts").lines().any(|line| line.split(' ').nth(2) == Some("zfs")) {
+        machine.load_module("zfs");
+    }
     machine.find_hardware(entry.and_then(|entry| entry.initramfs).as_deref());
     let mut modules = vec!["/etc/modules".to_owned()];
     modules.extend(machine.files_in("/usr/lib/modules-load.d", ".conf"));
@@ -261,8 +267,14 @@ impl Machine {
     pub(in crate::sim::host) fn load_module_with(&mut self, name: &str, options: &[String]) {
         self.modules.insert(0, name.to_owned());
         let mut parameters = vec![(format!("/sys/module/{name}/refcnt"), 0o444, "0".to_owned())];
-        for (key, value) in options.iter().filter_map(|setting| setting.split_once('=')) {
-            parameters.push((format!("/sys/module/{name}/parameters/{key}"), 0o444, value.to_owned()));
+        let settings: Vec<_> = options.iter().filter_map(|setting| setting.split_once('=')).collect();
+        for (key, value) in &settings {
+            parameters.push((format!("/sys/module/{name}/parameters/{key}"), 0o444, (*value).to_owned()));
+        }
+        for (_, parameter, usual) in TUNABLE.iter().filter(|(module, ..)| *module == name) {
+            let given = settings.iter().find(|(key, _)| key == parameter);
+            let value = given.map_or(*usual, |(_, value)| value);
+            parameters.push((format!("/sys/module/{name}/parameters/{parameter}"), 0o644, value.to_owned()));
         }
         parameters.extend(
             OF_MODULES

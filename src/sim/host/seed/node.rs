@@ -203,6 +203,9 @@ impl Machine {
             0o644,
             format!("GRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"{on_zfs}\"\n"),
         );
+        // The installer gives the cache of ZFS a tenth of the memory, and 16 GiB at most.
+        let cache = (self.memory_kib / 1024 / 10).min(16 * 1024) * 1024 * 1024;
+        self.put("/etc/modprobe.d/zfs.conf", 0o644, format!("options zfs zfs_arc_max={cache}\n"));
         if !self.board.esps.is_empty() {
             self.put("/etc/kernel/cmdline", 0o644, format!("{ZFS_ROOT}\n"));
             let uuids: String = self.board.esps.iter().map(|esp| format!("{}\n", esp.uuid)).collect();

@@ -72,11 +72,23 @@ impl Machine {
 
     fn mount_memory(&mut self, line: &Line, shown: &str, mode: u32) -> Result<(), Errno> {
         self.fs.cover(&line.target, mode)?;
+        self.list_mount(&line.source, &line.target, &format!("tmpfs {shown}"));
+        Ok(())
+    }
+
+    fn list_mount(&mut self, source: &str, target: &str, kind_and_options: &str) {
         let encoded = |text: &str| text.replace(' ', "\\040");
-        let entry = format!("{} {} tmpfs {shown} 0 0\n", encoded(&line.source), encoded(&line.target));
+        let entry = format!("{} {} {kind_and_options} 0 0\n", encoded(source), encoded(target));
         let text = self.fs.text("/proc/mounts") + &*entry;
         self.set_mounts(&text);
-        Ok(())
+    }
+
+    /// Lists what somebody else mounted here, unless it is listed.
+    pub fn note_mount(&mut self, source: &str, target: &str, kind_and_options: &str) {
+        let start = format!("{source} {target} ");
+        if !self.fs.text("/proc/mounts").lines().any(|line| line.starts_with(&start)) {
+            self.list_mount(source, target, kind_and_options);
+        }
     }
 
     /// Mounts what /etc/fstab lists, as a boot does. What is not simulated is said in the journal.
