@@ -320,14 +320,17 @@ impl Storage {
 
 /// How a kernel lists an NFS export that is mounted with the options of a storage: without a version the server's latest.
 fn mounted_as(storage: &Storage) -> String {
-    let version = storage.setting("options").split(',').find_map(|option| {
-        option.strip_prefix("vers=").or_else(|| option.strip_prefix("nfsvers="))
-    });
+    let version = storage
+        .setting("options")
+        .split(',')
+        .find_map(|option| option.strip_prefix("vers=").or_else(|| option.strip_prefix("nfsvers=")));
     let (kind, version) = match version {
         Some("3") => ("nfs", "3"),
         None | Some("4") => ("nfs4", "4.2"),
         Some(other) => ("nfs4", other),
     };
     let server = storage.setting("server");
-    format!("{kind} rw,relatime,vers={version},rsize=1048576,wsize=1048576,hard,proto=tcp,timeo=600,retrans=2,sec=sys,local_lock=none,addr={server}")
+    format!(
+        "{kind} rw,relatime,vers={version},rsize=1048576,wsize=1048576,hard,proto=tcp,timeo=600,retrans=2,sec=sys,local_lock=none,addr={server}"
+    )
 }
