@@ -10,6 +10,9 @@ use crate::script::places::nodes::{self, Call};
 use crate::script::places::{PathStep, Source};
 use crate::suggest::nearest;
 
+/// The type of a parameter that takes options.
+const OPTIONS: &str = "map";
+
 /// A mistake in a map literal.
 struct Mistake {
     problem: Problem,
@@ -22,9 +25,11 @@ pub fn check(sheet: &mut Sheet<'_>, call: &Call<'_>) {
     if call.node.is_operator_call() {
         return;
     }
-    let Some(map) = call.node.args.iter().rev().find(|argument| matches!(argument, Expr::Map(..))) else { return };
+    let arguments = &call.node.args;
+    let Some(at) = arguments.iter().rposition(|argument| matches!(argument, Expr::Map(..))) else { return };
+    let map = &arguments[at];
     // A method's receiver has no type here, so several functions may be meant: the one it fits best is.
-    let judged = shapes(sheet, call).into_iter().map(|shape| {
+    let judged = shapes(sheet, call, at).into_iter().map(|shape| {
         let mut inspection = Inspection { source: sheet.source, call, mistakes: Vec::new() };
         inspection.map(map, shape, &mut Vec::new());
         (shape, inspection.mistakes)
@@ -49,26 +54,30 @@ fn code(problem: &Problem) -> &'static str {
     }
 }
 
-/// The options that a call may be meant to have.
-fn shapes<'a>(sheet: &Sheet<'a>, call: &Call<'_>) -> Vec<Shape<'a>> {
+/// The options that a call may be meant to have, in an argument of it.
+fn shapes<'a>(sheet: &Sheet<'a>, call: &Call<'_>, at: usize) -> Vec<Shape<'a>> {
     let schemas = sheet.checker.schemas.iter();
     let name = call.full_name();
     let fits = |key: &str| match (call.method, key.rsplit_once('.')) {
-        (true, Some((kind, method))) => method == name && takes_so_many(sheet, kind, call),
+        (true, Some((kind, method))) => method == name && takes(sheet, kind, call, at),
         _ => key == name,
     };
     schemas.filter(|(key, _)| fits(key)).map(|(_, schema)| Shape::new(schema)).collect()
 }
 
 /// Whether the method of a kind of thing takes as many arguments as are given: another kind may have one of that name that takes
-/// others.
-fn takes_so_many(sheet: &Sheet<'_>, kind: &str, call: &Call<'_>) -> bool {
+/// others. What is not given as options is no mistake in them.
+fn takes(sheet: &Sheet<'_>, kind: &str, call: &Call<'_>, at: usize) -> bool {
     let functions = sheet.checker.catalog.functions().iter().filter(|function| function.name == call.name());
     let mut of_kind = functions
         .filter(|function| function.parameters.first().is_some_and(|first| first.receiver && first.kind == kind))
         .peekable();
     let given = call.node.args.len();
-    of_kind.peek().is_none() || of_kind.any(|function| function.parameters.len() == given + 1)
+    of_kind.peek().is_none()
+        || of_kind.any(|function| {
+            let parameters = &function.parameters;
+            parameters.len() == given + 1 && parameters.get(at + 1).is_some_and(|parameter| parameter.kind == OPTIONS)
+        })
 }
 
 struct Inspection<'a> {

@@ -105,6 +105,14 @@ fn options_are_only_judged_where_the_method_takes_so_many_arguments() {
 }
 
 #[test]
+fn a_map_in_the_place_of_what_may_be_anything_is_no_options() {
+    let said = listed("fn f(h) { h.run(#{ nonsense: 1 }) }");
+    assert!(!said.contains("unknown-option"), "{said}");
+    let said = listed("fn f(h) { h.run(#{ nonsense: 1 }, [\"true\"]) }");
+    assert!(!said.contains("unknown-option"), "{said}");
+}
+
+#[test]
 fn a_function_that_takes_the_place_of_a_method_is_found() {
     insta::assert_snapshot!(listed(
         r#"
