@@ -58,6 +58,10 @@ pub struct SecretOptions {
     /// Whether values that somebody else has set are taken over. Default: false, then they are a conflict.
     #[serde(default)]
     pub force: bool,
+    /// Whether a value that is there stays: another one is then an error, in a plan too. For passwords and keys that
+    /// something was set up with, which a new value would lock out. Default: false.
+    #[serde(default)]
+    pub keep: bool,
 }
 
 fn opaque() -> String {
@@ -92,17 +96,18 @@ struct Head {
     labels: Texts,
     annotations: Texts,
     force: bool,
+    keep: bool,
 }
 
 /// Makes a namespace as it should be.
 pub(super) fn namespace(k: &Kubernetes, options: NamespaceOptions) -> Result<ScriptMap> {
     let NamespaceOptions { name, labels, annotations, force } = options;
-    apply(k, "Namespace", Head { namespace: None, name, labels, annotations, force }, Map::new())
+    apply(k, "Namespace", Head { namespace: None, name, labels, annotations, force, keep: false }, Map::new())
 }
 
 /// Makes a Secret as it should be.
 pub(super) fn secret(k: &Kubernetes, options: SecretOptions) -> Result<ScriptMap> {
-    let SecretOptions { namespace, name, kind, data, labels, annotations, force } = options;
+    let SecretOptions { namespace, name, kind, data, labels, annotations, force, keep } = options;
     let mut encoded_data = Map::new();
     for (key, value) in data {
         let value = value.into_value(TextOrSecret::into_value);
@@ -112,7 +117,7 @@ pub(super) fn secret(k: &Kubernetes, options: SecretOptions) -> Result<ScriptMap
             .insert(key, encoded(&value).ok_or_else(|| Error::new(Class::Script, format!("{shown} is no text")))?);
     }
     let body = Map::from([("type".to_owned(), Value::Text(kind)), ("data".to_owned(), Value::Map(encoded_data))]);
-    apply(k, "Secret", Head { namespace: Some(namespace), name, labels, annotations, force }, body)
+    apply(k, "Secret", Head { namespace: Some(namespace), name, labels, annotations, force, keep }, body)
 }
 
 /// A text that is put into a Secret is one, wherever else it turns up: unless it is so short that it stands everywhere.
@@ -132,7 +137,7 @@ fn hide(value: &Value) -> Result<()> {
 pub(super) fn config_map(k: &Kubernetes, options: ConfigMapOptions) -> Result<ScriptMap> {
     let ConfigMapOptions { namespace, name, data, labels, annotations, force } = options;
     let body = Map::from([("data".to_owned(), Value::Map(texts(data)))]);
-    apply(k, "ConfigMap", Head { namespace: Some(namespace), name, labels, annotations, force }, body)
+    apply(k, "ConfigMap", Head { namespace: Some(namespace), name, labels, annotations, force, keep: false }, body)
 }
 
 fn texts(texts: Texts) -> Map {
@@ -158,5 +163,5 @@ fn apply(k: &Kubernetes, kind: &str, head: Head, mut body: Map) -> Result<Script
         _ => "`config_map`",
     };
     let manifests = Manifest::all(Value::Map(body), function)?;
-    apply_all(k, manifests, &ApplyOptions { force: head.force, ..ApplyOptions::default() })
+    apply_all(k, manifests, &ApplyOptions { force: head.force, keep: head.keep, ..ApplyOptions::default() })
 }

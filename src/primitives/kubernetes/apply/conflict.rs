@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::object::Applied;
 use crate::clients::kubernetes::Failure;
-use crate::error::{Class, Error};
+use crate::error::{Class, Error, Result};
 use crate::run::resource::Fact as _;
+use crate::run::value::Value;
 
 /// Says of an object why it was not applied.
 pub(super) fn explain(failure: Failure, object: &Applied) -> Error {
@@ -22,6 +23,28 @@ pub(super) fn explain(failure: Failure, object: &Applied) -> Error {
     let error =
         refused.causes.iter().fold(error, |error, cause| error.cause(format!("{}: {}", cause.field, cause.message)));
     error.help("leave these fields out, so that they stay theirs, or take them over: `force: true`")
+}
+
+/// Sees to it that no value of a Secret is to become another one.
+pub(super) fn check_kept(object: &Applied, have: &Value, asked: &Value) -> Result<()> {
+    let values = |state: &Value| match state.get("data") {
+        Some(Value::Map(values)) => values.clone(),
+        _ => BTreeMap::new(),
+    };
+    let (kept, wanted) = (values(have), values(asked));
+    let known = |value: &Value| !matches!(value, Value::Unknown(_));
+    let is_other = |key: &&String| {
+        kept.get(*key)
+            .zip(wanted.get(*key))
+            .is_some_and(|(kept, wanted)| known(kept) && known(wanted) && kept != wanted)
+    };
+    let others: Vec<&str> = wanted.keys().filter(is_other).map(String::as_str).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let (address, others) = (object.address(), others.join(" and "));
+    Err(Error::new(Class::Conflict, format!("{address}: there is another value for {others}, and it is to be kept"))
+        .help("whatever uses it was set up with it: give that value again; or change it there first, and then delete the Secret"))
 }
 
 /// The manager in `conflict with "kubectl" with subresource "scale" using apps/v1`.

@@ -36,6 +36,9 @@ pub struct ApplyOptions {
     /// The field manager. Default: `homelab`.
     #[serde(default)]
     pub field_manager: Option<String>,
+    /// Whether values of a Secret that are there stay as they are: other ones are then an error.
+    #[serde(skip)]
+    pub keep: bool,
 }
 
 impl ApplyOptions {
@@ -44,7 +47,7 @@ impl ApplyOptions {
         if manager.is_empty() || manager.len() > 128 {
             return Err(Error::new(Class::Script, "`apply`: `field_manager` is a name of 1 to 128 bytes"));
         }
-        Ok(How { manager, force: self.force })
+        Ok(How { manager, force: self.force, keep: self.keep })
     }
 }
 

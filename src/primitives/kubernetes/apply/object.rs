@@ -32,6 +32,8 @@ pub(in crate::primitives::kubernetes) struct How {
     pub manager: String,
     /// Whether fields of other managers are taken over.
     pub force: bool,
+    /// Whether values that are there stay as they are.
+    pub keep: bool,
 }
 
 impl How {
@@ -191,6 +193,9 @@ impl Resource for Applied {
     fn want(&self, have: &State) -> Result<State> {
         let asked = self.asked();
         let Some(have) = have.here() else { return Ok(State::Here(asked)) };
+        if self.how.keep {
+            conflict::check_kept(self, have, &asked)?;
+        }
         let seen = lock(&self.seen);
         Ok(State::Here(match (&seen.live, &seen.answer) {
             (Some(live), Some(answer)) if live == have => shape::with_unknowns_of(&asked, answer),

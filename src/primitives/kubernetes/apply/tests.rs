@@ -334,6 +334,26 @@ fn no_value_of_a_secret_shows() {
 }
 
 #[test]
+fn a_value_that_is_to_be_kept_is_never_written_over_and_others_may_come_beside_it() {
+    let cluster = Cluster::new();
+    let script = |data: &str| {
+        format!(
+            r#"kubernetes::connect().secret(#{{ namespace: "default", name: "key", keep: true, data: #{{ {data} }} }});"#
+        )
+    };
+    assert!(cluster.lab.run(&script(r#"password: "the first one""#)).value.is_ok());
+    assert!(cluster.lab.run(&script(r#"password: "the first one", more: "beside it""#)).value.is_ok());
+    let other = script(r#"password: "another one", more: "beside it""#);
+    for told in [cluster.lab.plan(&other), cluster.lab.run(&other)] {
+        let error = told.error();
+        assert_eq!(error.message(), "Secret:default/key: there is another value for password, and it is to be kept");
+        assert_eq!(error.class(), Class::Conflict);
+    }
+    let kept = cluster.object("/api/v1/namespaces/default/secrets/key");
+    assert_eq!(kept["data"]["password"], crate::inputs::formats::base64::encode(b"the first one"));
+}
+
+#[test]
 fn what_is_not_known_yet_makes_a_maybe_and_is_not_sent() {
     let cluster = Cluster::new();
     let script = r#"
