@@ -50,10 +50,18 @@ impl World {
         Target::Nobody
     }
 
+    /// What clusters find around their nodes.
+    fn around_clusters(&self) -> kubernetes::Around {
+        let servers = self.clusters.iter().flat_map(|cluster| &cluster.outside.servers);
+        let exports = servers.map(|(address, server)| (address.clone(), server.exports.keys().cloned().collect()));
+        kubernetes::Around { nfs: exports.collect(), ..kubernetes::Around::default() }
+    }
+
     /// Lets K3s go on, and does what programs wait for. Tells whether anything changed.
     pub(super) fn run_kubernetes(&mut self, now: u64) -> bool {
         let hosts = self.running();
         let pace = self.pace();
+        self.kubernetes.around = self.around_clusters();
         let mut any = self.kubernetes.settle(&hosts, now, pace);
         for host in &hosts {
             for (number, errand) in host.errands() {

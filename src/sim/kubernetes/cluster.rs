@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::around::Around;
 use super::certificates::{Authority, Holder, Pair, YEAR};
+use super::files::Files;
 use super::flags::Settings;
 use super::kubelet::{Known, Runs};
 use super::store::Store;
@@ -85,6 +87,15 @@ pub(crate) struct Cluster {
     /// When Jobs began, or ended where they have, in milliseconds, by uid.
     #[serde(default)]
     pub(crate) begun: BTreeMap<String, u64>,
+    /// When each Deployment last came further, in milliseconds, by uid.
+    #[serde(default)]
+    pub(crate) progressed: BTreeMap<String, u64>,
+    /// What is on volumes.
+    #[serde(default)]
+    pub(crate) files: Files,
+    /// What it finds around it.
+    #[serde(skip)]
+    pub(crate) around: Around,
     /// The number of the last change that controllers have looked at, and when they did, in milliseconds.
     #[serde(skip)]
     pub(crate) looked: (u64, u64),
@@ -147,6 +158,9 @@ impl Cluster {
             known: BTreeMap::new(),
             runs: Runs::new(),
             begun: BTreeMap::new(),
+            progressed: BTreeMap::new(),
+            files: Files::new(),
+            around: Around::default(),
             looked: (0, 0),
             balances: false,
             is_furnished: false,

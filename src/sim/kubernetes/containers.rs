@@ -1,10 +1,9 @@
-//! What containers do: a command is run by a shell on a small machine of its own, anything else stays.
+//! Commands in containers: each is run by a shell on a small machine of its own.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::Value;
-
+use super::mounts::Kept;
 use crate::sim::host::outlook::{Neighbour, Outlook};
 use crate::sim::host::{self, CloudInit, ExecResult, Hardware, Machine};
 
@@ -15,6 +14,8 @@ pub(super) const NAMES: &str = "10.43.0.10";
 #[derive(Clone)]
 pub(crate) struct Run {
     pub(super) machine: host::SharedMachine,
+    /// The volumes that it has, and that outlive it.
+    pub(super) kept: Vec<Kept>,
     ended: Arc<Mutex<Option<ExecResult>>>,
 }
 
@@ -31,12 +32,18 @@ pub(super) struct Surroundings {
     pub(super) address: String,
     /// What its name server knows; nothing where there is none.
     pub(super) names: Option<BTreeMap<String, String>>,
+    /// Its variables.
+    pub(super) env: BTreeMap<String, String>,
+    /// The files that it finds of Secrets and ConfigMaps.
+    pub(super) files: Vec<(String, String)>,
+    /// The volumes that it finds, with what is on them.
+    pub(super) kept: Vec<(Kept, BTreeMap<String, String>)>,
 }
 
 impl Run {
     /// Begins a command.
     pub(super) fn begin(surroundings: Surroundings, command: Vec<String>) -> Self {
-        let Surroundings { pod, namespace, address, names } = surroundings;
+        let Surroundings { pod, namespace, address, names, env, files, kept } = surroundings;
         let gateway = format!("{}.1", address.rsplit_once('.').map_or("10.42.0", |(net, _)| net));
         let config = CloudInit {
             hostname: pod,
@@ -50,14 +57,27 @@ impl Run {
         machine.remove_file("/etc/resolv.conf");
         let search = format!("search {namespace}.svc.cluster.local svc.cluster.local cluster.local");
         machine.write_file("/etc/resolv.conf", &format!("{search}\nnameserver {NAMES}\noptions ndots:5\n"));
+        for (path, text) in &files {
+            put(&mut machine, path, text);
+        }
+        for ((at, ..), content) in &kept {
+            machine.make_directory(at);
+            content.iter().for_each(|(name, text)| machine.write_file(&format!("{at}/{name}"), text));
+        }
         let mut neighbours =
             BTreeMap::from([(gateway, Neighbour { mac: String::new(), ports: Vec::new(), mtu: 1450 })]);
         if names.is_some() {
             neighbours.insert(NAMES.to_owned(), Neighbour { mac: String::new(), ports: vec![53], mtu: 1450 });
         }
         machine.outlook = Arc::new(Outlook { neighbours, names: names.unwrap_or_default(), ..Outlook::default() });
-        let run = Run { machine: Arc::new(Mutex::new(machine)), ended: Arc::default() };
+        let kept = kept.into_iter().map(|(kept, _)| kept).collect();
+        let run = Run { machine: Arc::new(Mutex::new(machine)), kept, ended: Arc::default() };
         let (machine, ended) = (Arc::clone(&run.machine), Arc::clone(&run.ended));
+        let variables = env.iter().map(|(name, value)| format!("{name}={value}"));
+        let command: Vec<String> = match env.is_empty() {
+            true => command,
+            false => ["env".to_owned()].into_iter().chain(variables).chain(command).collect(),
+        };
         let act = move || {
             let result = host::run_shared(&machine, "root", &command, b"");
             *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
@@ -72,21 +92,23 @@ impl Run {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The files in a directory of its own.
+    pub(super) fn files_in(&self, directory: &str) -> BTreeMap<String, String> {
+        let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = machine.plain_files(directory).into_iter();
+        files.map(|(name, bytes, _)| (name, String::from_utf8_lossy(&bytes).into_owned())).collect()
+    }
+
     /// Ends it where it stands.
     pub(super) fn kill(&self) {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner).switch_off();
     }
 }
 
-/// What a container is to run, if that is a command; and whether it ends by itself where it is none.
-pub(super) fn command(container: &Value) -> (Vec<String>, bool) {
-    let words = |name: &str| {
-        let words = container[name].as_array().into_iter().flatten();
-        words.filter_map(|word| word.as_str().map(str::to_owned)).collect::<Vec<_>>()
-    };
-    let image = container["image"].as_str().unwrap_or_default();
-    match words("command") {
-        command if command.is_empty() => (Vec::new(), image.contains("klipper-helm")),
-        command => ([command, words("args")].concat(), true),
+/// Puts a file in its place, with the directories above it.
+fn put(machine: &mut Machine, path: &str, text: &str) {
+    if let Some((folder, _)) = path.rsplit_once('/').filter(|(folder, _)| !folder.is_empty()) {
+        machine.make_directory(folder);
     }
+    machine.write_file(path, text);
 }

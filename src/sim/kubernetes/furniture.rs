@@ -9,12 +9,12 @@ use super::flags::Settings;
 use super::nodes::readiness;
 use super::store::{Key, timestamp};
 
-/// The Job that brings Traefik.
-const TRAEFIK_JOB: &str = "helm-install-traefik";
+/// The runtimes that K3s knows classes for, whether or not a node has them.
+const RUNTIMES: &[&str] = &["crun", "nvidia", "nvidia-experimental", "spin", "wasmedge", "wasmtime"];
 
 impl Cluster {
     /// Puts in what is there from the beginning, once.
-    pub(super) fn furnish(&mut self, settings: &Settings, version: &str, now: u64) {
+    pub(super) fn furnish(&mut self, settings: &Settings, now: u64) {
         if self.is_furnished {
             return;
         }
@@ -79,43 +79,18 @@ impl Cluster {
             );
         }
         if has("traefik") {
-            for name in ["helm-install-traefik-crd", TRAEFIK_JOB] {
-                self.store.make(&Key::new("jobs.batch", "kube-system", name), helm_job(name, version), now);
+            for name in ["traefik-crd", "traefik"] {
+                self.store.make(&Key::new("helmcharts.helm.cattle.io", "kube-system", name), packaged(name), now);
+            }
+        }
+        if has("runtimes") {
+            for name in RUNTIMES {
+                let class =
+                    json!({ "kind": "RuntimeClass", "apiVersion": "node.k8s.io/v1", "metadata": {}, "handler": name });
+                self.store.make(&Key::new("runtimeclasses.node.k8s.io", "", name), class, now);
             }
         }
         self.balances = has("servicelb");
-    }
-
-    /// Puts in what comes later: Traefik once its Job is done, and what balances its load.
-    pub(super) fn furnish_later(&mut self, now: u64) {
-        let job = self.store.get(&Key::new("jobs.batch", "kube-system", TRAEFIK_JOB));
-        let done = job.is_some_and(|job| {
-            let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
-            conditions.into_iter().any(|one| one["type"] == "Complete" && one["status"] == "True")
-        });
-        let key = Key::new("services", "kube-system", "traefik");
-        if !done || self.store.get(&key).is_some() {
-            return;
-        }
-        let labels =
-            json!({ "app.kubernetes.io/instance": "traefik-kube-system", "app.kubernetes.io/name": "traefik" });
-        self.deploy("traefik", "rancher/mirrored-library-traefik:3.7.0", &labels, now);
-        let ports = json!([
-            { "name": "web", "protocol": "TCP", "port": 80, "targetPort": "web", "nodePort": 31080 },
-            { "name": "websecure", "protocol": "TCP", "port": 443, "targetPort": "websecure", "nodePort": 31443 },
-        ]);
-        let mut traefik = service(ports, "10.43.0.30", labels.clone(), labels);
-        traefik["spec"]["type"] = json!("LoadBalancer");
-        self.store.make(&key, traefik, now);
-        if self.balances {
-            let labels = json!({ "app": "svclb-traefik" });
-            let set = json!({
-                "kind": "DaemonSet", "apiVersion": "apps/v1", "metadata": { "labels": labels, "generation": 1 },
-                "spec": { "selector": { "matchLabels": labels }, "template": template("rancher/klipper-lb:v0.4.13", "lb", &labels) },
-                "status": {},
-            });
-            self.store.make(&Key::new("daemonsets.apps", "kube-system", "svclb-traefik"), set, now);
-        }
     }
 
     fn deploy(&mut self, name: &str, image: &str, labels: &Value, now: u64) {
@@ -204,16 +179,12 @@ fn template(image: &str, name: &str, labels: &Value) -> Value {
     })
 }
 
-fn helm_job(name: &str, version: &str) -> Value {
-    let labels =
-        json!({ "helmcharts.helm.cattle.io/chart": name.trim_start_matches("helm-install-"), "job-name": name });
-    let mut template = template("rancher/klipper-helm:v0.9.8-build20250709", "helm", &labels);
-    template["spec"]["restartPolicy"] = json!("OnFailure");
-    template["spec"]["containers"][0]["args"] = json!(["install"]);
+/// A chart that K3s brings along.
+fn packaged(name: &str) -> Value {
     json!({
-        "kind": "Job", "apiVersion": "batch/v1",
-        "metadata": { "labels": labels, "annotations": { "objectset.rio.cattle.io/owner-name": name, "k3s.io/version": version }, "generation": 1 },
-        "spec": { "parallelism": 1, "completions": 1, "backoffLimit": 1000, "completionMode": "NonIndexed", "suspend": false, "template": template },
+        "kind": "HelmChart", "apiVersion": "helm.cattle.io/v1",
+        "metadata": { "generation": 1, "annotations": { "objectset.rio.cattle.io/owner-name": name } },
+        "spec": { "chart": format!("https://%{{KUBERNETES_API}}%/static/charts/{name}-40.0.0+up40.0.0.tgz") },
         "status": {},
     })
 }

@@ -5,31 +5,42 @@
 //! each process comes as far as its configuration, its disk and the others let it.
 
 mod api;
+mod around;
 mod certificates;
+mod charts;
 mod cluster;
 mod containers;
+mod controllers;
 mod disk;
 mod errands;
 mod etcd;
+mod files;
 mod flags;
 mod furniture;
+mod helm;
+mod images;
 mod joining;
 mod kubelet;
 mod life;
+mod mounts;
+mod network;
 mod nodes;
+mod pod_status;
+mod programs;
 mod registration;
+mod scheduler;
 mod serve;
 mod store;
 #[cfg(test)]
 mod tests;
 mod tokens;
-mod workloads;
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use around::Around;
 pub(crate) use serve::serve;
 
 use super::host::errands::{Errand, Told};
@@ -49,6 +60,9 @@ pub(crate) struct Kubernetes {
     clusters: BTreeMap<String, Cluster>,
     instances: BTreeMap<String, Instance>,
     twist: Twist,
+    /// What clusters find around them.
+    #[serde(skip)]
+    pub(crate) around: Around,
     /// What is to be written to the log.
     #[serde(skip)]
     notices: Vec<Notice>,
@@ -216,13 +230,15 @@ impl Kubernetes {
                 continue;
             }
             let before = cluster.store.version();
-            let nodes =
-                hosts.iter().filter_map(|host| Some((self.instances.get(&host.file)?.node.clone(), host.far())));
+            let nodes = hosts.iter().filter_map(|host| Some((host, self.instances.get(&host.file)?)));
+            let nodes: Vec<(&Host, &Instance)> = nodes.filter(|(_, instance)| own(instance)).collect();
+            cluster.around = self.around.of(&nodes);
+            let far = nodes.iter().map(|(host, instance)| (instance.node.clone(), host.far())).collect();
             cluster.run_controllers(now);
-            cluster.furnish_later(now);
             cluster.schedule(now);
-            cluster.run_pods(&heard, &nodes.collect(), now, pace);
-            cluster.looked = (cluster.store.version(), now);
+            cluster.run_pods(&heard, &far, now, pace);
+            // What came of this look is looked at once more.
+            cluster.looked = (before, now);
             any |= cluster.store.version() != before;
         }
         any
@@ -316,7 +332,7 @@ impl Kubernetes {
                 "Waiting for etcd learner promotion: etcdserver: rpc not supported for learner".into(),
             );
         }
-        cluster.furnish(&instance.settings, &instance.version, now);
+        cluster.furnish(&instance.settings, now);
         match cluster.admit(host, instance, now) {
             Err(why) if instance.role == Role::Agent => return Step::Wait("info", why),
             Err(why) => instance.say(host, "info", &why, now),

@@ -63,7 +63,8 @@ pub(super) fn complete(kind: &Kind, object: &mut Value, live: Option<&Value>) {
     }
 }
 
-fn complete_job(object: &mut Value, live: Option<&Value>) {
+/// Completes a Job, which is new or was another before.
+pub(crate) fn complete_job(object: &mut Value, live: Option<&Value>) {
     let (uid, name) = (object["metadata"]["uid"].clone(), object["metadata"]["name"].clone());
     usual(&mut object["metadata"], "generation", json!(1));
     let spec = &mut object["spec"];
@@ -142,7 +143,7 @@ pub(crate) fn complete_pod(spec: &mut Value) {
 }
 
 /// How well a pod is treated when memory is short.
-fn quality(spec: &Value) -> &'static str {
+pub(crate) fn quality(spec: &Value) -> &'static str {
     let containers = spec["containers"].as_array().into_iter().flatten();
     let any = |container: &Value| {
         container["resources"]["requests"].is_object() || container["resources"]["limits"].is_object()
@@ -243,6 +244,13 @@ fn pod_faults(spec: &Value, at: &str, exists: bool) -> Vec<Cause> {
 }
 
 impl Cluster {
+    /// Lets in what a controller makes, or tells in the words of the API why not.
+    pub(crate) fn admit_made(&self, kind: &str, key: &Key, object: &mut Value) -> Result<(), String> {
+        let known = super::kinds::all().iter().find(|known| known.kind == kind && known.stored() == key.resource);
+        let Some(known) = known else { return Ok(()) };
+        self.admit_object(known, key, object).map_err(|refusal| refusal.message().to_owned())
+    }
+
     /// What is looked at before a new object is let in, beside whether it is sound by itself.
     pub(super) fn admit_object(&self, kind: &Kind, key: &Key, object: &mut Value) -> Result<(), Refusal> {
         if kind.kind != "Pod" {

@@ -124,7 +124,7 @@ impl Cluster {
     }
 
     /// Has a pod end: where it runs, its kubelet sees to it. Gives it as it is meanwhile, or nothing where it is gone.
-    pub(super) fn let_go(&mut self, key: &Key, pod: &Value, now: u64) -> Option<Value> {
+    pub(in crate::sim::kubernetes) fn let_go(&mut self, key: &Key, pod: &Value, now: u64) -> Option<Value> {
         let runs = !pod["spec"]["nodeName"].is_null()
             && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
         if !runs {

@@ -29,6 +29,11 @@ impl Refusal {
         Refusal { code, reason, message: message.into(), details: details.map(Box::new), retry: None }
     }
 
+    /// What it says.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The refusal as an answer.
     pub(crate) fn reply(self) -> Reply {
         let mut status = json!({

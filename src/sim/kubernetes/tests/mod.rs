@@ -1,7 +1,9 @@
 //! K3s on a few machines.
 
+mod charts;
 mod joining;
 mod lab;
 mod objects;
 mod recordings;
 mod servers;
+mod workloads;

@@ -310,7 +310,7 @@ fn a_namespace_takes_along_what_is_in_it() {
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "probe" } }),
     );
     assert_eq!(status, 201);
-    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a" }, "spec": { "containers": [{ "name": "c", "image": "i:1" }] } });
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a" }, "spec": { "containers": [{ "name": "c", "image": "registry.local/i:1" }] } });
     let (status, refusal) = apply(&mut lab, "/api/v1/namespaces/probe/pods/a", "", pod.clone());
     assert_eq!(status, 403, "at once after the namespace: {refusal}");
     assert!(refusal["message"].as_str().unwrap().contains("serviceaccount \"default\" not found"));
@@ -339,7 +339,7 @@ fn places(value: &Value, at: &str, all: &mut Vec<String>) {
 #[test]
 fn no_form_of_an_object_brings_the_api_down() {
     let mut lab = one();
-    let pod = json!({ "restartPolicy": "Never", "containers": [{ "name": "c", "image": "i:1", "ports": [{ "containerPort": 80 }] }] });
+    let pod = json!({ "restartPolicy": "Never", "containers": [{ "name": "c", "image": "registry.local/i:1", "ports": [{ "containerPort": 80 }] }] });
     let metadata = json!({ "labels": { "a": "b" }, "annotations": { "c": "d" }, "finalizers": ["e/f"], "managedFields": [{ "manager": "m", "operation": "Update", "fieldsV1": { "f:data": {} } }] });
     for (api, kind, path, more) in [
         ("v1", "Pod", "/api/v1/namespaces/default/pods", json!({ "spec": pod })),
