@@ -63,6 +63,20 @@ pub fn ensure_as(resource: &dyn Resource, wish: Wish) -> Result<Outcome> {
     }
 }
 
+/// Refuses what this run may not destroy, for a caller that has to prepare it with other changes first. A plan tells it with
+/// the change itself.
+pub fn permit(resource: &dyn Resource) -> Result<()> {
+    let run = scope::run()?;
+    if run.mode == Mode::DryRun {
+        return Ok(());
+    }
+    let have = look(&run, resource, &resource.cell())?.state;
+    match Difference::between(&have, &want(resource, &have)?) {
+        Some(difference) => consent::refuse_destruction(&run, resource, &difference),
+        None => Ok(()),
+    }
+}
+
 fn want(resource: &dyn Resource, have: &State) -> Result<State> {
     let wanted = scope::in_phase(Phase::Want, || resource.want(have))?;
     match deferral::take() {

@@ -225,6 +225,7 @@ fn a_server_is_taken_out_with_its_member_and_its_machine_and_can_come_again() {
     let script = "let servers = k3s::servers(all); k3s::remove(pve, servers[2], servers);";
     let refused = once(&project, script, "", 1);
     assert!(refused.contains("kubernetes:/api/v1/nodes/k3s-cp-03"), "{refused}");
+    assert_eq!(project.ends("sim log --mutating --last", 0), "", "nothing was drained or stopped");
     let named = "--allow-destroy kubernetes:/api/v1/nodes/k3s-cp-03 --allow-destroy proxmox:vm:113";
     let told = once(&project, script, named, 0);
     assert!(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rhai::Map as ScriptMap;
+use rhai::{Dynamic, FnPtr, Map as ScriptMap, NativeCallContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -14,11 +14,13 @@ use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::capability::Writer;
 use crate::run::difference::Difference;
-use crate::run::ensure::ensure;
+use crate::run::ensure::{ensure, permit};
 use crate::run::resource::{Cell, Fact, Reader, Resource};
 use crate::run::scope;
 use crate::run::value::{Map, State, Value};
-use crate::script::args;
+use crate::script::closure::with_copy_of_receiver;
+use crate::script::failure::fail;
+use crate::script::{RhaiResult, args};
 
 /// What is taken away.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -48,6 +50,21 @@ struct Gone {
 pub(super) fn delete(k: &Kubernetes, options: DeleteOptions) -> Result<ScriptMap> {
     check_path(&options.path)?;
     ensure(&Arc::new(Gone { k: k.clone(), options })).map(outcome::to_map)
+}
+
+/// The same with what has to be done before: it is only begun where the run may destroy the object.
+pub(super) fn delete_after(
+    call: &NativeCallContext<'_>,
+    k: &Kubernetes,
+    options: DeleteOptions,
+    before: &FnPtr,
+) -> RhaiResult<ScriptMap> {
+    check_path(&options.path).map_err(fail)?;
+    let gone = Arc::new(Gone { k: k.clone(), options });
+    permit(&*gone).map_err(fail)?;
+    let before = with_copy_of_receiver(before, &Dynamic::from(k.clone()));
+    let _prepared = before.call_within_context::<Dynamic>(call, ())?;
+    ensure(&gone).map(outcome::to_map).map_err(fail)
 }
 
 impl Gone {

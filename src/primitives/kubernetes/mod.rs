@@ -115,7 +115,7 @@ mod module {
 #[export_module]
 #[allow(missing_docs, reason = "the generated names; the functions inside have their docs")]
 mod methods {
-    use rhai::{Dynamic, EvalAltResult, Map, NativeCallContext};
+    use rhai::{Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 
     use super::raw::Method;
     use super::{Kubernetes, carried, raw, reads};
@@ -330,6 +330,23 @@ mod methods {
     #[rhai_fn(name = "delete", return_raw, pure)]
     pub fn delete(context: NativeCallContext, k: &mut Kubernetes, object: Map) -> RhaiResultOf<Map> {
         super::delete::delete(k, options(&context, "delete", object)?).map_err(fail)
+    }
+
+    /// The same with what has to be done before, which is only begun where the run may destroy the object.
+    ///
+    /// ```rhai
+    /// k.delete(#{ path: "/api/v1/nodes/k3s-cp-03", allow_destroy: true }, || {
+    ///     k.drain(#{ node: "k3s-cp-03", unmanaged: true, delete_empty_dir_data: true });
+    /// });
+    /// ```
+    #[rhai_fn(name = "delete", return_raw, pure)]
+    pub fn delete_after(
+        context: NativeCallContext,
+        k: &mut Kubernetes,
+        object: Map,
+        before: FnPtr,
+    ) -> RhaiResultOf<Map> {
+        super::delete::delete_after(&context, k, options(&context, "delete", object)?, &before)
     }
 
     /// Sends a merge patch: the fields that it names are set, those that are `()` go. Inside the closures of `ensure` it is a part of
