@@ -16,7 +16,7 @@ fn usual(object: &mut Value, name: &str, value: Value) {
 
 /// Completes an object, which is new or was another before.
 pub(super) fn complete(kind: &Kind, object: &mut Value, live: Option<&Value>) {
-    match kind.kind {
+    match kind.kind.as_str() {
         "Namespace" => {
             let name = object["metadata"]["name"].clone();
             object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
@@ -188,7 +188,7 @@ pub(super) fn faults(kind: &Kind, object: &Value, live: Option<&Value>) -> Vec<C
             all.push(fault("FieldValueInvalid", "metadata.labels", format!("Invalid value: \"{text}\": {rule}")));
         }
     }
-    match kind.kind {
+    match kind.kind.as_str() {
         "Job" => all.extend(job_faults(object, live)),
         "Pod" => all.extend(pod_faults(&object["spec"], "spec", live.is_some())),
         "Node" => {

@@ -1,5 +1,7 @@
 //! What kinds there are: in one document for each group and version, or all in two.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::kinds::{self, Kind, Part};
@@ -40,11 +42,16 @@ fn form(call: &Call) -> Result<Form, Refusal> {
 /// Answers what kinds there are, if that is asked.
 pub(super) fn answer(cluster: &Cluster, call: &Call) -> Result<Option<Reply>, Refusal> {
     let parts: Vec<&str> = call.path.trim_matches('/').split('/').collect();
-    let is_group = |name: &str| kinds::groups().into_iter().find(|(group, _)| !group.is_empty() && *group == name);
+    let all = match parts.as_slice() {
+        ["api" | "apis", ..] if parts.len() < 4 => cluster.kinds(),
+        [""] => cluster.kinds(),
+        _ => return Ok(None),
+    };
+    let is_group = |name: &str| kinds::groups(&all).into_iter().find(|(group, _)| !group.is_empty() && *group == name);
     let reply = match parts.as_slice() {
-        [""] => Reply::json(200, json!({ "paths": paths() })),
+        [""] => Reply::json(200, json!({ "paths": paths(&all) })),
         ["api"] => match form(call)? {
-            Form::Aggregated => aggregated(cluster, |group| group.is_empty()),
+            Form::Aggregated => aggregated(cluster, &all, |group| group.is_empty()),
             Form::Plain => Reply::json(
                 200,
                 json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [{
@@ -53,9 +60,9 @@ pub(super) fn answer(cluster: &Cluster, call: &Call) -> Result<Option<Reply>, Re
             ),
         },
         ["apis"] => match form(call)? {
-            Form::Aggregated => aggregated(cluster, |group| !group.is_empty()),
+            Form::Aggregated => aggregated(cluster, &all, |group| !group.is_empty()),
             Form::Plain => {
-                let groups = kinds::groups().into_iter().filter(|(group, _)| !group.is_empty());
+                let groups = kinds::groups(&all).into_iter().filter(|(group, _)| !group.is_empty());
                 let groups: Vec<Value> = groups.map(|(name, versions)| group(name, &versions)).collect();
                 Reply::json(200, json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups }))
             }
@@ -70,8 +77,8 @@ pub(super) fn answer(cluster: &Cluster, call: &Call) -> Result<Option<Reply>, Re
             }
             None => Reply::no_page(),
         },
-        ["api", version] => of_version(cluster, call, "", version)?,
-        ["apis", name, version] => of_version(cluster, call, name, version)?,
+        ["api", version] => of_version(cluster, &all, call, "", version)?,
+        ["apis", name, version] => of_version(cluster, &all, call, name, version)?,
         _ => return Ok(None),
     };
     if call.method != "GET" && call.method != "HEAD" {
@@ -80,9 +87,9 @@ pub(super) fn answer(cluster: &Cluster, call: &Call) -> Result<Option<Reply>, Re
     Ok(Some(reply))
 }
 
-fn paths() -> Vec<String> {
+fn paths(kinds: &[Arc<Kind>]) -> Vec<String> {
     let mut all = vec!["/api".to_owned(), "/api/v1".into(), "/apis".into(), "/apis/".into()];
-    for (group, versions) in kinds::groups().into_iter().filter(|(group, _)| !group.is_empty()) {
+    for (group, versions) in kinds::groups(kinds).into_iter().filter(|(group, _)| !group.is_empty()) {
         all.push(format!("/apis/{group}"));
         all.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
@@ -96,11 +103,16 @@ fn group(name: &str, versions: &[&str]) -> Value {
     json!({ "name": name, "versions": versions, "preferredVersion": versions[0] })
 }
 
-fn of_version(cluster: &Cluster, call: &Call, group: &str, version: &str) -> Result<Reply, Refusal> {
-    let own: Vec<&Kind> = kinds::all().iter().filter(|kind| kind.group == group && kind.version == version).collect();
+fn of_version(
+    cluster: &Cluster,
+    all: &[Arc<Kind>],
+    call: &Call,
+    group: &str,
+    version: &str,
+) -> Result<Reply, Refusal> {
+    let own: Vec<&Arc<Kind>> = all.iter().filter(|kind| kind.group == group && kind.version == version).collect();
     if own.is_empty() {
-        let is_group = kinds::all().iter().any(|kind| kind.group == group);
-        return if is_group { Err(Refusal::no_such_resource()) } else { Ok(Reply::no_page()) };
+        return Ok(Reply::no_page());
     }
     if matches!(form(call), Ok(Form::Aggregated)) {
         return Err(Refusal::no_such_list());
@@ -108,7 +120,7 @@ fn of_version(cluster: &Cluster, call: &Call, group: &str, version: &str) -> Res
     if is_absent(cluster, group) {
         return Ok(Reply::text(503, "service unavailable\n"));
     }
-    let resources: Vec<Value> = own.into_iter().flat_map(plain).collect();
+    let resources: Vec<Value> = own.into_iter().flat_map(|kind| plain(kind)).collect();
     let version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     let mut list = json!({ "kind": "APIResourceList" });
     // The oldest group tells its own version only.
@@ -141,7 +153,7 @@ fn plain(kind: &Kind) -> Vec<Value> {
         let mut value = json!({
             "name": format!("{}/{}", kind.resource, part.name), "singularName": "", "namespaced": kind.namespaced,
         });
-        if let Some((group, version)) = part.of {
+        if let Some((group, version)) = &part.of {
             value["group"] = json!(group);
             value["version"] = json!(version);
         }
@@ -152,13 +164,13 @@ fn plain(kind: &Kind) -> Vec<Value> {
     std::iter::once(own).chain(kind.parts.iter().map(part)).collect()
 }
 
-fn aggregated(cluster: &Cluster, wanted: impl Fn(&str) -> bool) -> Reply {
-    let items: Vec<Value> = kinds::groups()
+fn aggregated(cluster: &Cluster, all: &[Arc<Kind>], wanted: impl Fn(&str) -> bool) -> Reply {
+    let items: Vec<Value> = kinds::groups(all)
         .into_iter()
         .filter(|(group, _)| wanted(group))
         .map(|(group, versions)| {
             let metadata = if group.is_empty() { json!({}) } else { json!({ "name": group }) };
-            let versions: Vec<Value> = versions.iter().map(|version| at_once(cluster, group, version)).collect();
+            let versions: Vec<Value> = versions.iter().map(|version| at_once(cluster, all, group, version)).collect();
             json!({ "metadata": metadata, "versions": versions })
         })
         .collect();
@@ -171,18 +183,18 @@ fn aggregated(cluster: &Cluster, wanted: impl Fn(&str) -> bool) -> Reply {
     Reply { status: 200, headers, body: Body::Typed(AGGREGATED, document) }
 }
 
-fn at_once(cluster: &Cluster, group: &str, version: &str) -> Value {
+fn at_once(cluster: &Cluster, all: &[Arc<Kind>], group: &str, version: &str) -> Value {
     if is_absent(cluster, group) {
         return json!({ "version": version, "freshness": "Stale" });
     }
-    let own = kinds::all().iter().filter(|kind| kind.group == group && kind.version == version);
-    let answered = |of: Option<(&str, &str)>, kind: &str| {
-        let (group, version) = of.unwrap_or_default();
+    let own = all.iter().filter(|kind| kind.group == group && kind.version == version);
+    let answered = |of: Option<&(String, String)>, kind: &str| {
+        let (group, version) = of.map_or(("", ""), |(group, version)| (group.as_str(), version.as_str()));
         json!({ "group": group, "version": version, "kind": kind })
     };
-    let one = |kind: &Kind| {
+    let one = |kind: &Arc<Kind>| {
         let mut value = json!({
-            "resource": kind.resource, "responseKind": answered(None, kind.kind),
+            "resource": kind.resource, "responseKind": answered(None, &kind.kind),
             "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
             "singularResource": kind.singular, "verbs": kind.verbs,
         });
@@ -193,7 +205,7 @@ fn at_once(cluster: &Cluster, group: &str, version: &str) -> Value {
             value["categories"] = json!(kind.categories);
         }
         if !kind.parts.is_empty() {
-            let part = |part: &Part| json!({ "subresource": part.name, "responseKind": answered(part.of, part.kind), "verbs": part.verbs });
+            let part = |part: &Part| json!({ "subresource": part.name, "responseKind": answered(part.of.as_ref(), &part.kind), "verbs": part.verbs });
             value["subresources"] = kind.parts.iter().map(part).collect();
         }
         value

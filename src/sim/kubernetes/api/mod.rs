@@ -1,5 +1,6 @@
 //! The API of a cluster, as one of its servers answers it.
 
+pub(crate) mod custom;
 pub(super) mod defaults;
 mod discovery;
 mod health;
@@ -13,9 +14,12 @@ mod remove;
 mod schema;
 mod select;
 pub(crate) mod status;
+mod typed;
+mod types;
 mod write;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -122,7 +126,7 @@ pub(crate) type Outcome = Result<Reply, Refusal>;
 /// What a path leads to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
-    pub(crate) kind: &'static Kind,
+    pub(crate) kind: &'a Kind,
     pub(crate) namespace: Option<&'a str>,
     pub(crate) name: Option<&'a str>,
     /// What is below the object: `log`.
@@ -131,30 +135,28 @@ pub(crate) struct Place<'a> {
 
 /// What a path leads to, if it is one of objects.
 enum Route<'a> {
-    Objects(Place<'a>),
+    Objects { kind: Arc<Kind>, namespace: Option<&'a str>, name: Option<&'a str>, part: Option<&'a str> },
     /// A kind that there is not, in a group that there is.
     NoKind,
     Elsewhere,
 }
 
-fn route(path: &str) -> Route<'_> {
+fn route<'a>(cluster: &Cluster, path: &'a str) -> Route<'a> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let (group, version, rest) = match parts.as_slice() {
         ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
         _ => return Route::Elsewhere,
     };
-    if !kinds::all().iter().any(|kind| kind.group == group) {
-        return Route::Elsewhere;
-    }
     let (namespace, rest) = match rest {
         ["namespaces", namespace, resource, rest @ ..] if !matches!(*resource, "status" | "finalize") => {
             (Some(*namespace), [&[*resource], rest].concat())
         }
         rest => (None, rest.to_vec()),
     };
-    let Some(kind) = rest.first().and_then(|resource| kinds::find(group, version, resource)) else {
-        return Route::NoKind;
+    let Some(kind) = rest.first().and_then(|resource| cluster.find_kind(group, version, resource)) else {
+        let is_version = cluster.kinds().iter().any(|kind| kind.group == group && kind.version == version);
+        return if is_version { Route::NoKind } else { Route::Elsewhere };
     };
     // Objects of a namespace are only found through it, and those of none only without.
     if (namespace.is_some() && !kind.namespaced) || (namespace.is_none() && kind.namespaced && rest.len() > 1) {
@@ -165,7 +167,7 @@ fn route(path: &str) -> Route<'_> {
     if rest.len() > 3 || part.is_some_and(|part| kind.part(part).is_none()) {
         return Route::NoKind;
     }
-    Route::Objects(Place { kind, namespace, name, part })
+    Route::Objects { kind, namespace, name, part }
 }
 
 impl Cluster {
@@ -190,8 +192,9 @@ impl Cluster {
         if let Some(reply) = discovery::answer(self, call)? {
             return Ok(reply);
         }
-        match route(&call.path) {
-            Route::Objects(place) => {
+        match route(self, &call.path) {
+            Route::Objects { kind, namespace, name, part } => {
+                let place = Place { kind: &kind, namespace, name, part };
                 if !is_master {
                     return Err(denied(user, call, place));
                 }
@@ -280,8 +283,8 @@ fn denied(user: &Client, call: &Call, place: Place<'_>) -> Refusal {
     let verb = verb(call, place).unwrap_or("get");
     let resource = match place.part {
         Some(part) => format!("{}/{part}", place.kind.resource),
-        None => place.kind.resource.to_owned(),
+        None => place.kind.resource.clone(),
     };
     let at = (place.namespace.unwrap_or_default(), place.name.unwrap_or_default());
-    Refusal::forbidden(&user.user, verb, &resource, place.kind.group, at)
+    Refusal::forbidden(&user.user, verb, &resource, &place.kind.group, at)
 }

@@ -4,12 +4,13 @@ use serde_json::Value;
 
 use super::managed::{self, Owner};
 use super::status::{Cause, Refusal};
+use super::typed;
 use super::write::Change;
 use crate::sim::kubernetes::store::timestamp;
 
 /// Who owns what after somebody has changed an object without applying: he has what he changed, and nobody else has.
 pub(super) fn taken_over(change: &Change<'_>, mut owners: Vec<Owner>, live: &Value, object: &Value) -> Vec<Owner> {
-    let (changed, gone) = managed::differences(live, object);
+    let (changed, gone) = typed::differences(&change.place.kind.of, live, object);
     if changed.is_empty() && gone.is_empty() {
         return owners;
     }
@@ -40,17 +41,18 @@ pub(super) fn put_over(
     let call = change.call;
     let mut own =
         Owner::new(manager, "Apply", &change.place.kind.api_version(), change.place.part, &timestamp(call.now));
-    own.fields = managed::fields(applied);
+    own.fields = typed::fields(&change.place.kind.of, applied);
     let Some(live) = live else { return Ok((applied.clone(), vec![own])) };
+    let of = &change.place.kind.of;
     let mut owners = managed::owners(live);
     let before = owners.iter().position(|owner| owner.is_same(&own)).map(|at| owners.remove(at));
     let forced = call.query.get("force").is_some_and(|text| text == "true");
     let mut causes = Vec::new();
     for owner in &mut owners {
         let differs = |path: &&managed::Path| {
-            own.fields.contains(*path)
-                && managed::at(live, path) != managed::at(applied, path)
-                && !path.last().is_some_and(|last| last.starts_with("k:"))
+            // What has parts is contested by its parts.
+            let (now, told) = (typed::at(of, live, path), typed::at(of, applied, path));
+            told.is_some() && own.fields.contains(*path) && typed::differ(of, path, now, told)
         };
         let contested: Vec<managed::Path> = owner.fields.iter().filter(differs).cloned().collect();
         for path in contested {
@@ -66,9 +68,14 @@ pub(super) fn put_over(
         return Err(Refusal::owned_by_others(&causes));
     }
     let mut object = live.clone();
-    for path in before.iter().flat_map(|before| before.fields.difference(&own.fields)) {
-        if !owners.iter().any(|owner| owner.fields.contains(path)) {
-            managed::remove(&mut object, path);
+    let mut left: Vec<&managed::Path> =
+        before.iter().flat_map(|before| before.fields.difference(&own.fields)).collect();
+    // The parts before what they are parts of.
+    left.sort_by_key(|path| std::cmp::Reverse(path.len()));
+    for path in left {
+        let is_kept = |fields: &managed::Fields| fields.iter().any(|other| other.starts_with(path));
+        if !owners.iter().any(|owner| is_kept(&owner.fields)) && !is_kept(&own.fields) {
+            typed::remove(of, &mut object, path);
         }
     }
     let mut wanted = applied.clone();
@@ -77,7 +84,7 @@ pub(super) fn put_over(
             metadata.shift_remove(part);
         }
     }
-    managed::merge(&mut object, &wanted, "");
+    typed::merge(of, &mut object, &wanted);
     if before.as_ref().is_some_and(|before| before.fields == own.fields) && object == without_type(live, &object) {
         // The time of an entry that says what it said before stays.
         own.entry["time"] = before.map(|before| before.entry["time"].clone()).unwrap_or_default();

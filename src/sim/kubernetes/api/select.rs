@@ -31,7 +31,7 @@ pub(crate) struct Selection {
 
 /// Fields that can be chosen by, beside name and namespace.
 fn fields_of(kind: &Kind) -> &'static [&'static str] {
-    match (kind.group, kind.resource) {
+    match (kind.group.as_str(), kind.resource.as_str()) {
         ("", "pods") => &[
             "spec.nodeName",
             "spec.restartPolicy",

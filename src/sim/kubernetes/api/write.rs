@@ -9,6 +9,7 @@ use super::ownership::{put_over, taken_over};
 use super::patching::{drop_nulls, merge, steps};
 use super::schema;
 use super::status::{Cause, Refusal};
+use super::typed;
 use super::{Call, Outcome, Place, Reply};
 use crate::sim::kubernetes::cluster::Cluster;
 use crate::sim::kubernetes::store::{Key, fresh_uid, timestamp};
@@ -97,7 +98,7 @@ impl Cluster {
             if prefix.is_empty() {
                 let message = "Required value: name or generateName is required".to_owned();
                 let cause = Cause { reason: "FieldValueRequired", message, field: "metadata.name".into() };
-                return Err(Refusal::invalid(kind.group, kind.kind, "", &[cause]));
+                return Err(Refusal::invalid(&kind.group, &kind.kind, "", &[cause]));
             }
             object["metadata"]["name"] = json!(format!("{prefix}{}", &fresh_uid()[..5]));
         }
@@ -108,20 +109,28 @@ impl Cluster {
             return Err(Refusal::already_exists(kind, &name));
         }
         let mut headers = Vec::new();
-        if let Some(field) = schema::unknown(kind, &object) {
-            let strict = call.query.get("fieldValidation").is_some_and(|text| text == "Strict");
-            let field = field.trim_start_matches('.');
-            if strict {
+        let unknown = schema::unknown(kind, &object);
+        match call.query.get("fieldValidation").map(String::as_str) {
+            Some("Strict") if !unknown.is_empty() => {
+                let each: Vec<String> = unknown.iter().map(|field| format!("unknown field \"{field}\"")).collect();
                 return Err(Refusal::bad(format!(
-                    "{} in version \"{}\" cannot be handled as a {}: strict decoding error: unknown field \"{field}\"",
-                    kind.kind, kind.version, kind.kind
+                    "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
+                    kind.kind,
+                    kind.version,
+                    kind.kind,
+                    each.join(", ")
                 )));
             }
-            headers.push(("warning", format!("299 - \"unknown field \\\"{field}\\\"\"")));
+            Some("Ignore") => {}
+            _ => {
+                let warning = |field: &String| ("warning", format!("299 - \"unknown field \\\"{field}\\\"\""));
+                headers.extend(unknown.iter().map(warning));
+            }
         }
+        drop_unknown(kind, &mut object);
         let change = Change { call, place, key };
         let mut owner = Owner::new(&call.manager(), "Update", &kind.api_version(), None, &timestamp(call.now));
-        owner.fields = managed::fields(&object);
+        owner.fields = typed::differences(&kind.of, &json!({}), &object).0;
         let object = self.finish(&change, None, object, vec![owner])?;
         Ok(Reply { headers, ..Reply::json(201, self.shown(place, object, call.now)) })
     }
@@ -157,7 +166,7 @@ impl Cluster {
                     if call.body.windows(2).any(|pair| pair == b"\"$") {
                         return Err(Refusal::not_simulated("directives in a strategic merge patch"));
                     }
-                    managed::merge(&mut object, &patch, "");
+                    typed::merge(&place.kind.of, &mut object, &patch);
                     drop_nulls(&mut object);
                 } else {
                     merge(&mut object, &patch);
@@ -202,10 +211,7 @@ impl Cluster {
         } else if let Some(status) = live.get("status") {
             object["status"] = status.clone();
         }
-        if let Some(field) = schema::unknown(place.kind, &object) {
-            let field = field.trim_start_matches('.');
-            return Err(Refusal::bad(format!("strict decoding error: unknown field \"{field}\"")));
-        }
+        drop_unknown(place.kind, &mut object);
         let key = Key::new(&place.kind.stored(), place.namespace.unwrap_or_default(), name);
         let change = Change { call, place, key };
         let before = managed::owners(&live);
@@ -226,14 +232,16 @@ impl Cluster {
         let manager = call.query.get("fieldManager").filter(|text| !text.is_empty());
         let manager = manager.ok_or_else(|| required("Required value: is required for apply patch"))?;
         let mut applied = call.yaml().map_err(|error| Refusal::bad(format!("error decoding YAML: {error}")))?;
-        schema::check_form(kind, &applied)?;
+        if !applied.is_object() {
+            return Err(Refusal::bad("error decoding YAML: the body is no object"));
+        }
         let text = |name: &str| applied[name].as_str().unwrap_or_default().to_owned();
         let (version, told) = (text("apiVersion"), text("kind"));
         if version != kind.api_version() || told != kind.kind {
             let version = if version.is_empty() { "/".to_owned() } else { version };
             return Err(Refusal::bad(format!("{OTHER_TYPE}{version}, Kind={told}")));
         }
-        if !applied["metadata"].is_object() {
+        if applied["metadata"].is_null() {
             applied["metadata"] = json!({});
         }
         if applied["metadata"].get("managedFields").is_some_and(|fields| !fields.is_null()) {
@@ -244,15 +252,15 @@ impl Cluster {
             return Err(Refusal::bad("the name of the object does not match the name on the URL"));
         }
         check_namespace(&applied, place)?;
-        drop_nulls(&mut applied);
-        if let Some(field) = schema::unknown(kind, &applied) {
-            let namespace = place.namespace.unwrap_or_default();
+        if let Some(fault) = typed::faults(&kind.of, &applied) {
             let version = if kind.group.is_empty() { format!("/{}", kind.version) } else { kind.api_version() };
+            let namespace = applied["metadata"]["namespace"].as_str().unwrap_or_default();
             return Err(Refusal::internal(format!(
-                "failed to create typed patch object ({namespace}/{name}; {version}, Kind={}): {field}: field not declared in schema",
+                "failed to create typed patch object ({namespace}/{name}; {version}, Kind={}): {fault}",
                 kind.kind
             )));
         }
+        drop_nulls(&mut applied);
         let key = Key::new(&kind.stored(), place.namespace.unwrap_or_default(), name);
         let live = self.store.get(&key).cloned();
         let stale = |field: &str| {
@@ -320,7 +328,7 @@ impl Cluster {
         }
         let causes = defaults::faults(kind, &object, live.as_ref());
         if !causes.is_empty() {
-            return Err(Refusal::invalid(kind.group, kind.kind, &change.key.name, &causes));
+            return Err(Refusal::invalid(&kind.group, &kind.kind, &change.key.name, &causes));
         }
         let Some(live) = live else {
             managed::write_owners(&mut object, owners);
@@ -359,6 +367,11 @@ impl Cluster {
         }
         Ok(self.store.put(&change.key, object))
     }
+}
+
+/// Takes out the fields that objects of a kind do not have.
+fn drop_unknown(kind: &Kind, object: &mut Value) {
+    typed::prune(&kind.of, object);
 }
 
 fn check_namespace(object: &Value, place: Place<'_>) -> Result<(), Refusal> {

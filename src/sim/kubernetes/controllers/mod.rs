@@ -5,7 +5,6 @@ mod budgets;
 mod cron;
 mod cron_jobs;
 mod daemon_sets;
-mod definitions;
 mod deployments;
 mod garbage;
 mod helm;
@@ -231,7 +230,7 @@ impl Cluster {
         self.run_charts(now);
         self.run_services(now);
         self.balance(now);
-        self.establish_kinds(now);
+        self.keep_definitions(now);
         self.run_volumes(now);
         self.run_deployments(now);
         self.run_replica_sets(now);
