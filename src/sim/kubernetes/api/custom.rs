@@ -45,7 +45,9 @@ impl Cluster {
     pub(crate) fn kinds(&self) -> Vec<Arc<Kind>> {
         let own = self.custom_kinds();
         // Kinds of the table may be defined, too; who defines them knows better.
-        let known = kinds::all().iter().filter(|kind| !own.iter().any(|one| one.is(&kind.group, &kind.version, &kind.resource)));
+        let known = kinds::all()
+            .iter()
+            .filter(|kind| !own.iter().any(|one| one.is(&kind.group, &kind.version, &kind.resource)));
         known.cloned().chain(own.iter().cloned()).collect()
     }
 
@@ -123,7 +125,8 @@ impl Cluster {
 fn clash(definition: &Value, all: &[Value]) -> Option<(&'static str, String)> {
     let names = &definition["spec"]["names"];
     let others = all.iter().filter(|other| {
-        other["metadata"]["name"] != definition["metadata"]["name"] && other["spec"]["group"] == definition["spec"]["group"]
+        other["metadata"]["name"] != definition["metadata"]["name"]
+            && other["spec"]["group"] == definition["spec"]["group"]
     });
     for other in others {
         let taken = &other["status"]["acceptedNames"];
@@ -154,7 +157,14 @@ fn accept(definition: &mut Value, clash: Option<&(&'static str, String)>, now: u
     match clash {
         None => {
             set(&mut conditions, "NamesAccepted", true, "NoConflicts", "no conflicts found", now);
-            set(&mut conditions, "Established", true, "InitialNamesAccepted", "the initial names have been accepted", now);
+            set(
+                &mut conditions,
+                "Established",
+                true,
+                "InitialNamesAccepted",
+                "the initial names have been accepted",
+                now,
+            );
             definition["status"]["acceptedNames"] = definition["spec"]["names"].clone();
             keep_stored_versions(definition);
         }

@@ -103,13 +103,7 @@ fn group(name: &str, versions: &[&str]) -> Value {
     json!({ "name": name, "versions": versions, "preferredVersion": versions[0] })
 }
 
-fn of_version(
-    cluster: &Cluster,
-    all: &[Arc<Kind>],
-    call: &Call,
-    group: &str,
-    version: &str,
-) -> Result<Reply, Refusal> {
+fn of_version(cluster: &Cluster, all: &[Arc<Kind>], call: &Call, group: &str, version: &str) -> Result<Reply, Refusal> {
     let own: Vec<&Arc<Kind>> = all.iter().filter(|kind| kind.group == group && kind.version == version).collect();
     if own.is_empty() {
         return Ok(Reply::no_page());

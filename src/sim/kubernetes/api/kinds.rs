@@ -109,9 +109,8 @@ fn open() -> Type {
 
 fn parse(line: &'static str) -> Option<Kind> {
     let words: Vec<&'static str> = line.split_whitespace().collect();
-    let list = |text: &'static str| -> Vec<&'static str> {
-        if text == "-" { Vec::new() } else { text.split(',').collect() }
-    };
+    let list =
+        |text: &'static str| -> Vec<&'static str> { if text == "-" { Vec::new() } else { text.split(',').collect() } };
     let owned = |words: Vec<&'static str>| words.into_iter().map(str::to_owned).collect();
     let verbs = |text: &'static str| if text == "*" { ALL.to_vec() } else { text.split('+').collect() };
     // Where a kind has no singular name, there is a word less.

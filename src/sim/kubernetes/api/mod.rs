@@ -135,7 +135,12 @@ pub(crate) struct Place<'a> {
 
 /// What a path leads to, if it is one of objects.
 enum Route<'a> {
-    Objects { kind: Arc<Kind>, namespace: Option<&'a str>, name: Option<&'a str>, part: Option<&'a str> },
+    Objects {
+        kind: Arc<Kind>,
+        namespace: Option<&'a str>,
+        name: Option<&'a str>,
+        part: Option<&'a str>,
+    },
     /// A kind that there is not, in a group that there is.
     NoKind,
     Elsewhere,

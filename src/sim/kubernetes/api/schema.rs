@@ -73,9 +73,8 @@ fn numbered(object: &Value, path: &str) -> String {
             Some(key) => {
                 let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
                 let fits = |item: &Value| {
-                    key.split(',').all(|pair| {
-                        pair.split_once('=').is_some_and(|(name, wanted)| item[name].to_string() == wanted)
-                    })
+                    key.split(',')
+                        .all(|pair| pair.split_once('=').is_some_and(|(name, wanted)| item[name].to_string() == wanted))
                 };
                 let at = key.parse().ok().or_else(|| items.iter().position(fits)).unwrap_or_default();
                 shown.push_str(&format!("[{at}]"));

@@ -164,7 +164,8 @@ fn collect(of: &Type, value: &Value, path: &Path, with_holders: bool, all: &mut 
         Value::Object(map) if !of.is_whole() && (!map.is_empty() || path.is_empty()) => {
             for (name, value) in map.iter().filter(|(name, _)| !is_nobodys(path, name)) {
                 let own = step(path, format!("f:{name}"));
-                let (field, declared) = of.field(name).map_or((Type::Free, false), |(of, known)| (of.into_owned(), known));
+                let (field, declared) =
+                    of.field(name).map_or((Type::Free, false), |(of, known)| (of.into_owned(), known));
                 collect(&field, value, &own, with_holders, all);
                 // Who makes an entry of a map has it, beside what is in it.
                 if with_holders || !declared {
