@@ -121,6 +121,28 @@ impl Cluster {
     }
 }
 
+/// Puts what a schema says is usual where there is nothing.
+pub(super) fn fill(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+                match (map.get(name), schema.get("default")) {
+                    (None | Some(Value::Null), Some(usual)) => drop(map.insert(name.clone(), usual.clone())),
+                    _ => {}
+                }
+                if let Some(value) = map.get_mut(name) {
+                    fill(schema, value);
+                }
+            }
+            if schema["additionalProperties"].is_object() {
+                map.values_mut().for_each(|value| fill(&schema["additionalProperties"], value));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| fill(&schema["items"], item)),
+        _ => {}
+    }
+}
+
 /// Which name of a definition another has already: the reason and what is said of it.
 fn clash(definition: &Value, all: &[Value]) -> Option<(&'static str, String)> {
     let names = &definition["spec"]["names"];

@@ -16,6 +16,10 @@ fn usual(object: &mut Value, name: &str, value: Value) {
 
 /// Completes an object, which is new or was another before.
 pub(super) fn complete(kind: &Kind, object: &mut Value, live: Option<&Value>) {
+    if let Some(version) = &kind.custom {
+        super::custom::fill(&version["schema"]["openAPIV3Schema"], object);
+        usual(&mut object["metadata"], "generation", json!(1));
+    }
     match kind.kind.as_str() {
         "Namespace" => {
             let name = object["metadata"]["name"].clone();

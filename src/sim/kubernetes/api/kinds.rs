@@ -84,6 +84,7 @@ pub(crate) fn all() -> &'static [Arc<Kind>] {
 }
 
 /// A kind by its place in paths.
+#[cfg(test)]
 pub(crate) fn find(group: &str, version: &str, resource: &str) -> Option<&'static Arc<Kind>> {
     all().iter().find(|kind| kind.is(group, version, resource))
 }
