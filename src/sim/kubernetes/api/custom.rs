@@ -126,9 +126,8 @@ pub(super) fn fill(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
-                match (map.get(name), schema.get("default")) {
-                    (None | Some(Value::Null), Some(usual)) => drop(map.insert(name.clone(), usual.clone())),
-                    _ => {}
+                if let (None | Some(Value::Null), Some(usual)) = (map.get(name), schema.get("default")) {
+                    map.insert(name.clone(), usual.clone());
                 }
                 if let Some(value) = map.get_mut(name) {
                     fill(schema, value);

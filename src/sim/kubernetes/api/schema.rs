@@ -72,10 +72,12 @@ fn numbered(object: &Value, path: &str) -> String {
         match part.strip_prefix('[').and_then(|key| key.strip_suffix(']')) {
             Some(key) => {
                 let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-                let fits = |item: &Value| {
-                    key.split(',')
-                        .all(|pair| pair.split_once('=').is_some_and(|(name, wanted)| item[name].to_string() == wanted))
+                let is_told = |item: &Value, pair: &str| {
+                    let (name, wanted) = pair.split_once('=').unwrap_or_default();
+                    let own = item[name].to_string();
+                    own == wanted
                 };
+                let fits = |item: &Value| key.split(',').all(|pair| is_told(item, pair));
                 let at = key.parse().ok().or_else(|| items.iter().position(fits)).unwrap_or_default();
                 shown.push_str(&format!("[{at}]"));
                 value = items.get(at).unwrap_or(&Value::Null);

@@ -77,9 +77,8 @@ fn differences(real: &Value, own: &Value, at: &str, volatile: &[String], all: &m
             }
         }
         (real, own) if is_volatile(volatile, at) => {
-            if std::mem::discriminant(real) != std::mem::discriminant(own) {
-                all.push(format!("{at}: another type than {real}: {own}"));
-            }
+            let same = std::mem::discriminant(real) == std::mem::discriminant(own);
+            all.extend((!same).then(|| format!("{at}: another type than {real}: {own}")));
         }
         (real, own) if real != own => all.push(format!("{at}: real {real} here {own}")),
         _ => {}
