@@ -174,6 +174,11 @@ impl Client {
         self.repeat(Ask::new(Method::POST, path).with("application/json", body)).await
     }
 
+    /// Asks a question that is put as a POST and changes nothing, such as what may be done, or what a Service says to it.
+    pub async fn question(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.repeat(Ask { is_read: true, ..Ask::new(Method::POST, path).with("application/json", body) }).await
+    }
+
     /// Replaces something.
     pub async fn put(&self, path: &str, body: &Value, _: &Writer) -> Result<Answer> {
         self.repeat(Ask::new(Method::PUT, path).with("application/json", body)).await

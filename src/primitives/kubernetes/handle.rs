@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 
 use crate::clients::dial::Dialler;
-use crate::clients::kubernetes::{Client, Discovery, Failure, Settings};
+use crate::clients::kubernetes::{Answer, Client, Discovery, Failure, Settings};
 use crate::error::{Class, Error, Result};
 use crate::inputs::formats::hash::sha256;
 use crate::primitives::inputs::Inputs;
@@ -162,8 +162,35 @@ impl Kubernetes {
             Ok(client) => client,
             Err(unknown) => return Ok(Asked::NotYet(unknown.part(REALM))),
         };
-        match reader.wait(async { Ok(client.get(path).await) })? {
-            Ok(answer) => Ok(Asked::Answered(answer.json().unwrap_or(Json::String(answer.text)))),
+        let answer = reader.wait(async { Ok(client.get(path).await) })?;
+        self.told(answer, |answer| answer.json().unwrap_or(Json::String(answer.text)))
+    }
+
+    /// Reads a path whose answer is a text, whatever it looks like.
+    pub fn ask_text(&self, reader: &Reader, path: &str) -> Result<Asked> {
+        reader.touch(path);
+        let client = match self.client()? {
+            Ok(client) => client,
+            Err(unknown) => return Ok(Asked::NotYet(unknown.part(REALM))),
+        };
+        let answer = reader.wait(async { Ok(client.get(path).await) })?;
+        self.told(answer, |answer| Json::String(answer.text))
+    }
+
+    /// Asks a question that is put as a POST: what is behind the path promises to change nothing.
+    pub fn question(&self, reader: &Reader, path: &str, body: &Json) -> Result<Asked> {
+        reader.touch(path);
+        let client = match self.client()? {
+            Ok(client) => client,
+            Err(unknown) => return Ok(Asked::NotYet(unknown.part(REALM))),
+        };
+        let answer = reader.wait(async { Ok(client.question(path, body).await) })?;
+        self.told(answer, |answer| answer.json().unwrap_or(Json::String(answer.text)))
+    }
+
+    fn told(&self, answer: std::result::Result<Answer, Failure>, read: impl FnOnce(Answer) -> Json) -> Result<Asked> {
+        match answer {
+            Ok(answer) => Ok(Asked::Answered(read(answer))),
             Err(failure) if failure.is_absent() => Ok(Asked::Absent),
             Err(failure) => self.not_answered(failure),
         }

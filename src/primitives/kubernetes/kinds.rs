@@ -9,12 +9,8 @@ use crate::run::unknown::Unknown;
 use crate::run::value::{State, Value};
 
 /// Charts and the like: what they bring with them, nobody knows before they are there.
-const BRINGERS: [&str; 4] = [
-    "helm.cattle.io/HelmChart:",
-    "helm.toolkit.fluxcd.io/HelmRelease:",
-    "kustomize.toolkit.fluxcd.io/Kustomization:",
-    "kubernetes:POST ",
-];
+const BRINGERS: [&str; 3] =
+    ["helm.cattle.io/HelmChart:", "helm.toolkit.fluxcd.io/HelmRelease:", "kustomize.toolkit.fluxcd.io/Kustomization:"];
 
 /// A kind by its name.
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +99,15 @@ fn planned(kind: Kind<'_>) -> Result<Option<Unknown>> {
                 || (cell.path.starts_with("apiextensions.k8s.io/CustomResourceDefinition:") && defines(state, kind))
         };
         cells.find(|(cell, planned)| brings(cell, &planned.state)).map(|(_, planned)| Unknown::from_origin(&planned.by))
+    })
+}
+
+/// A chart or the like that is planned: which objects it brings, nobody knows before.
+pub(super) fn planned_bringer() -> Result<Option<Unknown>> {
+    scope::with(|branch| {
+        let mut cells = branch.overlay.cells().filter(|(cell, _)| cell.realm == REALM);
+        let found = cells.find(|(cell, _)| BRINGERS.iter().any(|bringer| cell.path.starts_with(bringer)));
+        found.map(|(_, planned)| Unknown::from_origin(&planned.by))
     })
 }
 

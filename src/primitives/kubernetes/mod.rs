@@ -4,10 +4,13 @@ mod apply;
 mod connect;
 mod delete;
 mod drain;
+mod evidence;
 mod find;
 pub mod handle;
+mod helm;
 mod kinds;
 mod kubeconfig;
+mod logs;
 mod node;
 mod objects;
 mod probe;
@@ -16,6 +19,7 @@ mod reads;
 mod ready;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 pub use connect::ConnectOptions;
 pub use handle::{Clusters, Kubernetes};
@@ -30,13 +34,15 @@ use crate::script::failure::{carry, fail};
 /// Teaches the engine these primitives. They find the run's [`Clusters`] among the services of the engine's context.
 pub fn register(engine: &mut Engine) {
     engine.register_type_with_name::<Kubernetes>("Kubernetes");
+    engine.register_type_with_name::<logs::Service>("KubernetesService");
     engine.register_static_module("kubernetes", rhai::exported_module!(module).into());
     engine.register_global_module(rhai::exported_module!(methods).into());
+    engine.register_global_module(rhai::exported_module!(service_methods).into());
 }
 
 /// What a handle reaches.
 pub fn realm_of(value: &rhai::Dynamic) -> Option<String> {
-    value.is::<Kubernetes>().then(|| handle::REALM.to_owned())
+    (value.is::<Kubernetes>() || value.is::<logs::Service>()).then(|| handle::REALM.to_owned())
 }
 
 /// The options of these primitives, by function.
@@ -45,6 +51,13 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("kubernetes::connect", schema_for!(ConnectOptions)),
         ("kubernetes::kubeconfig", schema_for!(kubeconfig::KubeconfigOptions)),
         ("Kubernetes.apply", schema_for!(apply::ApplyOptions)),
+        ("Kubernetes.apply_file", schema_for!(apply::ApplyOptions)),
+        ("Kubernetes.apply_url", schema_for!(apply::source::ApplyUrlOptions)),
+        ("Kubernetes.helm_chart", schema_for!(helm::HelmChartOptions)),
+        ("Kubernetes.wait", schema_for!(wait::WaitOptions)),
+        ("Kubernetes.logs", schema_for!(logs::LogsOptions)),
+        ("Kubernetes.events", schema_for!(logs::EventsOptions)),
+        ("Kubernetes.service", schema_for!(logs::ServiceOptions)),
         ("Kubernetes.namespace", schema_for!(objects::NamespaceOptions)),
         ("Kubernetes.secret", schema_for!(objects::SecretOptions)),
         ("Kubernetes.config_map", schema_for!(objects::ConfigMapOptions)),
@@ -219,6 +232,98 @@ mod methods {
         carried(&context, super::apply::apply(k, &what, &how))
     }
 
+    /// Makes the objects of a YAML file of the project as they should be, or those of all files of a folder.
+    ///
+    /// ```rhai
+    /// if local::exists("manifests") {
+    ///     k.apply_file("manifests");
+    /// }
+    /// ```
+    #[rhai_fn(name = "apply_file", return_raw, pure)]
+    pub fn apply_file(context: NativeCallContext, k: &mut Kubernetes, path: &str) -> RhaiResultOf<Map> {
+        super::apply::source::apply_file(&context, k, path, &super::apply::ApplyOptions::default())
+    }
+
+    /// The same, with options.
+    ///
+    /// ```rhai
+    /// if local::exists("manifests") {
+    ///     k.apply_file("manifests", #{ wait: true });
+    /// }
+    /// ```
+    #[rhai_fn(name = "apply_file", return_raw, pure)]
+    pub fn apply_file_with(context: NativeCallContext, k: &mut Kubernetes, path: &str, how: Map) -> RhaiResultOf<Map> {
+        super::apply::source::apply_file(&context, k, path, &options(&context, "apply_file", how)?)
+    }
+
+    /// Makes the objects that an address gives as they should be, where its sum is the right one.
+    ///
+    /// ```rhai
+    /// let manifests = #{ url: "https://example.org/install.yaml", sha256: "0000000000000000000000000000000000000000000000000000000000000000" };
+    /// if false {
+    ///     k.apply_url(manifests.url, #{ sha256: manifests.sha256 });
+    /// }
+    /// ```
+    #[rhai_fn(name = "apply_url", return_raw, pure)]
+    pub fn apply_url(context: NativeCallContext, k: &mut Kubernetes, url: &str, how: Map) -> RhaiResultOf<Map> {
+        super::apply::source::apply_url(&context, k, url, options(&context, "apply_url", how)?)
+    }
+
+    /// Installs a chart through the helm-controller of K3s, and waits until its release is deployed. One that fails ends with what
+    /// Helm said.
+    ///
+    /// ```rhai
+    /// k.helm_chart(#{
+    ///     name: "metallb", chart: "metallb", repo: "https://metallb.github.io/metallb", version: "0.15.2",
+    ///     target_namespace: "metallb-system", create_namespace: true, values: #{ speaker: #{ frr: #{ enabled: false } } },
+    /// });
+    /// ```
+    #[rhai_fn(name = "helm_chart", return_raw, pure)]
+    pub fn helm_chart(context: NativeCallContext, k: &mut Kubernetes, chart: Map) -> RhaiResultOf<Map> {
+        carried(&context, super::helm::helm_chart(k, &options(&context, "helm_chart", chart)?))
+    }
+
+    /// Waits until an object is ready, gone, or has a condition, and gives it as it is then. One that fails or takes too long ends
+    /// with what the cluster says of it. A dry run does not wait: it gives what it knows of the object.
+    ///
+    /// ```rhai
+    /// k.wait(#{ kind: "Deployment", api_version: "apps/v1", namespace: "kube-system", name: "coredns" });
+    /// ```
+    #[rhai_fn(name = "wait", return_raw, pure)]
+    pub fn wait(context: NativeCallContext, k: &mut Kubernetes, object: Map) -> RhaiResultOf<Dynamic> {
+        answer(super::wait::wait(k, &options(&context, "wait", object)?))
+    }
+
+    /// The end of the log of a pod, or of the newest pod of a Job or with some labels; `()` where there is none.
+    ///
+    /// ```rhai
+    /// let said = k.logs(#{ namespace: "kube-system", labels: #{ "k8s-app": "kube-dns" }, tail: 20 });
+    /// ```
+    #[rhai_fn(name = "logs", return_raw, pure)]
+    pub fn logs(context: NativeCallContext, k: &mut Kubernetes, whose: Map) -> RhaiResultOf<Dynamic> {
+        answer(super::logs::logs(k, &options(&context, "logs", whose)?))
+    }
+
+    /// Events, the newest last: each a map with `type`, `reason`, `message`, `object` (as `Pod/name`), `count` and `last`.
+    ///
+    /// ```rhai
+    /// let warnings = k.events(#{ namespace: "kube-system" }).filter(|event| event.type == "Warning");
+    /// ```
+    #[rhai_fn(name = "events", return_raw, pure)]
+    pub fn events(context: NativeCallContext, k: &mut Kubernetes, whose: Map) -> RhaiResultOf<Dynamic> {
+        answer(super::logs::events(k, &options(&context, "events", whose)?))
+    }
+
+    /// What answers behind a Service, by HTTP that the API passes on.
+    ///
+    /// ```rhai
+    /// let prometheus = k.service(#{ namespace: "monitoring", name: "prometheus", port: 9090 });
+    /// ```
+    #[rhai_fn(name = "service", return_raw, pure)]
+    pub fn service(context: NativeCallContext, k: &mut Kubernetes, service: Map) -> RhaiResultOf<super::logs::Service> {
+        Ok(super::logs::Service::new(k, &options(&context, "service", service)?))
+    }
+
     /// Makes a namespace as it should be.
     ///
     /// ```rhai
@@ -369,5 +474,63 @@ mod methods {
     #[rhai_fn(name = "post", return_raw, pure)]
     pub fn post(k: &mut Kubernetes, path: &str, body: Map) -> RhaiResultOf<Dynamic> {
         answer(raw::send(k, Method::Post, path, body))
+    }
+}
+
+#[export_module]
+#[allow(missing_docs, reason = "the generated names; the functions inside have their docs")]
+mod service_methods {
+    use rhai::{Dynamic, EvalAltResult, Map, NativeCallContext};
+
+    use super::logs::{PostOptions, Service};
+    use crate::run::value::Value;
+    use crate::script::context::options;
+    use crate::script::convert::to_dynamic;
+    use crate::script::failure::fail;
+
+    type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
+
+    fn answer(value: crate::error::Result<Value>) -> RhaiResultOf<Dynamic> {
+        value.map(|value| to_dynamic(&value)).map_err(fail)
+    }
+
+    /// What a path answers: JSON as data, all else as text, `()` where there is none.
+    ///
+    /// ```rhai
+    /// let prometheus = k.service(#{ namespace: "monitoring", name: "prometheus", port: 9090 });
+    /// let targets = prometheus.get("/api/v1/targets");
+    /// ```
+    #[rhai_fn(name = "get", return_raw, pure)]
+    pub fn get(service: &mut Service, path: &str) -> RhaiResultOf<Dynamic> {
+        answer(service.get(path))
+    }
+
+    /// Posts to a path. It is a change of its own, which runs every time.
+    ///
+    /// ```rhai
+    /// let ollama = k.service(#{ namespace: "ai", name: "ollama", port: 11434 });
+    /// ollama.post("/api/pull", #{ model: "llama3.2:1b" });
+    /// ```
+    #[rhai_fn(name = "post", return_raw, pure)]
+    pub fn post(service: &mut Service, path: &str, body: Map) -> RhaiResultOf<Dynamic> {
+        answer(service.post(path, body))
+    }
+
+    /// Posts to a path, with options: a question changes nothing, and is asked in a dry run, too.
+    ///
+    /// ```rhai
+    /// let ollama = k.service(#{ namespace: "ai", name: "ollama", port: 11434 });
+    /// let model = ollama.post("/api/show", #{ model: "llama3.2:1b" }, #{ query: true });
+    /// ```
+    #[rhai_fn(name = "post", return_raw, pure)]
+    pub fn post_with(
+        context: NativeCallContext,
+        service: &mut Service,
+        path: &str,
+        body: Map,
+        how: Map,
+    ) -> RhaiResultOf<Dynamic> {
+        let PostOptions { query } = options(&context, "post", how)?;
+        answer(if query { service.query(path, body) } else { service.post(path, body) })
     }
 }

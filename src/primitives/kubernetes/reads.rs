@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::apply::shape::seen;
 use super::find::planned_at;
 use super::handle::{Asked, Kubernetes, REALM, planned_on_hosts};
+use super::kinds::planned_bringer;
 use crate::clients::kubernetes::{Resource, segment};
 use crate::error::{Class, Error, Result};
 use crate::run::ensure::read;
@@ -67,7 +68,7 @@ fn joined(mut all: Vec<Value>) -> Value {
 
 /// Reads on behalf of a script. After planned changes nobody knows what the cluster will say; only what a resource reads for
 /// itself is what it changes, whatever else is planned.
-fn answered(k: &Kubernetes, cell: impl Into<String>, paths: Vec<String>, parse: Parse<'_>) -> Result<Value> {
+pub(super) fn answered(k: &Kubernetes, cell: impl Into<String>, paths: Vec<String>, parse: Parse<'_>) -> Result<Value> {
     let cell = cell.into();
     if let Some(cause) = stale(&paths)? {
         return Ok(Value::Unknown(cause.part(&cell)));
@@ -87,8 +88,27 @@ fn stale(paths: &[String]) -> Result<Option<Unknown>> {
     Ok(None)
 }
 
+/// Why what runs in the cluster will say something else than now: whatever is planned there may be the cause.
+pub(super) fn opaque() -> Result<Option<Unknown>> {
+    match scope::with(|branch| branch.phase)? {
+        Phase::Script | Phase::Wait => Ok(scope::stale_realm(REALM)?.or(planned_on_hosts()?)),
+        _ => scope::stale_realm(REALM).map(|_| None),
+    }
+}
+
+/// Why objects may be there that are not there now: a chart that is planned brings some.
+fn brought() -> Result<Option<Unknown>> {
+    match scope::with(|branch| branch.phase)? {
+        Phase::Script | Phase::Wait if scope::is_planning()? => planned_bringer(),
+        _ => Ok(None),
+    }
+}
+
 /// An object, `()` where there is none.
 pub(super) fn object(k: &Kubernetes, path: &str) -> Result<Value> {
+    if let Some(cause) = brought()? {
+        return Ok(Value::Unknown(cause.part(path).maybe_absent()));
+    }
     answered(k, format!("GET {path}"), vec![path.to_owned()], &|json| Some(seen(json)))
 }
 
@@ -145,7 +165,7 @@ impl Pages<'_> {
 
 /// All objects behind the path of a list, which names the size of a page.
 pub(super) fn pages(k: &Kubernetes, path: &str, resource: &Resource) -> Result<Value> {
-    match stale(&[path.to_owned()])? {
+    match brought()?.map_or_else(|| stale(&[path.to_owned()]), |cause| Ok(Some(cause)))? {
         Some(cause) => Ok(Value::Unknown(cause.part(&resource.kind))),
         None => Ok(read(&Pages { k, path, resource })?.into_value()),
     }
@@ -199,6 +219,9 @@ pub(super) fn nodes(k: &Kubernetes) -> Result<Value> {
 
 /// The workloads of a namespace, of all namespaces where it is empty.
 pub(super) fn workloads(k: &Kubernetes, namespace: &str) -> Result<Value> {
+    if let Some(cause) = brought()? {
+        return Ok(Value::Unknown(cause.part("workloads")));
+    }
     let within = if namespace.is_empty() { String::new() } else { format!("namespaces/{}/", segment(namespace)) };
     let kinds = ["apps/v1/{}deployments", "apps/v1/{}daemonsets", "apps/v1/{}statefulsets", "batch/v1/{}jobs"];
     let paths = kinds.iter().map(|kind| format!("/apis/{}", kind.replace("{}", &within))).collect();

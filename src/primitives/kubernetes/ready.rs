@@ -18,6 +18,108 @@ pub(super) fn workload(json: &Json, kind: &str) -> Value {
     ]))
 }
 
+/// How far an object is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is as it should be.
+    Ready,
+    /// It is on its way, and this is what can be said of it.
+    Waiting(String),
+    /// It will not get there by itself.
+    Failed(String),
+}
+
+/// How far an object of any kind is. `group` is empty for the core.
+pub(super) fn verdict(json: &Json, group: &str, kind: &str) -> Verdict {
+    let waiting = |text: &str| Verdict::Waiting(text.to_owned());
+    if matches!((group, kind), ("apps", "Deployment" | "StatefulSet" | "DaemonSet") | ("batch", "Job")) {
+        let (ready, failed, message) = judge(json, kind);
+        return match (ready, failed) {
+            (true, _) => Verdict::Ready,
+            (_, true) => Verdict::Failed(message),
+            _ => Verdict::Waiting(message),
+        };
+    }
+    let phase = text(json, "/status/phase");
+    if kind == "Namespace" && group.is_empty() {
+        return match phase.as_str() {
+            "Active" => Verdict::Ready,
+            "Terminating" => Verdict::Failed("it is being deleted".to_owned()),
+            _ => waiting("it is not active yet"),
+        };
+    }
+    if json.pointer("/metadata/deletionTimestamp").is_some() {
+        return waiting("it is being deleted");
+    }
+    match (group, kind) {
+        ("", "Pod") => pod(json, &phase),
+        ("", "PersistentVolumeClaim") if phase == "Bound" => Verdict::Ready,
+        ("", "PersistentVolumeClaim") => {
+            waiting(&format!("it is {}", if phase.is_empty() { "not bound" } else { &phase }))
+        }
+        ("", "Service") if text(json, "/spec/type") == "LoadBalancer" => {
+            let has_address = json.pointer("/status/loadBalancer/ingress/0").is_some();
+            if has_address { Verdict::Ready } else { waiting("it has no address yet") }
+        }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => match condition(json, "NamesAccepted", "False") {
+            Some(why) => Verdict::Failed(why),
+            None if condition(json, "Established", "True").is_some() => Verdict::Ready,
+            None => waiting("it is not served yet"),
+        },
+        ("apiregistration.k8s.io", "APIService") => by_condition(json, "Available"),
+        _ => custom(json, group),
+    }
+}
+
+fn pod(json: &Json, phase: &str) -> Verdict {
+    if phase == "Failed" {
+        let why = [text(json, "/status/reason"), text(json, "/status/message")].join(" ");
+        return Verdict::Failed(format!("it failed {}", why.trim()).trim_end().to_owned());
+    }
+    if phase == "Succeeded" || condition(json, "Ready", "True").is_some() {
+        return Verdict::Ready;
+    }
+    let why = super::evidence::reasons(json);
+    Verdict::Waiting(why.into_iter().next().unwrap_or_else(|| format!("it is {phase}").trim_end().to_owned()))
+}
+
+/// Controllers of these groups always say how far they are.
+fn always_tells(group: &str) -> bool {
+    group == "cert-manager.io" || group.ends_with(".toolkit.fluxcd.io")
+}
+
+/// An object that nothing more is known of than what its conditions say.
+fn custom(json: &Json, group: &str) -> Verdict {
+    let number = |pointer: &str| json.pointer(pointer).and_then(Json::as_i64);
+    let generation = number("/metadata/generation").unwrap_or_default();
+    if number("/status/observedGeneration").is_some_and(|observed| observed >= 0 && observed < generation) {
+        return Verdict::Waiting("its controller has not seen the last change yet".to_owned());
+    }
+    if let Some(why) = condition(json, "Stalled", "True") {
+        return Verdict::Failed(why);
+    }
+    let conditions = json.pointer("/status/conditions").and_then(Json::as_array).cloned().unwrap_or_default();
+    match conditions.iter().find(|it| text(it, "/type") == "Ready") {
+        Some(ready) => {
+            let observed = ready.get("observedGeneration").and_then(Json::as_i64);
+            if observed.is_some_and(|observed| observed < generation) {
+                return Verdict::Waiting("its controller has not seen the last change yet".to_owned());
+            }
+            by_condition(json, "Ready")
+        }
+        None if always_tells(group) => Verdict::Waiting("its controller has said nothing yet".to_owned()),
+        None => Verdict::Ready,
+    }
+}
+
+fn by_condition(json: &Json, kind: &str) -> Verdict {
+    if condition(json, kind, "True").is_some() {
+        return Verdict::Ready;
+    }
+    let why = condition(json, kind, "False").or_else(|| condition(json, kind, "Unknown"));
+    Verdict::Waiting(why.filter(|why| !why.is_empty()).unwrap_or_else(|| format!("it is not {kind} yet")))
+}
+
 /// Ready or not, failed or not, and what can be said of it.
 fn judge(json: &Json, kind: &str) -> (bool, bool, String) {
     // Counters that are 0 are left out.
@@ -30,6 +132,7 @@ fn judge(json: &Json, kind: &str) -> (bool, bool, String) {
     if observed.is_some_and(|observed| observed < number("/metadata/generation").unwrap_or_default()) {
         return (false, false, "its controller has not seen the last change yet".to_owned());
     }
+    let wanted = number("/spec/replicas").unwrap_or(1);
     match kind {
         "Deployment" => {
             if let Some(message) =
@@ -37,16 +140,23 @@ fn judge(json: &Json, kind: &str) -> (bool, bool, String) {
             {
                 return (false, true, message);
             }
-            let wanted = number("/spec/replicas").unwrap_or(1);
+            if json.pointer("/spec/paused").and_then(Json::as_bool) == Some(true) {
+                return (false, true, "it is paused".to_owned());
+            }
             let (updated, available) = (count("updatedReplicas"), count("availableReplicas"));
             let ready = observed.is_some() && updated == wanted && available == wanted && count("replicas") == wanted;
             (ready, false, format!("{available} of {wanted} are available"))
         }
         "StatefulSet" => {
-            let wanted = number("/spec/replicas").unwrap_or(1);
-            let ready = count("readyReplicas");
-            let same = text(json, "/status/currentRevision") == text(json, "/status/updateRevision");
-            (observed.is_some() && ready == wanted && same, false, format!("{ready} of {wanted} are ready"))
+            let (ready, updated) = (count("readyReplicas"), count("updatedReplicas"));
+            let strategy = "/spec/updateStrategy";
+            let rolled = match number(&format!("{strategy}/rollingUpdate/partition")).filter(|partition| *partition > 0)
+            {
+                _ if text(json, &format!("{strategy}/type")) == "OnDelete" => true,
+                Some(partition) => updated >= wanted - partition,
+                None => text(json, "/status/currentRevision") == text(json, "/status/updateRevision"),
+            };
+            (observed.is_some() && ready == wanted && rolled, false, format!("{ready} of {wanted} are ready"))
         }
         "DaemonSet" => {
             let wanted = count("desiredNumberScheduled");
@@ -57,6 +167,9 @@ fn judge(json: &Json, kind: &str) -> (bool, bool, String) {
         "Job" => {
             let failed = condition(json, "Failed", "True");
             let complete = condition(json, "Complete", "True").is_some();
+            if condition(json, "Suspended", "True").is_some() {
+                return (true, false, "suspended".to_owned());
+            }
             (
                 complete,
                 failed.is_some(),
@@ -105,6 +218,68 @@ mod tests {
             { "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "too long" },
         ] });
         assert_eq!(deployment(late), (false, true, "ProgressDeadlineExceeded: too long".to_owned()));
+    }
+
+    #[test]
+    fn what_is_ready_differs_by_kind() {
+        let wait = |text: &str| Verdict::Waiting(text.to_owned());
+        let cases = [
+            ("", "Namespace", json!({ "status": { "phase": "Active" } }), Verdict::Ready),
+            (
+                "",
+                "Namespace",
+                json!({ "status": { "phase": "Terminating" } }),
+                Verdict::Failed("it is being deleted".into()),
+            ),
+            (
+                "",
+                "Service",
+                json!({ "spec": { "type": "LoadBalancer" }, "status": { "loadBalancer": {} } }),
+                wait("it has no address yet"),
+            ),
+            ("", "Service", json!({ "spec": { "type": "ClusterIP" } }), Verdict::Ready),
+            ("", "ConfigMap", json!({ "data": {} }), Verdict::Ready),
+            ("", "PersistentVolumeClaim", json!({ "status": { "phase": "Pending" } }), wait("it is Pending")),
+            (
+                "apiextensions.k8s.io",
+                "CustomResourceDefinition",
+                json!({ "status": { "conditions": null } }),
+                wait("it is not served yet"),
+            ),
+            ("cert-manager.io", "Certificate", json!({}), wait("its controller has said nothing yet")),
+            ("example.org", "Thing", json!({ "status": { "anything": 1 } }), Verdict::Ready),
+            (
+                "x.toolkit.fluxcd.io",
+                "Kustomization",
+                json!({ "status": { "conditions": [{ "type": "Stalled", "status": "True", "reason": "NoPath" }] } }),
+                Verdict::Failed("NoPath".into()),
+            ),
+        ];
+        for (group, kind, object, wanted) in cases {
+            assert_eq!(verdict(&object, group, kind), wanted, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_condition_of_an_older_generation_is_not_believed() {
+        let object = |observed: i64| {
+            json!({ "metadata": { "generation": 2 }, "status": { "conditions": [
+                { "type": "Ready", "status": "True", "observedGeneration": observed },
+            ] } })
+        };
+        assert_eq!(verdict(&object(2), "cert-manager.io", "Certificate"), Verdict::Ready);
+        assert!(matches!(verdict(&object(1), "cert-manager.io", "Certificate"), Verdict::Waiting(_)));
+    }
+
+    #[test]
+    fn a_stateful_set_with_a_partition_is_ready_when_those_above_it_are_new() {
+        let set = |partition: i64, updated: i64| {
+            json!({ "metadata": { "generation": 1 }, "spec": { "replicas": 3, "updateStrategy": { "rollingUpdate": { "partition": partition } } },
+                "status": { "observedGeneration": 1, "readyReplicas": 3, "updatedReplicas": updated, "currentRevision": "a", "updateRevision": "b" } })
+        };
+        assert!(judge(&set(2, 1), "StatefulSet").0);
+        assert!(!judge(&set(1, 1), "StatefulSet").0);
+        assert!(!judge(&set(0, 3), "StatefulSet").0, "without one the revisions have to agree");
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod gather;
 pub(super) mod manifest;
 pub(super) mod object;
 pub(super) mod shape;
+pub(super) mod source;
+mod stages;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +19,7 @@ use serde::Deserialize;
 use self::manifest::Manifest;
 use self::object::{Applied, How, Objects};
 use super::handle::Kubernetes;
+use super::wait::five_minutes;
 use crate::clients::kubernetes::MANAGER;
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
@@ -24,21 +27,35 @@ use crate::run::batch::ensure_all;
 use crate::run::ensure::{Changed, Outcome};
 use crate::run::scope;
 use crate::run::value::Value;
+use crate::script::args;
 use crate::script::convert::{from_dynamic, to_dynamic};
 
 /// How objects are applied.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyOptions {
     /// Whether fields that somebody else has set are taken over. Default: false, then they are a conflict that names them.
     #[serde(default)]
     pub force: bool,
+    /// Whether each object is waited for until it is ready, as its kind means it. One that fails, or takes too long, ends with what
+    /// the cluster says of it: events, reasons, the end of logs. Default: false.
+    #[serde(default)]
+    pub wait: bool,
+    /// How long that may take. Default: 5 minutes.
+    #[serde(default = "five_minutes")]
+    pub timeout: args::Duration,
     /// The field manager. Default: `homelab`.
     #[serde(default)]
     pub field_manager: Option<String>,
     /// Whether values of a Secret that are there stay as they are: other ones are then an error.
     #[serde(skip)]
     pub keep: bool,
+}
+
+impl Default for ApplyOptions {
+    fn default() -> Self {
+        ApplyOptions { force: false, wait: false, timeout: five_minutes(), field_manager: None, keep: false }
+    }
 }
 
 impl ApplyOptions {
@@ -58,15 +75,24 @@ pub(super) fn apply(k: &Kubernetes, what: &Dynamic, options: &ApplyOptions) -> R
     apply_all(k, manifests, options)
 }
 
-/// Applies objects, and gives what came of them as one.
+/// Applies objects, in the order in which they need each other, and gives what came of them as one.
 pub(super) fn apply_all(k: &Kubernetes, manifests: Vec<Manifest>, options: &ApplyOptions) -> Result<ScriptMap> {
     if manifests.is_empty() {
         return Err(Error::new(Class::Script, "`apply`: there is nothing to apply").help("the text or list is empty"));
     }
     let how = options.how()?;
-    let objects: Objects =
-        manifests.into_iter().map(|manifest| Applied::new(k, manifest, &how).map(Arc::new)).collect::<Result<_>>()?;
-    let outcomes = ensure_all(&objects, &|objects| gather::gather(objects))?;
+    let (mut objects, mut outcomes) = (Objects::new(), Vec::new());
+    for stage in stages::in_order(manifests) {
+        let some: Objects =
+            stage.into_iter().map(|manifest| Applied::new(k, manifest, &how).map(Arc::new)).collect::<Result<_>>()?;
+        let came = ensure_all(&some, &|objects| gather::gather(objects))?;
+        stages::settle(k, &some, &came)?;
+        objects.extend(some);
+        outcomes.extend(came);
+    }
+    if options.wait && !scope::is_planning()? {
+        stages::until_ready(k, &objects, options.timeout)?;
+    }
     told(&objects, outcomes)
 }
 

@@ -7,6 +7,8 @@ use serde_json::Value as Json;
 
 use super::super::handle::Kubernetes;
 use super::super::kinds::{Kind, Served, object_cell, served};
+use super::super::ready::{Verdict, verdict};
+use super::super::wait::Target;
 use super::manifest::Manifest;
 use super::{conflict, gather, shape};
 use crate::clients::kubernetes::{Answer, Applying, Client, Failure};
@@ -127,6 +129,23 @@ impl Applied {
             }
         }
         shape::open(&will, &Unknown::from_origin(self.address()))
+    }
+
+    /// What is waited for where it is to be ready. `None` where its kind is not served.
+    pub fn target(&self) -> Result<Option<Target>> {
+        let Served::Here(resource) = self.served()? else { return Ok(None) };
+        Ok(Some(Target {
+            address: self.address(),
+            path: resource.path(self.manifest.namespace.as_deref(), &self.manifest.name),
+            group: self.manifest.group.clone(),
+            kind: self.manifest.kind.clone(),
+        }))
+    }
+
+    /// Whether it was ready when it was seen last.
+    pub fn was_ready(&self) -> bool {
+        let seen = lock(&self.seen).object.as_ref().map(Value::to_display_json);
+        seen.is_some_and(|object| verdict(&object, &self.manifest.group, &self.manifest.kind) == Verdict::Ready)
     }
 
     fn send(&self, client: &Client, path: &str, writer: &Writer) -> Result<Answer> {

@@ -119,6 +119,12 @@ fn apply(kept: &mut Kept, asked: &Asked) -> Reply {
     if object["kind"] == "Thing" {
         object["spec"]["filled"] = json!(true);
     }
+    if object["kind"] == "Namespace" {
+        object["status"] = json!({ "phase": "Active" });
+    }
+    if object["kind"] == "CustomResourceDefinition" {
+        object["status"] = json!({ "conditions": [{ "type": "Established", "status": "True" }] });
+    }
     if !dry {
         kept.objects.insert(path.to_owned(), object.clone());
         kept.owners = owners;
@@ -286,6 +292,8 @@ fn a_kind_comes_with_its_definition_in_one_plan_and_one_run() {
         if found.spec.size != 3 || thing.objects[0].metadata.name != "t" { throw "it is not as it was planned"; }
     "#;
     cluster.converges(script);
+    let together = r#"k.apply("apiVersion: example.org/v1\nkind: Thing\nmetadata: {name: u, namespace: more}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: more}\n", #{ wait: true });"#;
+    Cluster::new().converges(&format!("{}; {together}", script.lines().take(3).collect::<Vec<_>>().join("\n")));
     let unknown = cluster.lab.plan(
         r#"kubernetes::connect().apply(#{ apiVersion: "example.org/v2", kind: "Thing", metadata: #{ name: "t", namespace: "default" } });"#,
     );
