@@ -74,6 +74,10 @@ fn make(dir: &Path, world: &World, certificates: &Certificates) -> Result<Creden
         ("HOMELAB_SSH_PUBKEY", public),
         ("HOMELAB_K3S_TOKEN", hex(&secret_bytes()?)),
         ("HOMELAB_K3S_AGENT_TOKEN", hex(&secret_bytes()?)),
+        ("HOMELAB_VALKEY_PASSWORD", hex(&secret_bytes()?[..24])),
+        ("HOMELAB_PG_N8N_PASSWORD", hex(&secret_bytes()?[..24])),
+        ("HOMELAB_N8N_ENCRYPTION_KEY", hex(&secret_bytes()?[..24])),
+        ("HOMELAB_JUPYTER_PASSWORD_HASH", format!("sha256:{}:{}", &hex(&secret_bytes()?)[..12], hex(&secret_bytes()?))),
         ("HOMELAB_KUBECONFIG", dir.join("kubeconfig").display().to_string()),
     ];
     let mut credentials: Credentials = values.into_iter().map(|(name, value)| (name.to_string(), value)).collect();

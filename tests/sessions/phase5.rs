@@ -49,3 +49,44 @@ fn what_the_token_lacks_is_said_before_anything_is_written() {
     assert!(told.contains("GitHub knows no such token"), "{told}");
     assert_eq!(project.ends("sim log --mutating --last", 0), "");
 }
+
+const PHASES: &str = "playbooks/phase3.rhai playbooks/phase3_5.rhai playbooks/phase5.rhai";
+
+#[test]
+fn from_machines_to_applications_as_planned_and_then_all_is_quiet() {
+    let project = Project::homelab_itself();
+    let planned = project.ends(&format!("plan --sim {PHASES}"), 0);
+    for wanted in [
+        "would create Namespace:infrastructure",
+        "would create helm.cattle.io/HelmChart:kube-system/cloudnative-pg",
+        "would create postgresql.cnpg.io/Cluster:infrastructure/pg",
+        "would create postgresql.cnpg.io/Database:infrastructure/n8n",
+        "would create networking.k8s.io/Ingress:applications/n8n",
+        "would create apps/StatefulSet:home-assistant/home-assistant",
+    ] {
+        assert!(planned.contains(wanted), "{wanted}\n{planned}");
+    }
+    assert!(!planned.contains("deferred"), "{planned}");
+    let ran = project.ends(&format!("run --sim --sim-answer-manual {PHASES}"), 0);
+    let score = ran.lines().find(|line| line.starts_with("plan fidelity: ")).expect("it is scored");
+    let (met, sure) =
+        score["plan fidelity: sure ".len()..].split(',').next().and_then(|part| part.split_once('/')).expect("a score");
+    assert_eq!(met, sure, "{ran}");
+    assert!(!ran.contains("missed: "), "{ran}");
+    let again = project.ends(&format!("run --sim --sim-answer-manual {PHASES}"), 0);
+    assert!(again.contains("\n0 changes\n"), "{again}");
+    assert_eq!(project.ends("sim log --mutating --last", 0), "", "a second run changes nothing");
+
+    // One application alone, and with a password that it was not set up with.
+    let alone = project.ends("run --sim playbooks/apps/valkey", 0);
+    assert!(alone.contains("\n0 changes\n") && alone.contains("Valkey is ready behind its service"), "{alone}");
+    let envrc = project.read(".homelab/sim/envrc");
+    let line = envrc.lines().find(|line| line.contains("HOMELAB_VALKEY_PASSWORD=")).expect("the password");
+    edit(&project, ".homelab/sim/envrc", line, "export HOMELAB_VALKEY_PASSWORD='a-password-that-it-does-not-know'");
+    for command in ["plan", "run"] {
+        let told = project.ends(&format!("{command} --sim playbooks/apps/valkey"), 1);
+        assert!(told.contains("Secret:infrastructure/valkey-users: there is another value for default"), "{told}");
+        assert!(!told.contains("a-password-that-it-does-not-know"), "{told}");
+    }
+    assert_eq!(project.ends("sim log --mutating --last", 0), "", "nothing is written over");
+}

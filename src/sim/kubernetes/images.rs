@@ -9,6 +9,8 @@ pub(super) enum Does {
     Commands,
     /// It stays.
     Stays,
+    /// It stays, unless it is told another command.
+    Serves,
     /// It ends, and all is well.
     Ends,
     /// It installs charts.
@@ -42,6 +44,7 @@ fn parse(line: &'static str) -> Option<Image> {
     let does = match does {
         "commands" => Does::Commands,
         "stays" => Does::Stays,
+        "serves" => Does::Serves,
         "ends" => Does::Ends,
         "helm" => Does::Helm,
         "vectors" => Does::Vectors,

@@ -35,6 +35,10 @@ impl Cluster {
                 command => Program::Command(command),
             },
             Does::Stays => Program::Stays(String::new()),
+            Does::Serves => match words(container, "command") {
+                command if command.is_empty() => Program::Stays(String::new()),
+                command => Program::Command([command, words(container, "args")].concat()),
+            },
             Does::Ends => Program::Ends(0, String::new()),
             Does::Helm => {
                 let (exit, log) = self.run_helm(here.pod, container, here.now);

@@ -4,11 +4,15 @@
 //! know it passes over, as charts do.
 
 mod cert_manager;
+mod cloudnative_pg;
 mod csi_driver_nfs;
 mod metallb;
+mod n8n;
 mod nvidia_device_plugin;
+mod ollama;
 pub(super) mod parts;
 mod traefik;
+mod valkey;
 
 use serde_json::{Value, json};
 
@@ -74,6 +78,10 @@ const ALL: &[Chart] = &[
     cert_manager::CHART,
     csi_driver_nfs::CHART,
     nvidia_device_plugin::CHART,
+    cloudnative_pg::CHART,
+    n8n::CHART,
+    ollama::CHART,
+    valkey::CHART,
 ];
 
 impl Chart {

@@ -78,6 +78,19 @@ pub(in crate::sim::kubernetes) fn account(release: &Release<'_>, name: &str) -> 
     json!({ "kind": "ServiceAccount", "apiVersion": "v1", "metadata": { "name": name, "labels": labels(release, "") } })
 }
 
+/// A claim for a volume.
+pub(in crate::sim::kubernetes) fn claim(name: &str, class: &Value, size: &str, mode: &str) -> Value {
+    let mut spec = json!({ "accessModes": [mode], "resources": { "requests": { "storage": size } } });
+    if class.as_str().is_some_and(|class| !class.is_empty()) {
+        spec["storageClassName"] = class.clone();
+    }
+    json!({
+        "kind": "PersistentVolumeClaim", "apiVersion": "v1",
+        "metadata": { "name": name, "finalizers": ["kubernetes.io/pvc-protection"] }, "spec": spec,
+        "status": { "phase": "Pending" },
+    })
+}
+
 /// A Service with ports: name, port, and where that leads.
 pub(in crate::sim::kubernetes) fn service(
     release: &Release<'_>,
@@ -95,6 +108,30 @@ pub(in crate::sim::kubernetes) fn service(
         },
         "status": { "loadBalancer": {} },
     })
+}
+
+/// An Ingress to a service, where the values ask for one.
+pub(in crate::sim::kubernetes) fn ingress(release: &Release<'_>, name: &str, port: &str) -> Option<Value> {
+    if !release.is("ingress.enabled") {
+        return None;
+    }
+    let backend = json!({ "service": { "name": name, "port": { "name": port } } });
+    let path = |path: &Value| json!({ "path": path["path"].as_str().unwrap_or("/"), "pathType": path["pathType"].as_str().unwrap_or("Prefix"), "backend": backend });
+    let hosts = release.value("ingress.hosts").as_array().into_iter().flatten();
+    let rules: Vec<Value> = hosts
+        .map(|host| {
+            let paths: Vec<Value> = host["paths"].as_array().into_iter().flatten().map(path).collect();
+            json!({ "host": host["host"], "http": { "paths": paths } })
+        })
+        .collect();
+    let mut spec = json!({ "rules": rules });
+    if !release.text("ingress.className").is_empty() {
+        spec["ingressClassName"] = release.value("ingress.className").clone();
+    }
+    Some(json!({
+        "kind": "Ingress", "apiVersion": "networking.k8s.io/v1",
+        "metadata": { "name": name, "labels": labels(release, "") }, "spec": spec, "status": { "loadBalancer": {} },
+    }))
 }
 
 /// A kind of objects that comes with a chart.

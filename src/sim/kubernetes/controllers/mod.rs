@@ -5,6 +5,7 @@ mod budgets;
 mod cron;
 mod cron_jobs;
 mod daemon_sets;
+mod databases;
 mod deployments;
 mod garbage;
 mod helm;
@@ -228,6 +229,7 @@ impl Cluster {
         self.keep_namespaces(now);
         self.collect_orphans();
         self.run_charts(now);
+        self.run_databases(now);
         self.run_services(now);
         self.balance(now);
         self.keep_definitions(now);

@@ -1,5 +1,6 @@
 //! K3s on a few machines.
 
+mod applications;
 mod charts;
 mod joining;
 mod lab;
