@@ -84,7 +84,7 @@ pub fn plain(error: &EvalAltResult, scene: &Scene<'_>) -> Error {
             let near = nearest(name, fields.iter().map(String::as_str).chain(scene.catalog.properties()));
             match near.filter(|near| near != name) {
                 Some(near) => error.help(format!("did you mean `{near}`?")),
-                None => error.help(format!("where it may be missing, write `?.{name}` or ask with `\"{name}\" in …`")),
+                None => error.help(format!("where it may be missing, ask with `\"{name}\" in …`")),
             }
         }
         Rhai::ErrorIndexNotFound(index, _) => script(format!("there is nothing at `{index}` here")),
