@@ -10,6 +10,8 @@ mod kubeconfig;
 mod lost;
 
 #[cfg(test)]
+mod recordings;
+#[cfg(test)]
 pub(crate) mod test_server;
 #[cfg(test)]
 mod tests;
