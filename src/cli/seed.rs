@@ -38,6 +38,8 @@ pub(super) fn read(root: &Path, scenario: Scenario) -> Result<Seed> {
         template: Some(template(&cluster, &software.table("vms")?)?),
         gpus: gpus(&hardware.table("gpu")?)?,
         network_hosts: other_hosts(&hosts, &node_names)?,
+        services: services(&network),
+        exports: exports(network.table("nfs").ok().as_ref(), &hosts),
         internet: InternetSeed {
             releases: releases(software.table("versions").ok().as_ref()),
             repositories: software.table("git").map(|git| repository(&git)).unwrap_or_default(),
@@ -45,6 +47,24 @@ pub(super) fn read(root: &Path, scenario: Scenario) -> Result<Seed> {
         },
         web: cloud_image(&software, &cluster, scenario)?,
     })
+}
+
+/// The directories that file servers export, as far as the table tells them.
+fn exports(table: Option<&Table>, hosts: &Table) -> Vec<String> {
+    let rows = table.and_then(|table| table.rows().ok()).unwrap_or_default();
+    let one = |row: &Row<'_>| {
+        let told = |name: &str| row.cell(name).ok()?.text().ok().filter(|text| !text.is_empty());
+        let server = told("server")?;
+        let address = hosts.row(&server).and_then(|host| host.cell("ip")?.ipv4()).map(|ip| ip.to_string());
+        Some(format!("{}:{}", address.unwrap_or(server), told("export")?))
+    };
+    rows.iter().filter_map(one).collect()
+}
+
+/// The address of the ingress; empty where the tables do not tell it.
+fn services(network: &Document) -> String {
+    let told = network.table("pools").and_then(|pools| pools.row("traefik_vip")?.cell("range")?.text());
+    told.unwrap_or_default()
 }
 
 fn nodes(nodes: &Table, hosts: &Table) -> Result<Vec<NodeSeed>> {

@@ -170,7 +170,7 @@ async fn forward(
         return Ok(());
     }
     let (target, fault) = find(visit, host, *port);
-    if let Target::Web(_) = target {
+    if let Target::Web(_) | Target::Service(_) = target {
         let (read, write) = tokio::io::split(stream);
         let whole = tokio::io::join(std::io::Cursor::new(first.as_bytes().to_vec()).chain(read), write);
         carry(whole, (host, *port), target, fault, visit).await;
@@ -255,7 +255,7 @@ fn find(visit: &Visit, host: &str, port: u16) -> (Target, Option<LineFault>) {
         Target::Api(..) => faults.misses(&node).then_some(LineFault::NodeAway),
         Target::Ssh { .. } => faults.next_line(host, &node),
         Target::Kubernetes(..) => faults.misses(&node).then_some(LineFault::NodeAway),
-        Target::Web(_) | Target::Restarting | Target::Closed | Target::Nobody => None,
+        Target::Web(_) | Target::Service(_) | Target::Restarting | Target::Closed | Target::Nobody => None,
     };
     if let Some(fault) = fault {
         let method = format!("{} connection", fault.name());
@@ -337,6 +337,7 @@ async fn serve(
             }
         }
         Target::Web(_) => web::serve(stream, Arc::clone(visit), host.to_owned()).await,
+        Target::Service(address) => kubernetes::serve_address(stream, Arc::clone(visit), address, port).await,
         Target::Restarting | Target::Closed | Target::Nobody => {}
     }
 }
@@ -369,7 +370,8 @@ fn connect_inside(host: String, port: u16, visit: &Arc<Visit>) -> Forward {
     let refusal = match target {
         Target::Nobody => Some(ErrorKind::HostUnreachable),
         Target::Closed => Some(ErrorKind::ConnectionRefused),
-        Target::Api(..) | Target::Kubernetes(..) | Target::Web(_) | Target::Restarting | Target::Ssh { .. } => None,
+        Target::Api(..) | Target::Kubernetes(..) | Target::Web(_) | Target::Service(_) => None,
+        Target::Restarting | Target::Ssh { .. } => None,
     };
     let visit = Arc::clone(visit);
     Box::pin(async move {

@@ -54,6 +54,8 @@ pub(crate) struct Hardware {
     pub(crate) disk_bytes: u64,
     /// The hardware address of its first network device.
     pub(crate) mac: Option<String>,
+    /// The devices of the node that it has for itself.
+    pub(crate) devices: Vec<Function>,
 }
 
 /// The network card of a node.

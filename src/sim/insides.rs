@@ -45,8 +45,8 @@ fn settings_of(settings: &CloudInit) -> host::CloudInit {
 }
 
 fn hardware_of(hardware: &Hardware) -> host::Hardware {
-    let Hardware { processors, memory_kib, disk_bytes, mac } = hardware.clone();
-    host::Hardware { processors, memory_kib, disk_bytes, mac }
+    let Hardware { processors, memory_kib, disk_bytes, mac, devices } = hardware.clone();
+    host::Hardware { processors, memory_kib, disk_bytes, mac, devices }
 }
 
 impl Workshop for Posix {

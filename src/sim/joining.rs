@@ -84,7 +84,7 @@ impl World {
             Target::Api(member, _) => member,
             Target::Nobody if host.parse::<IpAddr>().is_err() => return unreachable("Name or service not known"),
             Target::Nobody => return unreachable("No route to host"),
-            Target::Closed | Target::Kubernetes(..) | Target::Ssh { .. } | Target::Web(_) => {
+            Target::Closed | Target::Kubernetes(..) | Target::Ssh { .. } | Target::Web(_) | Target::Service(_) => {
                 return unreachable("Connection refused");
             }
             Target::Restarting => return unreachable("SSL connect attempt failed"),

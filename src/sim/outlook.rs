@@ -67,9 +67,7 @@ impl World {
     fn everybody(&self, now: u64) -> BTreeMap<String, Neighbour> {
         let mut all = BTreeMap::new();
         let mut add = |address: &str, ports: &[u16]| {
-            let mac = sha256(address);
-            let mac = format!("02:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3], mac[4]);
-            all.insert(address.to_owned(), Neighbour { mac, ports: ports.to_vec(), mtu: USUAL_MTU });
+            all.insert(address.to_owned(), Neighbour { mac: mac(address), ports: ports.to_vec(), ..usual() });
         };
         for host in &self.hosts {
             match self.internet.console_of(&host.ip) {
@@ -102,6 +100,14 @@ impl World {
                 }
             }
         }
+        // A node of Kubernetes answers for the addresses of services, beside whoever has them already.
+        for service in self.kubernetes.announced() {
+            let own = Neighbour { mac: mac(&service.node), ports: service.ports, ..usual() };
+            match all.get_mut(&service.address) {
+                Some(other) => other.rivals.push(own.mac),
+                None => drop(all.insert(service.address, own)),
+            }
+        }
         all
     }
 
@@ -119,6 +125,17 @@ impl World {
         });
         local.chain(far).chain([(TIME.0.to_owned(), TIME.1.to_owned())]).collect()
     }
+}
+
+/// A hardware address that stands for one of the network.
+fn mac(address: &str) -> String {
+    let mac = sha256(address);
+    format!("02:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3], mac[4])
+}
+
+/// Somebody who takes packets of the usual size.
+fn usual() -> Neighbour {
+    Neighbour { mtu: USUAL_MTU, ..Neighbour::default() }
 }
 
 /// What a node sees of itself and of its cluster.

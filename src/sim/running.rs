@@ -28,6 +28,34 @@ impl World {
         all
     }
 
+    /// A site of the web. A console is dark while its node has no power.
+    pub(super) fn dial_site(&self, host: &str) -> Target {
+        let Some(node) = self.internet.console_of(host) else { return Target::Web(0) };
+        let cluster = self.clusters.iter().find(|cluster| cluster.nodes.contains_key(node));
+        match cluster.and_then(|cluster| cluster.nodes.get(node).filter(|_| cluster.is_on(node))) {
+            Some(node) => Target::Web(node.booted),
+            None => Target::Nobody,
+        }
+    }
+
+    /// What a console answers at ports that it has closed.
+    pub(super) fn console_behind(&self, node: &str) -> Target {
+        if self.clusters.iter().any(|cluster| cluster.is_on(node)) { Target::Closed } else { Target::Nobody }
+    }
+
+    /// The node that a host is, or that the guest with its address is on.
+    pub(crate) fn node_behind(&self, host: &str) -> Option<String> {
+        if let Some(node) = self.node_called(host) {
+            return Some(node.name.clone());
+        }
+        let address = host.parse::<Ipv4Addr>().ok()?;
+        let guests = self
+            .clusters
+            .iter()
+            .flat_map(|cluster| cluster.machines.guests_at(address).filter_map(|vmid| cluster.vms.get(&vmid)));
+        guests.filter(|vm| vm.running.is_some()).map(|vm| vm.node.clone()).next()
+    }
+
     /// What answers at the address of a guest.
     pub(super) fn dial_guest(&self, address: Ipv4Addr, port: u16, now: u64) -> Target {
         for cluster in &self.clusters {
@@ -50,19 +78,52 @@ impl World {
         Target::Nobody
     }
 
+    /// What answers at the address of a service.
+    pub(super) fn dial_service(&self, address: &str, port: u16) -> Target {
+        let all = self.kubernetes.announced();
+        match all.into_iter().find(|one| one.address == address) {
+            Some(found) if found.ports.contains(&port) => Target::Service(found.address),
+            Some(_) => Target::Closed,
+            None => Target::Nobody,
+        }
+    }
+
+    /// Lets those go on who get certificates for clusters. Tells whether anything changed.
+    fn run_certificates(&mut self, now: u64) -> bool {
+        let signer = self.signer.clone();
+        let (pace, is_stuck) = (self.pace(), self.kubernetes.is_stuck());
+        let staging = self.kubernetes.staging(now / 1000);
+        let mut vouch = |trusted: bool, names: &[String], from: u64, until: u64| match trusted {
+            true => signer.as_ref()?.vouch(names, from, until),
+            false => staging.as_ref()?.for_names(names, from, until),
+        };
+        let mut outside = kubernetes::Outside {
+            internet: &mut self.internet,
+            token: &self.secrets.cloudflare,
+            vouch: &mut vouch,
+            is_stuck,
+            now,
+            pace,
+        };
+        self.kubernetes.run_certificates(&mut outside)
+    }
+
     /// What clusters find around their nodes.
     fn around_clusters(&self) -> kubernetes::Around {
-        let servers = self.clusters.iter().flat_map(|cluster| &cluster.outside.servers);
-        let exports = servers.map(|(address, server)| (address.clone(), server.exports.keys().cloned().collect()));
-        kubernetes::Around { nfs: exports.collect(), ..kubernetes::Around::default() }
+        kubernetes::Around { nfs: self.exports(), ..kubernetes::Around::default() }
     }
 
     /// Lets K3s go on, and does what programs wait for. Tells whether anything changed.
     pub(super) fn run_kubernetes(&mut self, now: u64) -> bool {
         let hosts = self.running();
         let pace = self.pace();
+        let card = self.card_state();
+        hosts.iter().for_each(|host| host.twist_card(card));
         self.kubernetes.around = self.around_clusters();
         let mut any = self.kubernetes.settle(&hosts, now, pace);
+        if self.kubernetes.wants_certificates() {
+            any |= self.run_certificates(now);
+        }
         for host in &hosts {
             for (number, errand) in host.errands() {
                 let told = match &errand {

@@ -15,10 +15,11 @@ use tokio::sync::watch;
 use super::boards;
 use super::guests::{NodeSpec, Setup, SharedMachine, Workshop};
 use super::kubernetes::Kubernetes;
+use super::oddities;
 use super::proxmox::Cluster;
 use super::seed::{HostSeed, NodeSeed, Scenario, Seed};
 use super::tls::Certificates;
-use super::web::Internet;
+use super::web::{Internet, Signer};
 use crate::error::{Class, Error, Result};
 
 /// The form of the file. A world of another form cannot be read.
@@ -36,7 +37,7 @@ pub(crate) struct World {
     version: u32,
     /// What is odd about it.
     #[serde(default)]
-    scenario: Scenario,
+    pub(super) scenario: Scenario,
     /// The nodes in the order of the seed.
     pub(crate) nodes: Vec<NodeSeed>,
     pub(crate) search_domain: String,
@@ -44,6 +45,9 @@ pub(crate) struct World {
     /// The bridges that nodes are installed with.
     pub(crate) bridges: Vec<String>,
     pub(crate) hosts: Vec<HostSeed>,
+    /// Directories of file servers beside those of the storages, as `server:/path`.
+    #[serde(default)]
+    pub(super) exports: Vec<String>,
     pub(crate) clusters: Vec<Cluster>,
     /// What is on the web.
     #[serde(default)]
@@ -57,6 +61,9 @@ pub(crate) struct World {
     setups: BTreeMap<String, Setup>,
     #[serde(skip)]
     pub(super) certificates: Option<Arc<Certificates>>,
+    /// What vouches for names on the web.
+    #[serde(skip)]
+    pub(super) signer: Option<Arc<Signer>>,
     /// Counts the moments at which something may have gone that connections lead to.
     #[serde(skip)]
     moments: watch::Sender<u64>,
@@ -104,6 +111,8 @@ pub(crate) enum Target {
     Kubernetes(String, u64),
     /// A site of the web, and since when it is there.
     Web(u64),
+    /// The address of a service of Kubernetes.
+    Service(String),
     /// The API of a node, which is being started again: it takes connections and ends them at once.
     Restarting,
     /// A machine that has this port closed, or is not up yet.
@@ -119,6 +128,8 @@ impl Target {
             Target::Api(_, since) | Target::Kubernetes(_, since) | Target::Ssh { since, .. } | Target::Web(since) => {
                 Some(*since)
             }
+            // Which pod answers is found out with each request.
+            Target::Service(_) => Some(0),
             Target::Restarting | Target::Closed | Target::Nobody => None,
         }
     }
@@ -134,13 +145,15 @@ impl World {
             search_domain: seed.search_domain.clone(),
             gateway: seed.gateway.clone(),
             bridges: if seed.bridges.is_empty() { vec!["vmbr0".into()] } else { seed.bridges.clone() },
-            hosts: seed.network_hosts.clone(),
+            hosts: oddities::hosts(seed),
+            exports: seed.exports.clone(),
             clusters: super::proxmox::found(seed, certificates, &secrets)?,
-            internet: Internet::found(&seed.internet, &seed.web),
+            internet: oddities::internet(seed),
             kubernetes: Kubernetes::found(seed.scenario),
             setups: seed.nodes.iter().map(|node| (node.name.clone(), boards::setup(seed, &node.name))).collect(),
             secrets,
             certificates: None,
+            signer: None,
             moments: watch::Sender::default(),
         })
     }
@@ -320,39 +333,15 @@ impl World {
         if self.hosts.iter().any(|known| known.ip == host || known.name == host) || self.gateway == host {
             return Target::Closed;
         }
-        let Ok(address) = host.parse::<Ipv4Addr>() else { return Target::Nobody };
-        self.dial_guest(address, port, now)
-    }
-
-    /// A site of the web. A console is dark while its node has no power.
-    fn dial_site(&self, host: &str) -> Target {
-        let Some(node) = self.internet.console_of(host) else { return Target::Web(0) };
-        let cluster = self.clusters.iter().find(|cluster| cluster.nodes.contains_key(node));
-        match cluster.and_then(|cluster| cluster.nodes.get(node).filter(|_| cluster.is_on(node))) {
-            Some(node) => Target::Web(node.booted),
-            None => Target::Nobody,
+        let told = host.parse::<Ipv4Addr>().ok().or_else(|| self.internet.resolved(host)?.parse().ok());
+        let Some(address) = told else { return Target::Nobody };
+        match self.dial_guest(address, port, now) {
+            Target::Nobody => self.dial_service(&address.to_string(), port),
+            found => found,
         }
     }
 
-    /// What a console answers at ports that it has closed.
-    fn console_behind(&self, node: &str) -> Target {
-        if self.clusters.iter().any(|cluster| cluster.is_on(node)) { Target::Closed } else { Target::Nobody }
-    }
-
-    /// The node that a host is, or that the guest with its address is on.
-    pub(crate) fn node_behind(&self, host: &str) -> Option<String> {
-        if let Some(node) = self.node_called(host) {
-            return Some(node.name.clone());
-        }
-        let address = host.parse::<Ipv4Addr>().ok()?;
-        let guests = self
-            .clusters
-            .iter()
-            .flat_map(|cluster| cluster.machines.guests_at(address).filter_map(|vmid| cluster.vms.get(&vmid)));
-        guests.filter(|vm| vm.running.is_some()).map(|vm| vm.node.clone()).next()
-    }
-
-    fn node_called(&self, host: &str) -> Option<&NodeSeed> {
+    pub(super) fn node_called(&self, host: &str) -> Option<&NodeSeed> {
         let short = host.split('.').next().unwrap_or(host);
         let is_name =
             |node: &&NodeSeed| node.name == host || (node.name == short && host.ends_with(&self.search_domain));

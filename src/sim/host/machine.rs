@@ -90,6 +90,9 @@ const FIRST_PID: u32 = 20_001;
 /// A simulated machine.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Machine {
+    /// What is odd about its graphics card.
+    #[serde(default)]
+    pub card: super::CardState,
     /// Its file system. Users, packages, enabled units and most settings are in its files, as on a real one.
     pub fs: Fs,
     /// The kernel's host name.

@@ -32,7 +32,7 @@ pub use links::{Bridge, Nic};
 pub use machine::{ExecResult, Machine, Maker, PowerRequest, SharedMachine, UnitRun};
 pub use seed::{CloudInit, Hardware, NodeSpec, Setup};
 pub use ssh::{Forward, Forwarder, Observer, Options as SshOptions, Passwords, serve_ssh, serve_ssh_with};
-pub use tools::run_due_timers;
+pub use tools::{CardState, Trouble, run_due_timers};
 pub use tree::{Changes as TreeChanges, Tree, changes as tree_changes};
 
 #[cfg(test)]

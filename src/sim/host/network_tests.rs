@@ -19,7 +19,12 @@ fn node() -> Machine {
 }
 
 fn around(neighbours: &[(&str, &[u16])]) -> Outlook {
-    let neighbour = |ports: &[u16]| Neighbour { mac: "02:00:00:00:00:01".to_owned(), ports: ports.to_vec(), mtu: 1500 };
+    let neighbour = |ports: &[u16]| Neighbour {
+        mac: "02:00:00:00:00:01".to_owned(),
+        ports: ports.to_vec(),
+        mtu: 1500,
+        ..Neighbour::default()
+    };
     Outlook {
         neighbours: neighbours.iter().map(|(at, ports)| ((*at).to_owned(), neighbour(ports))).collect(),
         names: [("pve2.home.arpa".to_owned(), "10.0.0.2".to_owned())].into(),

@@ -41,6 +41,8 @@ pub struct Neighbour {
     pub ports: Vec<u16>,
     /// The largest packet that it takes, in bytes.
     pub mtu: u32,
+    /// The hardware addresses of others that answer for the same address.
+    pub rivals: Vec<String>,
 }
 
 /// A cluster, as one of its nodes sees it.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Host;
 use super::life::Instance;
+use crate::sim::host::Trouble;
 
 /// Where containerd on a node tells which runtimes it knows.
 const RUNTIMES: &str = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml";
@@ -15,6 +16,10 @@ pub(crate) struct Around {
     pub(crate) nfs: BTreeMap<String, Vec<String>>,
     /// The runtimes beside the usual one that each node knows.
     pub(crate) runtimes: BTreeMap<String, BTreeSet<String>>,
+    /// Whether the repositories of charts cannot be reached.
+    pub(crate) lacks_repositories: bool,
+    /// Whether the image of the device plugin cannot be had.
+    pub(crate) lacks_plugin: bool,
     /// The graphics cards of nodes.
     pub(crate) cards: BTreeMap<String, Card>,
 }
@@ -22,6 +27,8 @@ pub(crate) struct Around {
 /// A graphics card, as its machine sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Card {
+    /// Whether the modules of its driver are loaded, and its libraries fit them.
+    pub(crate) is_loaded: bool,
     /// Whether the driver has it.
     pub(crate) has_driver: bool,
 }
@@ -38,6 +45,10 @@ impl Around {
                 let name = name.trim_matches(['\'', '"']);
                 (!name.contains('.')).then(|| name.to_owned())
             };
+            let trouble = host.with(|machine| machine.card_trouble());
+            let is_loaded = matches!(trouble, None | Some(Trouble::NoCard));
+            let card = Card { is_loaded, has_driver: trouble.is_none() };
+            around.cards.insert(instance.node.clone(), card);
             around.runtimes.insert(instance.node.clone(), text.lines().filter_map(named).collect());
         }
         around

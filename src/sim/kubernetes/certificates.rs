@@ -104,10 +104,20 @@ impl Authority {
 
     /// Vouches for somebody for a year from this second on.
     pub(crate) fn issue(&self, holder: &Holder<'_>, from: u64) -> Result<Pair> {
+        self.issue_until(holder, from, from + YEAR)
+    }
+
+    /// A certificate for names, with the authority's own, and its key.
+    pub(crate) fn for_names(&self, names: &[String], from: u64, until: u64) -> Option<(String, String)> {
+        let pair = self.issue_until(&Holder::Server(names), from, until).ok()?;
+        Some((pair.chain, pair.key))
+    }
+
+    /// Vouches for somebody from one second to another.
+    pub(crate) fn issue_until(&self, holder: &Holder<'_>, from: u64, until: u64) -> Result<Pair> {
         let issuer =
             Issuer::new(Authority::params(&self.name, self.made), KeyPair::from_pem(&self.key).map_err(wrong)?);
         let key = KeyPair::generate().map_err(wrong)?;
-        let until = from + YEAR;
         let mut params = lasting(CertificateParams::default(), from, until);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::around::Around;
 use super::certificates::{Authority, Holder, Pair, YEAR};
@@ -87,12 +88,15 @@ pub(crate) struct Cluster {
     /// When Jobs began, or ended where they have, in milliseconds, by uid.
     #[serde(default)]
     pub(crate) begun: BTreeMap<String, u64>,
-    /// When each Deployment last came further, in milliseconds, by uid.
+    /// When each Deployment last came further, and each challenge began, in milliseconds, by uid.
     #[serde(default)]
     pub(crate) progressed: BTreeMap<String, u64>,
     /// What is on volumes.
     #[serde(default)]
     pub(crate) files: Files,
+    /// What applications remember, by the namespaces and names of their workloads.
+    #[serde(default)]
+    pub(crate) remembered: BTreeMap<String, Value>,
     /// What it finds around it.
     #[serde(skip)]
     pub(crate) around: Around,
@@ -160,6 +164,7 @@ impl Cluster {
             begun: BTreeMap::new(),
             progressed: BTreeMap::new(),
             files: Files::new(),
+            remembered: BTreeMap::new(),
             around: Around::default(),
             looked: (0, 0),
             balances: false,

@@ -64,10 +64,9 @@ impl Run {
             machine.make_directory(at);
             content.iter().for_each(|(name, text)| machine.write_file(&format!("{at}/{name}"), text));
         }
-        let mut neighbours =
-            BTreeMap::from([(gateway, Neighbour { mac: String::new(), ports: Vec::new(), mtu: 1450 })]);
+        let mut neighbours = BTreeMap::from([(gateway, Neighbour { mtu: 1450, ..Neighbour::default() })]);
         if names.is_some() {
-            neighbours.insert(NAMES.to_owned(), Neighbour { mac: String::new(), ports: vec![53], mtu: 1450 });
+            neighbours.insert(NAMES.to_owned(), Neighbour { ports: vec![53], mtu: 1450, ..Neighbour::default() });
         }
         machine.outlook = Arc::new(Outlook { neighbours, names: names.unwrap_or_default(), ..Outlook::default() });
         let kept = kept.into_iter().map(|(kept, _)| kept).collect();

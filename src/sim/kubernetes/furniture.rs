@@ -14,7 +14,7 @@ const RUNTIMES: &[&str] = &["crun", "nvidia", "nvidia-experimental", "spin", "wa
 
 impl Cluster {
     /// Puts in what is there from the beginning, once.
-    pub(super) fn furnish(&mut self, settings: &Settings, now: u64) {
+    pub(super) fn furnish(&mut self, settings: &Settings, has_classes: bool, now: u64) {
         if self.is_furnished {
             return;
         }
@@ -83,7 +83,7 @@ impl Cluster {
                 self.store.make(&Key::new("helmcharts.helm.cattle.io", "kube-system", name), packaged(name), now);
             }
         }
-        if has("runtimes") {
+        if has("runtimes") && has_classes {
             for name in RUNTIMES {
                 let class =
                     json!({ "kind": "RuntimeClass", "apiVersion": "node.k8s.io/v1", "metadata": {}, "handler": name });

@@ -100,6 +100,12 @@ impl Cluster {
             }
         }
         let spec = &wanted.chart["spec"];
+        if self.around.lacks_repositories && !text(spec, "/repo").is_empty() {
+            let repository = text(spec, "/repo").trim_end_matches('/');
+            return Err(format!(
+                "{log}Error: looks like \"{repository}\" is not a valid chart repository or cannot be reached: Get \"{repository}/index.yaml\": dial tcp: i/o timeout\n"
+            ));
+        }
         let (chart, version) = charts::find(text(spec, "/chart"), text(spec, "/repo"), text(spec, "/version"))
             .map_err(|why| format!("{log}Error: {why}\n"))?;
         let values = self.values_of(wanted, chart)?;
@@ -261,8 +267,14 @@ impl Cluster {
         self.store.change(key, |live| {
             let spec = live["spec"].clone();
             for (name, value) in object.as_object().into_iter().flatten() {
-                if !matches!(name.as_str(), "metadata" | "status") {
-                    charts::lay_over(&mut live[name], value);
+                match name.as_str() {
+                    "metadata" | "status" => {}
+                    // What the cluster has put into these stays.
+                    "spec" if matches!(text(&object, "/kind"), "Service" | "PersistentVolumeClaim") => {
+                        charts::lay_over(&mut live[name], value);
+                    }
+                    // What a chart does not say any more goes.
+                    _ => live[name] = value.clone(),
                 }
             }
             for part in ["labels", "annotations"] {

@@ -78,6 +78,19 @@ fn is_like(pattern: &str, text: &str) -> bool {
     }
 }
 
+/// The name of an image with its registry, without tag and digest.
+pub(super) fn repository(image: &str) -> String {
+    split(image).0
+}
+
+/// What is said of an image whose registry does not answer.
+pub(super) fn unreachable(image: &str) -> String {
+    let registry = repository(image).split('/').next().unwrap_or_default().to_owned();
+    format!(
+        "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": failed to do request: Head \"https://{registry}/v2/\": dial tcp: i/o timeout"
+    )
+}
+
 /// What a container of an image does, or why the image cannot be had.
 pub(super) fn look(image: &str) -> Result<Does, String> {
     let (name, tag, digest) = split(image);

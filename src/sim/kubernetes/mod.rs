@@ -5,6 +5,7 @@
 //! each process comes as far as its configuration, its disk and the others let it.
 
 mod api;
+mod apps;
 mod around;
 mod certificates;
 mod charts;
@@ -27,6 +28,7 @@ mod network;
 mod nodes;
 mod pod_status;
 mod programs;
+mod proxy;
 mod registration;
 mod scheduler;
 mod serve;
@@ -34,6 +36,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod vip;
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -41,7 +44,9 @@ use std::sync::PoisonError;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use around::Around;
+pub(crate) use controllers::Outside;
 pub(crate) use serve::serve;
+pub(crate) use vip::serve_address;
 
 use super::host::errands::{Errand, Told};
 use super::host::{self, Cred};
@@ -63,6 +68,8 @@ pub(crate) struct Kubernetes {
     /// What clusters find around them.
     #[serde(skip)]
     pub(crate) around: Around,
+    /// The authority for trials of certificates.
+    staging: Option<certificates::Authority>,
     /// What is to be written to the log.
     #[serde(skip)]
     notices: Vec<Notice>,
@@ -80,6 +87,16 @@ enum Twist {
     StaleMember,
     /// Certificates are almost a year old.
     OldCertificates,
+    /// What is written into a zone is never seen by others.
+    StuckChallenge,
+    /// The repositories of charts cannot be reached.
+    NoRepositories,
+    /// K3s does not find the runtimes of graphics cards.
+    NoRuntime,
+    /// There are no classes for runtimes.
+    NoClass,
+    /// The image of the device plugin cannot be had.
+    NoPlugin,
 }
 
 /// Something that happened to a cluster.
@@ -132,6 +149,16 @@ impl Host {
                 let _set = machine.fs.set_mode(&root, ino, mode);
             }
         });
+    }
+
+    /// Has something odd about its graphics card.
+    pub(crate) fn twist_card(&self, card: host::CardState) {
+        self.with(|machine| machine.card = card);
+    }
+
+    /// Whether a program is installed.
+    fn has_program(&self, name: &str) -> bool {
+        self.with(|machine| machine.fs.exists(&format!("/usr/bin/{name}")))
     }
 
     /// What its name server knows outside of clusters; nothing where none answers.
@@ -187,9 +214,19 @@ impl Kubernetes {
             Scenario::S16Token => Twist::OtherToken,
             Scenario::S16Member => Twist::StaleMember,
             Scenario::S17 => Twist::OldCertificates,
+            Scenario::S19Stuck => Twist::StuckChallenge,
+            Scenario::S21 => Twist::NoRepositories,
+            Scenario::GpuRuntime => Twist::NoRuntime,
+            Scenario::GpuClass => Twist::NoClass,
+            Scenario::GpuPlugin => Twist::NoPlugin,
             _ => Twist::None,
         };
         Kubernetes { twist, ..Kubernetes::default() }
+    }
+
+    /// Whether what is written into a zone is never seen by others.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.twist == Twist::StuckChallenge
     }
 
     /// What is to be written to the log, once.
@@ -213,6 +250,30 @@ impl Kubernetes {
         any | self.control(hosts, now, pace)
     }
 
+    /// Whether anybody has asked for anything that has to do with certificates.
+    pub(crate) fn wants_certificates(&self) -> bool {
+        self.clusters.values().any(Cluster::wants_certificates)
+    }
+
+    /// The authority for trials, made when it is needed first.
+    pub(crate) fn staging(&mut self, now: u64) -> Option<certificates::Authority> {
+        if self.staging.is_none() {
+            self.staging = certificates::Authority::new("(STAGING) Pretend Pear", now).ok();
+        }
+        self.staging.clone()
+    }
+
+    /// Lets those look after certificates that do so in clusters whose API is there.
+    pub(crate) fn run_certificates(&mut self, outside: &mut Outside<'_>) -> bool {
+        let mut any = false;
+        for cluster in self.clusters.values_mut() {
+            if cluster.has_quorum() && cluster.wants_certificates() {
+                any |= cluster.run_certificates(outside);
+            }
+        }
+        any
+    }
+
     /// Lets the controllers of every cluster look whose API is there.
     fn control(&mut self, hosts: &[Host], now: u64, pace: f64) -> bool {
         let mut any = false;
@@ -233,6 +294,8 @@ impl Kubernetes {
             let nodes = hosts.iter().filter_map(|host| Some((host, self.instances.get(&host.file)?)));
             let nodes: Vec<(&Host, &Instance)> = nodes.filter(|(_, instance)| own(instance)).collect();
             cluster.around = self.around.of(&nodes);
+            cluster.around.lacks_repositories = self.twist == Twist::NoRepositories;
+            cluster.around.lacks_plugin = self.twist == Twist::NoPlugin;
             let far = nodes.iter().map(|(host, instance)| (instance.node.clone(), host.far())).collect();
             cluster.run_controllers(now);
             cluster.schedule(now);
@@ -332,13 +395,14 @@ impl Kubernetes {
                 "Waiting for etcd learner promotion: etcdserver: rpc not supported for learner".into(),
             );
         }
-        cluster.furnish(&instance.settings, now);
+        let has_classes = self.twist != Twist::NoClass;
+        cluster.furnish(&instance.settings, has_classes, now);
         match cluster.admit(host, instance, now) {
             Err(why) if instance.role == Role::Agent => return Step::Wait("info", why),
             Err(why) => instance.say(host, "info", &why, now),
             Ok(()) => {}
         }
-        disk::write_agent(host, cluster);
+        disk::write_agent(host, cluster, self.twist != Twist::NoRuntime);
         if instance.role == Role::Server {
             disk::write_ready(host, instance, cluster);
             instance.say(host, "info", "Wrote kubeconfig /etc/rancher/k3s/k3s.yaml", now);

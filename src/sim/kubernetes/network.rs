@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
+use super::apps::Ask;
 use super::cluster::Cluster;
 use super::controllers::text;
 use crate::sim::host::errands::{Errand, Told};
@@ -26,13 +27,13 @@ impl Cluster {
     }
 
     /// Answers what commands in containers want of the network.
-    pub(super) fn answer_containers(&mut self, _now: u64) {
+    pub(super) fn answer_containers(&mut self, now: u64) {
         let runs: Vec<super::containers::Run> = self.runs.values().cloned().collect();
         for run in runs {
             let errands = run.machine.lock().unwrap_or_else(PoisonError::into_inner).errands.take();
             for (number, errand) in errands {
                 let told = match &errand {
-                    Errand::Fetch { url, .. } => self.reach(url),
+                    Errand::Fetch { url, .. } => self.reach(url, now),
                     _ => Told::failed("nobody is there"),
                 };
                 run.machine.lock().unwrap_or_else(PoisonError::into_inner).errands.answer(number, told);
@@ -40,16 +41,34 @@ impl Cluster {
         }
     }
 
-    /// What a service answers, by its address.
-    fn reach(&self, url: &str) -> Told {
-        let place = url.split("://").nth(1).unwrap_or_default().split('/').next().unwrap_or_default();
-        let (address, port) = place.split_once(':').unwrap_or((place, "80"));
-        let service = self.store.list("services", None).find(|service| text(service, "/spec/clusterIP") == address);
-        let Some(service) = service else { return Told::failed("no route to host") };
-        let Some(port) = Self::port_of(service, port) else { return Told::failed("connection refused") };
-        if self.behind(service, &port).is_empty() {
-            return Told::failed("connection refused");
+    /// What is answered at a URL: by a service at its address in the cluster, or at one that others reach.
+    fn reach(&mut self, url: &str, now: u64) -> Told {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let (authority, path) = rest.find(['/', '?']).map_or((rest, "/"), |at| rest.split_at(at));
+        let usual = if scheme == "https" { "443" } else { "80" };
+        let (host, port) = authority.rsplit_once(':').unwrap_or((authority, usual));
+        let has = |service: &&serde_json::Value| {
+            let outside = super::controllers::items(service, "/status/loadBalancer/ingress");
+            text(service, "/spec/clusterIP") == host || outside.iter().any(|one| one["ip"] == host)
+        };
+        let Some(service) = self.store.list("services", None).find(has).cloned() else {
+            return Told::failed("no route to host");
+        };
+        let (namespace, name) = (text(&service, "/metadata/namespace"), text(&service, "/metadata/name"));
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let ask = Ask {
+            method: "GET".into(),
+            path: if path.is_empty() { "/".into() } else { path.to_owned() },
+            query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+            host: host.to_owned(),
+            now,
+            ..Ask::default()
+        };
+        match self.ask_service(namespace, name, port, &ask) {
+            // What is not simulated answers all the same: that it does is all that is known of it.
+            Ok(answer) if answer.status == 501 => Told { status: 200, body: format!("{name}\n").into_bytes() },
+            Ok(answer) => Told { status: answer.status, body: answer.body.into_bytes() },
+            Err(_) => Told::failed("connection refused"),
         }
-        Told { status: 200, body: format!("{}\n", text(service, "/metadata/name")).into_bytes() }
     }
 }

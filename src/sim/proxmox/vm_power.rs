@@ -9,7 +9,7 @@ use super::mapping::find_device;
 use super::property;
 use super::vm::{Options, Running, Vm, is_drive, is_net, volume_of};
 use super::vm_update::apply_pending;
-use crate::sim::guests::{CloudInit, Hardware};
+use crate::sim::guests::{CloudInit, Function, Hardware, PciDevice};
 
 /// How long a guest takes from power to its SSH server, and to its agent, in milliseconds.
 const SSH_AFTER: u64 = 250;
@@ -253,7 +253,31 @@ fn hardware(cluster: &Cluster, node: &str, vmid: u32) -> Hardware {
         disk_bytes: disk.map_or(0, |volume| volume.size),
         // `virtio=BC:24:11:…`: the model's value is the address.
         mac: device.and_then(|keys| keys.into_values().find(|value| value.split(':').count() == 6)),
+        devices: devices(cluster, node, vm),
     }
+}
+
+/// The devices of a node that a machine has for itself, as they are in its own slots.
+fn devices(cluster: &Cluster, node: &str, vm: &Vm) -> Vec<Function> {
+    let Some(machine) = cluster.machines.node(node) else { return Vec::new() };
+    let bus = machine.pci();
+    let mut all = Vec::new();
+    for (number, (_, value)) in vm.config.iter().filter(|(name, _)| name.starts_with("hostpci")).enumerate() {
+        let keys = property::loose(value);
+        let mapped = keys.get("mapping").and_then(|mapping| find_device(cluster, node, mapping).ok());
+        let Some(address) = mapped.as_ref().or(keys.get("host")).or(keys.get("")) else { continue };
+        let slot = address.rsplit_once('.').map_or(address.as_str(), |(slot, _)| slot);
+        let own = |device: &&PciDevice| device.address == *address || device.address.starts_with(&format!("{slot}."));
+        all.extend(bus.iter().filter(own).map(|device| Function {
+            slot: format!("00.{}", device.address.rsplit('.').next().unwrap_or("0")),
+            class: device.class.clone(),
+            id: device.id.clone(),
+            subsystem_id: device.subsystem_id.clone(),
+            bus: format!("{:02x}", number + 1),
+            ..Function::default()
+        }));
+    }
+    all
 }
 
 /// What the cloud-init drive tells the guest.

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use authority::{Authority, authority_file};
+pub(crate) use authority::{Authority, Signer, authority_file};
 pub(crate) use serve::{Ask, serve};
 pub(crate) use zone::Zone;
 
@@ -142,6 +142,23 @@ impl Internet {
             Some(Site::GitHub) => &secrets.github,
             _ => "",
         }
+    }
+
+    /// Where the service of the zones is: its host, and the path below which it answers.
+    pub(crate) fn cloudflare_place(&self) -> Option<(String, String)> {
+        self.cloudflare.as_ref().map(|place| (place.host.clone(), place.path.clone()))
+    }
+
+    /// The address that a zone tells for a name, or for all names below one of those that it is in.
+    pub(crate) fn resolved(&self, name: &str) -> Option<String> {
+        let zone = self.zone_of(name).filter(|zone| zone.delegation.is_none())?;
+        let mut patterns = vec![name.to_owned()];
+        let mut rest = name;
+        while let Some((_, parent)) = rest.split_once('.') {
+            patterns.push(format!("*.{parent}"));
+            rest = parent;
+        }
+        patterns.iter().find_map(|pattern| zone.of(pattern, "A").first().map(|record| record.content.clone()))
     }
 
     /// The node that powers the console at an address.

@@ -10,6 +10,7 @@ const ALIASES: &[(&str, &str, &str, &str)] = &[
     ("nvidiafb", "nvidiafb", "10de", "0300"),
     ("nouveau", "nouveau", "10de", "03"),
     ("nova_core", "nova_core", "10de", "03"),
+    ("nvidia", "nvidia", "10de", "03"),
     ("i915", "i915", "8086", "0300"),
     ("snd_hda_intel", "snd_hda_intel", "", "0403"),
 ];
@@ -90,7 +91,7 @@ impl Machine {
                 if driver.is_some() {
                     break;
                 }
-                if !modprobe.blacklist.contains(module) {
+                if !modprobe.blacklist.contains(module) && self.module_trouble(module).is_none() {
                     self.load_with_softdeps(module, modprobe);
                     driver = self.loaded_driver(&device);
                 }

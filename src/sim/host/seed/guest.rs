@@ -43,12 +43,14 @@ pub struct Hardware {
     pub disk_bytes: u64,
     /// The address of its network device; without one it has none.
     pub mac: Option<String>,
+    /// What is in its slots.
+    pub devices: Vec<crate::sim::host::Function>,
 }
 
 impl Default for Hardware {
     fn default() -> Self {
         let mac = Some("bc:24:11:00:00:01".to_owned());
-        Hardware { processors: 2, memory_kib: 4 << 20, disk_bytes: 32 << 30, mac }
+        Hardware { processors: 2, memory_kib: 4 << 20, disk_bytes: 32 << 30, mac, devices: Vec::new() }
     }
 }
 
@@ -161,6 +163,7 @@ impl Machine {
         self.processors = hardware.processors;
         self.memory_kib = hardware.memory_kib;
         self.disk_bytes = hardware.disk_bytes;
+        self.board.functions.clone_from(&hardware.devices);
         let addresses = self.nics.pop().map(|nic| nic.addresses).unwrap_or_default();
         self.nics = hardware.mac.iter().map(|mac| nic(mac, addresses.clone())).collect();
         self.note_change();

@@ -278,6 +278,11 @@ impl Machine {
         self.put_host_key();
     }
 
+    /// Has a program that a package brings along.
+    pub fn put_program(&mut self, name: &str) {
+        self.put(&format!("/usr/bin/{name}"), 0o755, format!("{STUB}{name}\n"));
+    }
+
     /// Programs that small container images bring along.
     pub fn install_container_tools(&mut self) {
         for (name, _) in crate::sim::host::tools::OF_CONTAINERS {

@@ -148,6 +148,12 @@ const AVAILABLE: &[&str] = &[
     "nova_core",
     "nova_drm",
     "nvidiafb",
+    "nouveau",
+    "nova_core",
+    "nvidia",
+    "nvidia_uvm",
+    "nvidia_modeset",
+    "nvidia_drm",
     "snd_hda_intel",
     "i915",
     "8021q",
@@ -174,7 +180,11 @@ pub fn modprobe(p: &Process) -> Exit {
     }
     for name in names.iter().map(|name| name.replace('-', "_")) {
         let (loaded, kernel) = p.session.with(|machine| (machine.modules.contains(&name), machine.kernel.clone()));
-        if !loaded && !AVAILABLE.contains(&name.as_str()) {
+        let trouble = p.session.with(|machine| machine.module_trouble(&name)).filter(|_| !loaded);
+        if let Some(why) = trouble.filter(|why| *why != "not found") {
+            return fail(format!("ERROR: could not insert '{name}': {why}"));
+        }
+        if !loaded && (trouble.is_some() || !AVAILABLE.contains(&name.as_str())) {
             let text = format!("FATAL: Module {name} not found in directory /lib/modules/{kernel}");
             return if options.has('q') { Err(Stop::Exit(1)) } else { fail(text) };
         }

@@ -18,6 +18,7 @@ mod digest;
 mod disks;
 mod files;
 mod find;
+mod graphics;
 mod grep;
 mod identity;
 mod k3s;
@@ -54,6 +55,7 @@ mod units;
 
 use super::process::{Exit, Process};
 
+pub use graphics::{CardState, Trouble};
 pub use k3s::k3s;
 pub use kernel::{is_available as is_kernel_module, module_settings, sysctl_files, sysctl_path};
 pub use options::Options;
@@ -200,6 +202,9 @@ const SBIN: &str = "/usr/sbin";
 /// Programs that small container images bring along.
 pub const OF_CONTAINERS: &[(&str, Tool)] = &[("nslookup", container::nslookup), ("wget", container::wget)];
 
+/// Programs that packages bring along.
+const OF_PACKAGES: &[(&str, Tool)] = &[("nvidia-smi", graphics::nvidia_smi)];
+
 /// Programs that a real machine may well have and that are not simulated.
 const ELSEWHERE: &[&str] = &[
     "apt",
@@ -264,7 +269,6 @@ const ELSEWHERE: &[&str] = &[
     "nl",
     "nslookup",
     "nvidia-ctk",
-    "nvidia-smi",
     "openssl",
     "passwd",
     "paste",
@@ -347,7 +351,10 @@ const ELSEWHERE: &[&str] = &[
 /// The program of this name.
 pub fn find(name: &str) -> Option<Tool> {
     let hosts = TOOLS.iter().map(|(known, _, tool)| (*known, *tool));
-    hosts.chain(OF_CONTAINERS.iter().copied()).find(|(known, _)| *known == name).map(|(_, tool)| tool)
+    hosts
+        .chain(OF_CONTAINERS.iter().chain(OF_PACKAGES).copied())
+        .find(|(known, _)| *known == name)
+        .map(|(_, tool)| tool)
 }
 
 /// Whether a real machine may have this program although it is not simulated.

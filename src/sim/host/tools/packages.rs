@@ -60,6 +60,9 @@ impl Machine {
     /// Installs a package, with the unit that it brings.
     fn take_in(&mut self, name: &str, version: &str, unit: &str) {
         self.set_package(name, version, Some("install ok installed"));
+        for program in repositories::programs_of(name) {
+            self.put_program(program);
+        }
         if !unit.is_empty() {
             add_unit(self, unit);
         }
@@ -69,6 +72,9 @@ impl Machine {
     fn take_out(&mut self, name: &str, left: Option<&str>) {
         let version = self.package(name).map(|package| package.version).unwrap_or_default();
         self.set_package(name, &version, left);
+        for program in repositories::programs_of(name) {
+            let _gone = self.fs.unlink(&Cred::root(), &format!("/usr/bin/{program}"));
+        }
         if let Some(unit) = repositories::unit_of(name) {
             self.units.remove(unit);
             for link in self.wants_links(unit) {
@@ -83,6 +89,11 @@ impl Machine {
         if let Some((_, version, unit)) = repositories::of_the_distribution(name) {
             self.take_in(name, version, unit);
         }
+    }
+
+    /// Whether a package is installed.
+    pub fn has_package(&self, name: &str) -> bool {
+        self.package(name).is_some_and(|package| package.is_installed())
     }
 
     /// Never had a package.

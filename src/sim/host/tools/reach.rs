@@ -113,7 +113,10 @@ pub fn arping(p: &Process) -> Exit {
         // Nobody asks himself.
         Some(match own {
             Some(_) => None,
-            None => machine.neighbour(address).filter(|_| near).map(|found| found.mac.clone()),
+            None => machine.neighbour(address).filter(|_| near).map(|found| {
+                let all = [std::slice::from_ref(&found.mac), found.rivals.as_slice()];
+                all.concat()
+            }),
         })
     });
     let Some(found) = found else {
@@ -126,10 +129,11 @@ pub fn arping(p: &Process) -> Exit {
             "ARPING {address} from {} {device}",
             if options.has('D') { "0.0.0.0" } else { "its own address" }
         ))?;
-        if let Some(mac) = &found {
+        for mac in found.iter().flatten() {
             p.line(format!("Unicast reply from {address} [{}]  0.712ms", mac.to_uppercase()))?;
         }
-        p.line(format!("Sent {count} probes (1 broadcast(s))\nReceived {} response(s)", u8::from(found.is_some())))?;
+        let answers = found.as_ref().map_or(0, Vec::len);
+        p.line(format!("Sent {count} probes (1 broadcast(s))\nReceived {answers} response(s)"))?;
     }
     Ok(i32::from(found.is_some() == options.has('D')))
 }

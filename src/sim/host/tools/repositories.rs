@@ -29,11 +29,17 @@ const CATALOGUE: &[(&str, &str, &str)] = &[
     ("ipset", "7.19-1ubuntu2", ""),
     ("iptables", "1.8.10-3ubuntu2", ""),
     ("jq", "1.7.1-3ubuntu0.24.04.1", ""),
+    ("linux-image-generic", "6.8.0-85.85", ""),
+    ("linux-modules-extra-6.8.0-85-generic", "6.8.0-85.85", ""),
+    ("linux-modules-nvidia-580-server-open-generic", "6.8.0-85.85+1", ""),
     ("lsof", "4.95.0-1build3", ""),
     ("lvm2", "2.03.16-3ubuntu3.1", ""),
     ("multipath-tools", "0.9.4-5ubuntu8", "multipathd.service"),
     ("net-tools", "2.10-0.1ubuntu4.4", ""),
     ("nfs-common", "1:2.6.4-3ubuntu5.1", ""),
+    ("nvidia-dkms-580-server-open", "580.95.05-0ubuntu0.24.04.1", ""),
+    ("nvidia-headless-no-dkms-580-server-open", "580.95.05-0ubuntu0.24.04.1", ""),
+    ("nvidia-utils-580-server", "580.95.05-0ubuntu0.24.04.1", ""),
     ("open-iscsi", "2.1.9-3ubuntu5.4", "iscsid.service"),
     ("pciutils", "1:3.10.0-2build1", ""),
     ("qemu-guest-agent", "1:8.2.2+ds-0ubuntu1.10", "qemu-guest-agent.service"),
@@ -51,9 +57,20 @@ const CATALOGUE: &[(&str, &str, &str)] = &[
 
 /// What others offer, and what the address of their repository begins with.
 const OTHERS: &[(&str, Offer)] = &[
-    ("https://nvidia.github.io/libnvidia-container/", ("nvidia-container-toolkit", "1.17.8-1", "")),
-    ("https://nvidia.github.io/libnvidia-container/", ("nvidia-container-toolkit-base", "1.17.8-1", "")),
+    ("https://nvidia.github.io/libnvidia-container/", ("nvidia-container-toolkit", "1.20.0-1", "")),
+    ("https://nvidia.github.io/libnvidia-container/", ("nvidia-container-toolkit-base", "1.20.0-1", "")),
 ];
+
+/// The programs that packages bring along which others look for.
+const PROGRAMS: &[(&str, &[&str])] = &[
+    ("nvidia-utils-580-server", &["nvidia-smi"]),
+    ("nvidia-container-toolkit", &["nvidia-container-runtime", "nvidia-ctk"]),
+];
+
+/// The programs that a package brings along.
+pub fn programs_of(name: &str) -> &'static [&'static str] {
+    PROGRAMS.iter().find(|(known, _)| *known == name).map_or(&[], |(_, programs)| programs)
+}
 
 /// A repository as a `.sources` file has it.
 struct Repository {

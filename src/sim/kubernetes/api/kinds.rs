@@ -84,7 +84,6 @@ pub(crate) fn all() -> &'static [Arc<Kind>] {
 }
 
 /// A kind by its place in paths.
-#[cfg(test)]
 pub(crate) fn find(group: &str, version: &str, resource: &str) -> Option<&'static Arc<Kind>> {
     all().iter().find(|kind| kind.is(group, version, resource))
 }

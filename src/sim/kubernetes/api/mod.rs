@@ -197,6 +197,9 @@ impl Cluster {
         if let Some(reply) = discovery::answer(self, call)? {
             return Ok(reply);
         }
+        if is_master && let Some(outcome) = self.through(call) {
+            return outcome;
+        }
         match route(self, &call.path) {
             Route::Objects { kind, namespace, name, part } => {
                 let place = Place { kind: &kind, namespace, name, part };

@@ -50,6 +50,11 @@ impl Refusal {
         Reply { status: self.code, headers, body: Body::Json(status) }
     }
 
+    /// What a request leads to through the API does not answer.
+    pub(crate) fn no_service(why: &str) -> Self {
+        Refusal::new(503, "ServiceUnavailable", why, None)
+    }
+
     /// Who asks cannot prove who he is.
     pub(crate) fn unauthorized() -> Self {
         Refusal::new(401, "Unauthorized", "Unauthorized", None)

@@ -3,9 +3,12 @@
 //! A chart is a file here with a [`Chart`] in it, listed in [`ALL`]. Its values are those that are used; what it does not
 //! know it passes over, as charts do.
 
+mod alloy;
 mod cert_manager;
 mod cloudnative_pg;
 mod csi_driver_nfs;
+mod kube_prometheus_stack;
+mod loki;
 mod metallb;
 mod n8n;
 mod nvidia_device_plugin;
@@ -82,6 +85,9 @@ const ALL: &[Chart] = &[
     n8n::CHART,
     ollama::CHART,
     valkey::CHART,
+    kube_prometheus_stack::CHART,
+    loki::CHART,
+    alloy::CHART,
 ];
 
 impl Chart {

@@ -59,6 +59,22 @@ pub(in crate::sim::kubernetes) fn deployment(
     object
 }
 
+/// A StatefulSet with so many pods, whose service has its name.
+pub(in crate::sim::kubernetes) fn stateful_set(
+    release: &Release<'_>,
+    name: &str,
+    component: &str,
+    replicas: u64,
+    containers: Value,
+) -> Value {
+    let told = (labels(release, component), selector(release, component));
+    let mut object = workload("StatefulSet", name, told, containers);
+    object["spec"]["replicas"] = json!(replicas);
+    object["spec"]["serviceName"] = json!(name);
+    object["spec"]["updateStrategy"] = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 0 } });
+    object
+}
+
 /// A DaemonSet.
 pub(in crate::sim::kubernetes) fn daemon_set(
     release: &Release<'_>,

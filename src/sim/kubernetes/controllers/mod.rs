@@ -2,21 +2,27 @@
 
 mod balancer;
 mod budgets;
+mod certificates;
 mod cron;
 mod cron_jobs;
 mod daemon_sets;
 mod databases;
 mod deployments;
 mod garbage;
+mod gpu;
 mod helm;
 mod jobs;
+mod metallb;
 mod namespaces;
 mod replica_sets;
 mod services;
 mod stateful_sets;
 mod volumes;
+mod zone;
 
+pub(crate) use certificates::Outside;
 pub(super) use helm::LABEL;
+pub(crate) use metallb::Announced;
 pub(super) use volumes::NODE;
 
 use serde_json::{Map, Value, json};
@@ -232,12 +238,14 @@ impl Cluster {
         self.run_databases(now);
         self.run_services(now);
         self.balance(now);
+        self.run_metallb(now);
         self.keep_definitions(now);
         self.run_volumes(now);
         self.run_deployments(now);
         self.run_replica_sets(now);
         self.run_stateful_sets(now);
         self.run_daemon_sets(now);
+        self.offer_cards();
         self.run_cron_jobs(now);
         self.run_jobs(now);
         self.watch_budgets(now);

@@ -2,9 +2,11 @@
 
 mod applications;
 mod charts;
+mod graphics;
 mod joining;
 mod lab;
 mod objects;
 mod recordings;
 mod servers;
+mod services;
 mod workloads;
