@@ -19,6 +19,7 @@ mod exec;
 mod foundation;
 mod gpu;
 mod house;
+mod kubernetes;
 mod look_back;
 mod names;
 mod network;
