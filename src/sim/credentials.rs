@@ -70,6 +70,7 @@ fn make(dir: &Path, world: &World, certificates: &Certificates) -> Result<Creden
         ("HOMELAB_PVE_ROOT_PASSWORD", world.secrets.root_password.clone()),
         ("HOMELAB_CLOUDFLARE_API_TOKEN", world.secrets.cloudflare.clone()),
         ("HOMELAB_GITHUB_TOKEN", world.secrets.github.clone()),
+        ("HOMELAB_ACME_EMAIL", "lab@example.org".into()),
         ("HOMELAB_SSH_KEY", key.display().to_string()),
         ("HOMELAB_SSH_PUBKEY", public),
         ("HOMELAB_K3S_TOKEN", hex(&secret_bytes()?)),
