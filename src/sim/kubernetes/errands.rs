@@ -20,6 +20,7 @@ fn told(reply: Reply) -> Told {
     let body = match reply.body {
         Body::Json(value) | Body::Typed(_, value) => value.to_string() + "\n",
         Body::Text(text) => text,
+        Body::Events(_) => return Told::failed("homelab sim: not simulated: watching on the machine itself"),
     };
     Told { status: reply.status, body: body.into_bytes() }
 }

@@ -17,6 +17,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
+use super::api::watch::Watch;
 use super::api::{Body, Call, Caller, Reply};
 use super::life::Stage;
 use super::{Kubernetes, certificates};
@@ -26,12 +27,18 @@ use crate::sim::guests::Connection;
 use crate::sim::log::Entry;
 
 mod showing;
+mod stream;
+
+use stream::Stream;
 
 /// The longest body.
 const LIMIT: usize = 4 << 20;
 
 /// How long a server keeps a connection over which nothing is asked.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// How often watches look for what is new.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// How long the API tries to reach its data, at the usual pace.
 const TRIES: Duration = Duration::from_millis(500);
@@ -92,6 +99,18 @@ impl Kubernetes {
             _ => cluster.answer(call, &version),
         }
     }
+
+    /// What a watch at the server on a machine has to tell. Where the server has gone, it is over.
+    fn tell(&self, file: &str, watch: &mut Watch) -> Vec<serde_json::Value> {
+        let server = self.instances.get(file).filter(|instance| instance.stage == Stage::Ready);
+        match server.and_then(|instance| self.clusters.get(instance.cluster.as_ref()?)) {
+            Some(cluster) => cluster.tell(watch, now()),
+            None => {
+                watch.is_over = true;
+                Vec::new()
+            }
+        }
+    }
 }
 
 fn not_there() -> Reply {
@@ -137,13 +156,13 @@ async fn read(request: hyper::Request<Incoming>) -> Option<Call> {
 }
 
 async fn respond(
-    visit: &Visit,
+    visit: &Arc<Visit>,
     file: &str,
     host: &str,
     call: Option<Call>,
     shown: &[CertificateDer<'static>],
     door: &Door,
-) -> Response<Full<Bytes>> {
+) -> Response<Stream> {
     let Some(mut call) = call else {
         return shape(super::api::status::Refusal::bad("the body is too large or was cut off").reply());
     };
@@ -177,16 +196,52 @@ async fn respond(
         mutating: call.is_mutating(),
         ..Entry::default()
     });
-    shape(reply)
+    match reply.body {
+        Body::Events(watch) => stream(*watch, Arc::clone(visit), file.to_owned()),
+        body => shape(Reply { body, ..reply }),
+    }
 }
 
-fn shape(reply: Reply) -> Response<Full<Bytes>> {
+/// Sends events over a connection as they come, until the watch is over or nobody listens any more.
+fn stream(mut watch: Watch, visit: Arc<Visit>, file: String) -> Response<Stream> {
+    let (lines, body) = tokio::sync::mpsc::channel::<Bytes>(64);
+    let until = tokio::time::Instant::now() + Duration::from_millis(watch.lasts);
+    let requests = visit.frame.requests.clone();
+    requests.spawn(async move {
+        loop {
+            let (events, came_due) = {
+                let mut world = visit.frame.world();
+                let came_due = world.settle(now());
+                (world.kubernetes.tell(&file, &mut watch), came_due)
+            };
+            if came_due {
+                visit.frame.touch();
+            }
+            for event in events {
+                if lines.send(Bytes::from(event.to_string() + "\n")).await.is_err() {
+                    return;
+                }
+            }
+            if watch.is_over || lines.is_closed() || tokio::time::Instant::now() >= until {
+                return;
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    });
+    let mut response = Response::new(Stream::Events(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn shape(reply: Reply) -> Response<Stream> {
     let (kind, text) = match reply.body {
+        // Whoever can stream them has done so.
+        Body::Events(_) => ("application/json", String::new()),
         Body::Json(value) => ("application/json", value.to_string() + "\n"),
         Body::Typed(kind, value) => (kind, value.to_string() + "\n"),
         Body::Text(text) => ("text/plain; charset=utf-8", text),
     };
-    let mut response = Response::new(Full::new(Bytes::from(text)));
+    let mut response = Response::new(Stream::Whole(Full::new(Bytes::from(text))));
     // Every status here is a valid one.
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();
     let headers = response.headers_mut();

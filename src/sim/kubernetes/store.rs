@@ -1,6 +1,6 @@
 //! The objects of a cluster. Every change has a number of its own, and an object tells that of its last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -33,11 +33,26 @@ impl Key {
 pub(crate) struct Store {
     version: u64,
     objects: BTreeMap<String, Value>,
+    /// The last changes, for those who watch.
+    #[serde(skip)]
+    history: VecDeque<Change>,
+}
+
+/// How many changes are remembered.
+const REMEMBERED: usize = 2000;
+
+/// What became of an object.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) version: u64,
+    pub(crate) key: Key,
+    pub(crate) before: Option<Value>,
+    pub(crate) after: Option<Value>,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Store { version: 1, objects: BTreeMap::new() }
+        Store { version: 1, objects: BTreeMap::new(), history: VecDeque::new() }
     }
 }
 
@@ -86,8 +101,32 @@ impl Store {
     pub(crate) fn put(&mut self, key: &Key, mut object: Value) -> Value {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.objects.insert(key.text(), object.clone());
+        let before = self.objects.insert(key.text(), object.clone());
+        self.remember(key, before, Some(object.clone()));
         object
+    }
+
+    fn remember(&mut self, key: &Key, before: Option<Value>, after: Option<Value>) {
+        if self.history.len() == REMEMBERED {
+            self.history.pop_front();
+        }
+        self.history.push_back(Change { version: self.version, key: key.clone(), before, after });
+    }
+
+    /// The changes after one.
+    pub(crate) fn changes_since(&self, version: u64) -> impl Iterator<Item = &Change> {
+        let start = self.history.partition_point(|change| change.version <= version);
+        self.history.range(start..)
+    }
+
+    /// The oldest change after which all others are remembered.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.history.front().map_or(self.version, |change| change.version - 1)
+    }
+
+    /// Whether all changes after one are remembered.
+    pub(crate) fn remembers(&self, version: u64) -> bool {
+        version >= self.oldest()
     }
 
     /// Makes an object that its controllers make: what every object has is added. One that is there stays.
@@ -121,6 +160,7 @@ impl Store {
     pub(crate) fn remove(&mut self, key: &Key) -> Option<Value> {
         let object = self.objects.remove(&key.text())?;
         self.version += 1;
+        self.remember(key, Some(object.clone()), None);
         Some(object)
     }
 }

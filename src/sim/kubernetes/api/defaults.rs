@@ -20,6 +20,7 @@ pub(super) fn complete(kind: &Kind, object: &mut Value, live: Option<&Value>) {
         super::custom::fill(&version["schema"]["openAPIV3Schema"], object);
         usual(&mut object["metadata"], "generation", json!(1));
     }
+    super::usual::complete(kind, object, live);
     match kind.kind.as_str() {
         "Namespace" => {
             let name = object["metadata"]["name"].clone();
@@ -116,6 +117,19 @@ pub(crate) fn complete_job(object: &mut Value, live: Option<&Value>) {
     }
 }
 
+/// Completes how it is found out whether a container is well.
+fn complete_probe(probe: &mut Value) {
+    for (field, value) in
+        [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
+    {
+        usual(probe, field, json!(value));
+    }
+    if let Some(get) = probe.get_mut("httpGet").filter(|get| get.is_object()) {
+        usual(get, "path", json!("/"));
+        usual(get, "scheme", json!("HTTP"));
+    }
+}
+
 /// Completes what a pod is made of.
 pub(crate) fn complete_pod(spec: &mut Value) {
     for list in ["initContainers", "containers"] {
@@ -127,13 +141,31 @@ pub(crate) fn complete_pod(spec: &mut Value) {
             let tag = image.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag);
             let always = !image.contains('@') && matches!(tag, None | Some("latest"));
             usual(container, "imagePullPolicy", json!(if always { "Always" } else { "IfNotPresent" }));
-            for port in container["ports"].as_array_mut().into_iter().flatten() {
+            for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
                 usual(port, "protocol", json!("TCP"));
+            }
+            for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+                if let Some(probe) = container.get_mut(probe).filter(|probe| probe.is_object()) {
+                    complete_probe(probe);
+                }
             }
         }
     }
     if let Some(map) = spec.as_object_mut() {
         map.retain(|_, value| !value.is_null());
+    }
+    for volume in spec.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
+        for source in ["secret", "configMap", "projected", "downwardAPI"] {
+            if let Some(source) = volume.get_mut(source).filter(|source| source.is_object()) {
+                usual(source, "defaultMode", json!(420));
+            }
+        }
+        if let Some(source) = volume.get_mut("hostPath").filter(|source| source.is_object()) {
+            usual(source, "type", json!(""));
+        }
+    }
+    if let Some(account) = spec.get("serviceAccountName").cloned() {
+        usual(spec, "serviceAccount", account);
     }
     for (field, value) in [
         ("restartPolicy", json!("Always")),

@@ -62,6 +62,14 @@ pub(crate) fn read(tree: &Value) -> Fields {
     all
 }
 
+/// Whether a field is one of those by which an item of a list is told from others.
+pub(crate) fn is_key(path: &[String]) -> bool {
+    let [.., item, field] = path else { return false };
+    let Some(keys) = item.strip_prefix("k:") else { return false };
+    let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+    field.strip_prefix("f:").is_some_and(|name| keys.contains_key(name))
+}
+
 /// A field as people read it: `.spec.containers[name="c"].image`.
 pub(crate) fn shown(path: &[String]) -> String {
     path.iter()

@@ -6,6 +6,7 @@ mod discovery;
 mod health;
 pub(crate) mod kinds;
 mod managed;
+mod openapi;
 mod ownership;
 mod patching;
 mod pods;
@@ -14,8 +15,11 @@ mod remove;
 mod schema;
 mod select;
 pub(crate) mod status;
+mod tables;
 mod typed;
 mod types;
+mod usual;
+pub(crate) mod watch;
 mod write;
 
 use std::collections::BTreeMap;
@@ -95,6 +99,8 @@ pub(crate) enum Body {
     Text(String),
     /// JSON of a type of its own.
     Typed(&'static str, Value),
+    /// What becomes of objects, for as long as the client listens.
+    Events(Box<watch::Watch>),
 }
 
 /// An answer.
@@ -200,6 +206,9 @@ impl Cluster {
         if is_master && let Some(outcome) = self.through(call) {
             return outcome;
         }
+        if let Some(reply) = openapi::answer(self, call) {
+            return Ok(reply);
+        }
         match route(self, &call.path) {
             Route::Objects { kind, namespace, name, part } => {
                 let place = Place { kind: &kind, namespace, name, part };
@@ -229,7 +238,7 @@ impl Cluster {
             return Err(if reads { Refusal::timeout() } else { Refusal::no_quorum() });
         }
         match verb {
-            "get" | "list" => self.read(call, place),
+            "get" | "list" | "watch" => self.read(call, place),
             "delete" => self.delete(call, place),
             "create" if place.part == Some("eviction") => self.evict(call, place),
             "create" if place.kind.resource == "selfsubjectreviews" => Ok(review(call, user)),

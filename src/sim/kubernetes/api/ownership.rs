@@ -68,12 +68,12 @@ pub(super) fn put_over(
         return Err(Refusal::owned_by_others(&causes));
     }
     let mut object = live.clone();
-    let mut left: Vec<&managed::Path> =
-        before.iter().flat_map(|before| before.fields.difference(&own.fields)).collect();
-    // The parts before what they are parts of.
-    left.sort_by_key(|path| std::cmp::Reverse(path.len()));
-    for path in left {
+    // In order: what holds others goes before them, with all that is in it. What an item is told by stays as long as it does.
+    for path in before.iter().flat_map(|before| before.fields.difference(&own.fields)) {
         let is_kept = |fields: &managed::Fields| fields.iter().any(|other| other.starts_with(path));
+        if managed::is_key(path) {
+            continue;
+        }
         if !owners.iter().any(|owner| is_kept(&owner.fields)) && !is_kept(&own.fields) {
             typed::remove(of, &mut object, path);
         }

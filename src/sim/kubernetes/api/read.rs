@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::select::Selection;
 use super::status::Refusal;
+use super::tables;
 use super::{Call, Outcome, Place, Reply};
 use crate::sim::kubernetes::cluster::Cluster;
 use crate::sim::kubernetes::store::Key;
@@ -11,27 +12,26 @@ use crate::sim::kubernetes::store::Key;
 impl Cluster {
     /// Reads what a path leads to.
     pub(super) fn read(&mut self, call: &Call, place: Place<'_>) -> Outcome {
-        match form(call)? {
-            Form::Table => return Err(Refusal::not_simulated("answers as tables")),
-            Form::Metadata => return Err(Refusal::not_simulated("answers of metadata alone")),
-            Form::Plain => {}
-        }
+        let form = form(call)?;
         if place.kind.group == "metrics.k8s.io" {
             return self.measured(call, place);
+        }
+        if place.name.is_none() && call.query.get("watch").is_some_and(|text| matches!(text.as_str(), "true" | "1")) {
+            return self.watch(call, place, form);
         }
         match (place.name, place.part) {
             (Some(name), None | Some("status")) => {
                 let key = Key::new(&place.kind.stored(), place.namespace.unwrap_or_default(), name);
                 let object = self.store.get(&key).cloned().ok_or_else(|| Refusal::not_found(place.kind, name))?;
-                Ok(Reply::json(200, self.shown(place, object, call.now)))
+                Ok(Reply::json(200, formed(&self.shown(place, object, call.now), form, place)))
             }
             (Some(_), Some("log")) => self.log(call, place),
             (Some(_), Some(part)) => Err(Refusal::not_simulated(&format!("get {}/{part}", place.kind.full_name()))),
-            (None, _) => self.list(call, place),
+            (None, _) => self.list(call, place, form),
         }
     }
 
-    fn list(&mut self, call: &Call, place: Place<'_>) -> Outcome {
+    fn list(&mut self, call: &Call, place: Place<'_>, form: Form) -> Outcome {
         let text = |name: &str| call.query.get(name).map(String::as_str);
         let selection = Selection::parse(place.kind, text("labelSelector"), text("fieldSelector"))?;
         if let Some(wanted) = text("resourceVersion").filter(|text| !text.is_empty()) {
@@ -71,6 +71,9 @@ impl Cluster {
             .skip(from)
             .map(|object| {
                 let mut object = self.shown(place, object, call.now);
+                if form != Form::Plain {
+                    return object;
+                }
                 if let Some(object) = object.as_object_mut() {
                     object.shift_remove("kind");
                     object.shift_remove("apiVersion");
@@ -84,6 +87,19 @@ impl Cluster {
             if selection.is_everything() {
                 metadata["remainingItemCount"] = json!(all - end);
             }
+        }
+        match form {
+            Form::Table => return Ok(Reply::json(200, tables::table(place.kind, &items, &metadata, call.now))),
+            Form::Metadata => {
+                let items: Vec<Value> = items.iter().map(tables::partial).collect();
+                return Ok(Reply::json(
+                    200,
+                    json!({
+                        "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items,
+                    }),
+                ));
+            }
+            Form::Plain => {}
         }
         Ok(Reply::json(
             200,
@@ -125,8 +141,21 @@ fn newer_event(event: Value) -> Value {
     Value::Object(newer)
 }
 
+/// An object in the form that is wanted.
+pub(super) fn formed(object: &Value, form: Form, place: Place<'_>) -> Value {
+    match form {
+        Form::Plain => object.clone(),
+        Form::Metadata => tables::partial(object),
+        Form::Table => {
+            let metadata = json!({ "resourceVersion": object["metadata"]["resourceVersion"] });
+            tables::table(place.kind, std::slice::from_ref(object), &metadata, crate::sim::chance::now())
+        }
+    }
+}
+
 /// In which form an answer is wanted.
-enum Form {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
     Plain,
     Table,
     Metadata,

@@ -101,6 +101,11 @@ impl Refusal {
         Refusal::new(404, "NotFound", message, Some(about(kind, name)))
     }
 
+    /// What is asked for is forgotten.
+    pub(crate) fn expired(message: impl Into<String>) -> Self {
+        Refusal::new(410, "Expired", message, None)
+    }
+
     /// There is one already.
     pub(crate) fn already_exists(kind: &Kind, name: &str) -> Self {
         let message = format!("{} \"{name}\" already exists", kind.full_name());

@@ -10,6 +10,7 @@ use super::patching::{drop_nulls, merge, steps};
 use super::schema;
 use super::status::{Cause, Refusal};
 use super::typed;
+use super::usual;
 use super::{Call, Outcome, Place, Reply};
 use crate::sim::kubernetes::cluster::Cluster;
 use crate::sim::kubernetes::store::{Key, fresh_uid, timestamp};
@@ -321,6 +322,13 @@ impl Cluster {
         if live.is_none() {
             metadata["uid"] = json!(fresh_uid());
             metadata["creationTimestamp"] = json!(timestamp(call.now));
+        }
+        if kind.custom.is_none() && !usual::normalize(&kind.of, &mut object) {
+            let version = if kind.group.is_empty() { format!("/{}", kind.version) } else { kind.api_version() };
+            return Err(Refusal::internal(format!(
+                "failed to convert new object (/{}; {version}, Kind={}) to proper version: unable to convert unstructured object to {version}, Kind={}: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+                change.key.name, kind.kind, kind.kind
+            )));
         }
         defaults::complete(kind, &mut object, live.as_ref());
         if live.is_none() {

@@ -215,5 +215,6 @@ pub(super) fn json(reply: Reply) -> Value {
     match reply.body {
         Body::Json(value) | Body::Typed(_, value) => value,
         Body::Text(text) => panic!("no JSON: {text}"),
+        Body::Events(watch) => panic!("no JSON: {watch:?}"),
     }
 }

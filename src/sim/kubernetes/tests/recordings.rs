@@ -175,6 +175,16 @@ impl Play {
         let answer = match reply.body {
             Body::Json(value) | Body::Typed(_, value) => value,
             Body::Text(text) => Value::String(text),
+            Body::Events(mut watch) => {
+                let until = self.lab.now + watch.lasts.min(2000);
+                let mut all = Vec::new();
+                while self.lab.now < until && !watch.is_over {
+                    all.extend(self.lab.cluster().tell(&mut watch, self.lab.now));
+                    self.lab.pass(PACE);
+                }
+                all.extend(self.lab.cluster().tell(&mut watch, self.lab.now));
+                Value::Array(all)
+            }
         };
         let headers = reply.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         (reply.status, answer, headers)

@@ -1,0 +1,385 @@
+//! What the objects of built-in kinds get that nobody told.
+
+use serde_json::{Map, Value, json};
+
+use super::defaults::complete_pod;
+use super::kinds::Kind;
+use super::types::Type;
+
+/// Puts a value where there is none.
+fn usual(object: &mut Value, name: &str, value: Value) {
+    if let Some(map) = object.as_object_mut()
+        && map.get(name).is_none_or(Value::is_null)
+    {
+        map.insert(name.to_owned(), value);
+    }
+}
+
+/// Puts several values where there are none.
+fn all_usual(object: &mut Value, told: &Value) {
+    for (name, value) in told.as_object().into_iter().flatten() {
+        usual(object, name, value.clone());
+    }
+}
+
+/// Kinds whose objects count their changes.
+const COUNTED: [&str; 15] = [
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "ReplicationController",
+    "CronJob",
+    "Ingress",
+    "IngressClass",
+    "NetworkPolicy",
+    "CustomResourceDefinition",
+    "ValidatingWebhookConfiguration",
+    "MutatingWebhookConfiguration",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "PriorityClass",
+];
+
+/// Completes an object of a built-in kind, which is new or was another before.
+pub(super) fn complete(kind: &Kind, object: &mut Value, live: Option<&Value>) {
+    if COUNTED.contains(&kind.kind.as_str()) {
+        usual(&mut object["metadata"], "generation", json!(1));
+    }
+    match kind.kind.as_str() {
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => workload(&kind.kind, object, live),
+        "CronJob" => {
+            usual(object, "status", json!({}));
+            let spec = &mut object["spec"];
+            all_usual(
+                spec,
+                &json!({ "concurrencyPolicy": "Allow", "suspend": false, "successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 1 }),
+            );
+            usual(&mut spec["jobTemplate"], "metadata", json!({}));
+            template(&mut spec["jobTemplate"]["spec"]);
+        }
+        "Service" => service(object),
+        "PersistentVolumeClaim" => {
+            usual(&mut object["spec"], "volumeMode", json!("Filesystem"));
+            usual(object, "status", json!({ "phase": "Pending" }));
+        }
+        "PersistentVolume" => {
+            all_usual(
+                &mut object["spec"],
+                &json!({ "volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Retain" }),
+            );
+            usual(object, "status", json!({ "phase": "Pending" }));
+        }
+        "StorageClass" => {
+            all_usual(object, &json!({ "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate" }));
+        }
+        "Ingress" => usual(object, "status", json!({ "loadBalancer": {} })),
+        "NetworkPolicy" => network_policy(&mut object["spec"]),
+        "RoleBinding" | "ClusterRoleBinding" => {
+            usual(&mut object["roleRef"], "apiGroup", json!("rbac.authorization.k8s.io"));
+            for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+                if subject["kind"] != "ServiceAccount" {
+                    usual(subject, "apiGroup", json!("rbac.authorization.k8s.io"));
+                }
+            }
+        }
+        "CustomResourceDefinition" => definition(object),
+        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => webhooks(&kind.kind, object),
+        "PriorityClass" => usual(object, "preemptionPolicy", json!("PreemptLowerPriority")),
+        "ResourceQuota" => usual(object, "status", json!({})),
+        "PodDisruptionBudget" => usual(
+            object,
+            "status",
+            json!({ "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0 }),
+        ),
+        "CSIDriver" => all_usual(
+            &mut object["spec"],
+            &json!({
+                "attachRequired": true, "podInfoOnMount": false, "volumeLifecycleModes": ["Persistent"],
+                "storageCapacity": false, "fsGroupPolicy": "ReadWriteOnceWithFSType", "requiresRepublish": false,
+                "seLinuxMount": false,
+            }),
+        ),
+        _ => {}
+    }
+}
+
+/// Completes what pods are made after.
+fn template(spec: &mut Value) {
+    usual(&mut spec["template"], "metadata", json!({}));
+    complete_pod(&mut spec["template"]["spec"]);
+}
+
+fn workload(kind: &str, object: &mut Value, live: Option<&Value>) {
+    if live.is_none() {
+        let status = match kind {
+            "StatefulSet" => json!({ "replicas": 0, "availableReplicas": 0 }),
+            "DaemonSet" => json!({
+                "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0,
+            }),
+            "ReplicaSet" => json!({ "replicas": 0 }),
+            _ => json!({}),
+        };
+        usual(object, "status", status);
+    }
+    let spec = &mut object["spec"];
+    template(spec);
+    match kind {
+        "Deployment" => {
+            all_usual(spec, &json!({ "replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600 }));
+            usual(spec, "strategy", json!({}));
+            rolls(&mut spec["strategy"], &json!({ "maxUnavailable": "25%", "maxSurge": "25%" }));
+        }
+        "StatefulSet" => {
+            all_usual(
+                spec,
+                &json!({ "replicas": 1, "revisionHistoryLimit": 10, "podManagementPolicy": "OrderedReady", "updateStrategy": {} }),
+            );
+            rolls(&mut spec["updateStrategy"], &json!({ "partition": 0 }));
+            usual(spec, "persistentVolumeClaimRetentionPolicy", json!({}));
+            let kept = json!({ "whenDeleted": "Retain", "whenScaled": "Retain" });
+            all_usual(&mut spec["persistentVolumeClaimRetentionPolicy"], &kept);
+            for claim in spec["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
+                all_usual(
+                    claim,
+                    &json!({ "kind": "PersistentVolumeClaim", "apiVersion": "v1", "status": { "phase": "Pending" } }),
+                );
+                usual(&mut claim["spec"], "volumeMode", json!("Filesystem"));
+            }
+            drop_null(spec, "volumeClaimTemplates");
+        }
+        "DaemonSet" => {
+            all_usual(spec, &json!({ "revisionHistoryLimit": 10, "updateStrategy": {} }));
+            rolls(&mut spec["updateStrategy"], &json!({ "maxUnavailable": 1, "maxSurge": 0 }));
+            let count = object["metadata"]["generation"].as_u64().unwrap_or(1);
+            if live.is_none() {
+                object["metadata"]["annotations"]["deprecated.daemonset.template.generation"] =
+                    json!(count.to_string());
+            }
+        }
+        _ => usual(spec, "replicas", json!(1)),
+    }
+}
+
+/// Indexing puts a null where nothing is.
+fn drop_null(object: &mut Value, name: &str) {
+    if object[name].is_null()
+        && let Some(map) = object.as_object_mut()
+    {
+        map.shift_remove(name);
+    }
+}
+
+/// Completes how pods are replaced by newer ones.
+fn rolls(strategy: &mut Value, steps: &Value) {
+    usual(strategy, "type", json!("RollingUpdate"));
+    if strategy["type"] == "RollingUpdate" {
+        usual(strategy, "rollingUpdate", json!({}));
+        all_usual(&mut strategy["rollingUpdate"], steps);
+    }
+}
+
+fn service(object: &mut Value) {
+    usual(object, "status", json!({ "loadBalancer": {} }));
+    let spec = &mut object["spec"];
+    all_usual(spec, &json!({ "type": "ClusterIP", "sessionAffinity": "None" }));
+    let kind = spec["type"].as_str().unwrap_or_default().to_owned();
+    if kind != "ExternalName" {
+        all_usual(
+            spec,
+            &json!({ "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster" }),
+        );
+    }
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+        usual(spec, "externalTrafficPolicy", json!("Cluster"));
+    }
+    if kind == "LoadBalancer" {
+        usual(spec, "allocateLoadBalancerNodePorts", json!(true));
+    }
+    if spec["clusterIP"] == "None" {
+        usual(spec, "clusterIPs", json!(["None"]));
+    }
+    drop_null(spec, "clusterIP");
+    for port in spec["ports"].as_array_mut().into_iter().flatten() {
+        usual(port, "protocol", json!("TCP"));
+        let own = port["port"].clone();
+        usual(port, "targetPort", own);
+    }
+    drop_null(spec, "ports");
+}
+
+fn network_policy(spec: &mut Value) {
+    for side in ["ingress", "egress"] {
+        for rule in spec.get_mut(side).and_then(Value::as_array_mut).into_iter().flatten() {
+            for port in rule.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+                usual(port, "protocol", json!("TCP"));
+            }
+        }
+    }
+    let both = spec["egress"].as_array().is_some_and(|rules| !rules.is_empty());
+    drop_null(spec, "egress");
+    usual(spec, "policyTypes", if both { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) });
+}
+
+fn definition(object: &mut Value) {
+    let spec = &mut object["spec"];
+    usual(spec, "conversion", json!({ "strategy": "None" }));
+    let kind = spec["names"]["kind"].as_str().unwrap_or_default().to_owned();
+    usual(&mut spec["names"], "singular", json!(kind.to_lowercase()));
+    usual(&mut spec["names"], "listKind", json!(format!("{kind}List")));
+    let versions = spec["versions"].as_array().into_iter().flatten();
+    let stored: Vec<Value> =
+        versions.filter(|version| version["storage"] == true).map(|version| version["name"].clone()).collect();
+    let status = json!({ "conditions": null, "acceptedNames": { "plural": "", "kind": "" }, "storedVersions": stored });
+    usual(object, "status", status);
+}
+
+fn webhooks(kind: &str, object: &mut Value) {
+    for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+        all_usual(
+            webhook,
+            &json!({
+                "failurePolicy": "Fail", "matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {},
+                "timeoutSeconds": 10,
+            }),
+        );
+        if kind == "MutatingWebhookConfiguration" {
+            usual(webhook, "reinvocationPolicy", json!("Never"));
+        }
+        if let Some(service) = webhook["clientConfig"].get_mut("service") {
+            usual(service, "port", json!(443));
+        }
+        for rule in webhook["rules"].as_array_mut().into_iter().flatten() {
+            usual(rule, "scope", json!("*"));
+        }
+    }
+}
+
+/// Brings an object into the form in which it is kept: amounts in their usual spelling, and no maps and lists with nothing in
+/// them. Tells whether all amounts are amounts.
+pub(super) fn normalize(of: &Type, value: &mut Value) -> bool {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map.iter_mut() {
+                let Some((field, _)) = of.field(name) else { continue };
+                if matches!(field.resolved(), Type::Quantity) {
+                    let Some(usual) = quantity(value) else { return false };
+                    *value = json!(usual);
+                } else if !normalize(&field, value) {
+                    return false;
+                }
+            }
+            drop_empty(of, map);
+            true
+        }
+        Value::Array(items) => {
+            let item_of = of.items().0.clone();
+            items.iter_mut().all(|item| normalize(&item_of, item))
+        }
+        _ => true,
+    }
+}
+
+/// Takes out maps of entries, and lists, that are empty: they are kept as if they were not there.
+fn drop_empty(of: &Type, map: &mut Map<String, Value>) {
+    map.retain(|name, value| {
+        let Some((field, _)) = of.field(name) else { return true };
+        match (field.resolved(), &*value) {
+            (Type::Map { fields, rest: Some(rest), .. }, Value::Object(own)) => {
+                let holds_texts = matches!(rest.resolved(), Type::Text | Type::Quantity);
+                !fields.is_empty() || !own.is_empty() || !holds_texts
+            }
+            (Type::List(..), Value::Array(items)) => !items.is_empty(),
+            _ => true,
+        }
+    });
+}
+
+/// Endings of amounts by powers of ten, from the greatest.
+const DECIMAL: [(&str, i32); 10] =
+    [("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3), ("", 0), ("m", -3), ("u", -6), ("n", -9)];
+
+/// Endings by powers of two.
+const BINARY: [(&str, u32); 6] = [("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
+
+/// An amount in its usual spelling; nothing if it is none.
+pub(super) fn quantity(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(&text);
+    let end = digits.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(digits.len());
+    let (digits, ending) = digits.split_at(end);
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    if (whole.is_empty() && part.is_empty()) || part.contains('.') || whole.len() > 18 {
+        return None;
+    }
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    // In billionths, so that nothing that matters is lost.
+    let nano: i128 = format!("{whole}{:0<9}", &part[..part.len().min(9)]).parse().ok()?;
+    let nano = nano * sign;
+    if ending.len() > 1 && ending.starts_with(['e', 'E']) && ending[1..].parse::<i32>().is_ok() {
+        return Some(text);
+    }
+    if let Some((_, power)) = BINARY.iter().find(|(known, _)| *known == ending) {
+        let scaled = nano.checked_mul(1_i128 << power)?;
+        let bytes = scaled.div_euclid(1_000_000_000) + i128::from(scaled.rem_euclid(1_000_000_000) != 0);
+        let fits = BINARY.iter().find(|(_, power)| bytes != 0 && bytes % (1_i128 << power) == 0);
+        return Some(match fits {
+            Some((ending, power)) => format!("{}{ending}", bytes >> power),
+            None => bytes.to_string(),
+        });
+    }
+    let (_, power) = DECIMAL.iter().find(|(known, _)| *known == ending)?;
+    let scaled = if *power < 0 {
+        let by = 10_i128.pow(power.unsigned_abs());
+        nano.div_euclid(by) + i128::from(nano.rem_euclid(by) != 0)
+    } else {
+        nano.checked_mul(10_i128.pow(power.unsigned_abs()))?
+    };
+    if scaled == 0 {
+        return Some("0".to_owned());
+    }
+    let fits = DECIMAL.iter().find(|(_, power)| scaled % 10_i128.pow((power + 9).unsigned_abs()) == 0)?;
+    Some(format!("{}{}", scaled / 10_i128.pow((fits.1 + 9).unsigned_abs()), fits.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_spelt_as_the_api_spells_them() {
+        let cases = [
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("100u", "100u"),
+            ("128M", "128M"),
+            ("1024Mi", "1Gi"),
+            ("0.5Gi", "512Mi"),
+            ("1073741824", "1073741824"),
+            ("1e0", "1e0"),
+            ("1E", "1E"),
+            ("1k", "1k"),
+            ("100Gi", "100Gi"),
+            ("1500m", "1500m"),
+            ("0", "0"),
+            ("1.0005", "1000500u"),
+        ];
+        for (given, kept) in cases {
+            assert_eq!(quantity(&json!(given)).as_deref(), Some(kept), "{given}");
+        }
+        assert_eq!(quantity(&json!(1)).as_deref(), Some("1"));
+        let of = super::super::types::of("apiextensions.k8s.io", "v1", "CustomResourceDefinition").unwrap();
+        let mut definition =
+            json!({ "metadata": { "labels": {} }, "spec": { "versions": [{ "subresources": { "status": {} } }] } });
+        assert!(normalize(&of, &mut definition));
+        let kept = json!({ "metadata": {}, "spec": { "versions": [{ "subresources": { "status": {} } }] } });
+        assert_eq!(definition, kept, "only maps of texts go when they are empty");
+        for wrong in ["", "abc", "1.2.3", "5x", "Gi"] {
+            assert_eq!(quantity(&json!(wrong)), None, "{wrong}");
+        }
+    }
+}
