@@ -31,6 +31,9 @@ pub enum CardState {
 /// What the kernel says of a module that it cannot load.
 const UNKNOWN: &str = "Unknown symbol in module, or unknown parameter (see dmesg)";
 
+/// The same of one that is not there.
+const MISSING: &str = "not found";
+
 /// Why a card cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
@@ -43,9 +46,13 @@ pub enum Trouble {
 }
 
 impl Machine {
+    /// Whether a module of a graphics card is there for the kernel of this machine, be it one that can be loaded or not.
+    pub fn has_module(&self, module: &str) -> bool {
+        self.module_trouble(module) != Some(MISSING)
+    }
+
     /// Whether the kernel of this machine can load a module, or what it says.
     pub fn module_trouble(&self, module: &str) -> Option<&'static str> {
-        let missing = Some("not found");
         if module.starts_with("nvidia") && module != "nvidiafb" {
             if self.card == CardState::Unloadable {
                 return Some(UNKNOWN);
@@ -54,7 +61,7 @@ impl Machine {
                 return None;
             }
             if !self.has_package(MODULES) {
-                return missing;
+                return Some(MISSING);
             }
             let rest = format!("linux-modules-extra-{}", self.kernel);
             let whole = self.has_package(&rest) || self.has_package("linux-image-generic");
@@ -65,7 +72,7 @@ impl Machine {
         let rest = format!("linux-modules-extra-{}", self.kernel);
         let is_graphics = matches!(module, "nouveau" | "nova_core" | "nvidiafb" | "i915");
         if is_cloud && is_graphics && !self.has_package(&rest) && !self.has_package("linux-image-generic") {
-            return missing;
+            return Some(MISSING);
         }
         None
     }

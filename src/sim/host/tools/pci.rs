@@ -51,7 +51,9 @@ pub fn lspci(p: &Process) -> Exit {
             if let Some(driver) = &device.driver {
                 p.line(format!("\tKernel driver in use: {driver}"))?;
             }
-            let modules = offered(&device);
+            let modules: Vec<_> = p
+                .session
+                .with(|machine| offered(&device).into_iter().filter(|module| machine.has_module(module)).collect());
             if !modules.is_empty() {
                 p.line(format!("\tKernel modules: {}", modules.join(", ")))?;
             }
