@@ -32,6 +32,15 @@ impl Failure {
     pub fn is_absent(&self) -> bool {
         self.api().is_some_and(|error| error.status == 404)
     }
+
+    /// Whether it is of the kind that goes away by itself: a server that restarts does not answer, or not with sense. Whoever
+    /// waits asks again.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Failure::Api(error) => matches!(error.status, 429 | 500 | 502..=504),
+            Failure::Other(_) => true,
+        }
+    }
 }
 
 /// A refusal: the status of HTTP, and what the body says.

@@ -216,9 +216,7 @@ impl Release {
             Ok(answer) => Ok(answer.json()),
             Err(failure) if failure.is_absent() => Ok(None),
             // The servers of a small cluster may restart while charts are installed.
-            Err(failure) if failure.api().is_none_or(|refused| matches!(refused.status, 429 | 500 | 502..=504)) => {
-                Ok(None)
-            }
+            Err(failure) if failure.is_passing() => Ok(None),
             Err(failure) => Err(failure.into()),
         }
     }

@@ -168,7 +168,7 @@ pub(super) fn until_all(k: &Kubernetes, targets: Vec<Target>, until: &Until, tim
             let found = match found {
                 Ok(found) => found,
                 // Servers restart; whoever waits asks again.
-                Err(failure) if is_passing(&failure) && began.elapsed() < timeout => continue,
+                Err(failure) if failure.is_passing() && began.elapsed() < timeout => continue,
                 Err(failure) => return Err(failure.into()),
             };
             if judge(&client, &mut all[place], found, until, &mut uids[place])? {
@@ -198,13 +198,6 @@ fn aim(until: &Until) -> String {
         Until::Ready => "is ready".to_owned(),
         Until::Deleted => "is gone".to_owned(),
         Until::Condition(kind, status) => format!("has the condition {kind}={status}"),
-    }
-}
-
-fn is_passing(failure: &Failure) -> bool {
-    match failure.api() {
-        Some(refused) => matches!(refused.status, 429 | 500 | 502..=504),
-        None => true,
     }
 }
 
