@@ -65,8 +65,8 @@ impl Cluster {
             ..Ask::default()
         };
         match self.ask_service(namespace, name, port, &ask) {
-            // What is not simulated answers all the same: that it does is all that is known of it.
-            Ok(answer) if answer.status == 501 => Told { status: 200, body: format!("{name}\n").into_bytes() },
+            // What is not simulated is no answer of the service: whoever asked is told so.
+            Ok(answer) if answer.status == 501 => Told::failed(answer.body.trim_end()),
             Ok(answer) => Told { status: answer.status, body: answer.body.into_bytes() },
             Err(_) => Told::failed("connection refused"),
         }

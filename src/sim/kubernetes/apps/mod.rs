@@ -3,6 +3,7 @@
 //! An application is a file here with an [`App`] in it, listed in [`ALL`]. What it remembers is its own and outlives its
 //! pods, as what it keeps on its volume does. Whatever is in no table says that it is not simulated.
 
+mod coredns;
 mod monitoring;
 mod traefik;
 
@@ -73,8 +74,14 @@ pub(super) struct App {
 }
 
 /// All of them.
-const ALL: &[App] =
-    &[traefik::APP, monitoring::PROMETHEUS, monitoring::ALERTMANAGER, monitoring::GRAFANA, monitoring::LOKI];
+const ALL: &[App] = &[
+    coredns::APP,
+    traefik::APP,
+    monitoring::PROMETHEUS,
+    monitoring::ALERTMANAGER,
+    monitoring::GRAFANA,
+    monitoring::LOKI,
+];
 
 /// Why nobody answers.
 #[derive(Debug, Clone, PartialEq, Eq)]

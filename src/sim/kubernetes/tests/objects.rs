@@ -254,6 +254,19 @@ fn a_job_runs_its_command_and_its_pod_has_a_log() {
     lab.send("cp-1", "POST", jobs, "application/json", job("net", &["wget", "-q", "-O", "/dev/null", "-T", "10", url]));
     let reached = ended(&mut lab, "net");
     assert_eq!(reached["status"]["conditions"][1]["type"], "Complete", "{}", log(&mut lab, "net"));
+    // What this service answers is not simulated, and the command does not get away with it.
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "folders" },
+        "spec": { "selector": { "app": "local-path-provisioner" }, "ports": [{ "port": 80 }] },
+    });
+    let services = "/api/v1/namespaces/kube-system/services";
+    assert_eq!(lab.send("cp-1", "POST", services, "application/json", service).status, 201);
+    lab.pass(200);
+    let url = "http://folders.kube-system.svc.cluster.local/";
+    lab.send("cp-1", "POST", jobs, "application/json", job("unknown", &["wget", "-q", "-O", "/dev/null", url]));
+    let failed = ended(&mut lab, "unknown");
+    assert_eq!(failed["status"]["conditions"][1]["type"], "Failed", "{failed}");
+    assert!(log(&mut lab, "unknown").contains("not simulated"), "{}", log(&mut lab, "unknown"));
     let reply = lab.send(
         "cp-1",
         "DELETE",

@@ -238,6 +238,7 @@ fn recorded_requests_get_the_answers_that_they_got() {
     let known = left_out();
     let only = std::env::var("HOMELAB_TEST_RECORDING").ok();
     let (mut same, mut report, mut list, mut wrong) = (0, String::new(), String::new(), Vec::new());
+    let mut healed = Vec::new();
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     for file in files {
@@ -255,6 +256,7 @@ fn recorded_requests_get_the_answers_that_they_got() {
             let all = play.play(exchange, if known.contains(&number) { HASTE } else { PATIENCE });
             if all.is_empty() {
                 same += 1;
+                healed.extend(known.contains(&number).then(|| format!("{name} {number}")));
                 continue;
             }
             differ.push(number);
@@ -275,4 +277,7 @@ fn recorded_requests_get_the_answers_that_they_got() {
     }
     eprintln!("{same} exchanges are answered as recorded");
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    // The list is of this folder's recordings; of others it says nothing.
+    let is_own = std::env::var_os("HOMELAB_KUBERNETES_RECORDINGS").is_none();
+    assert!(!is_own || healed.is_empty(), "answered as recorded by now, take them off the list: {healed:?}");
 }

@@ -99,6 +99,20 @@ fn the_api_leads_to_services_and_says_why_it_does_not() {
     assert_eq!(body(empty)["message"], "no endpoints available for service \"empty\"");
 }
 
+#[test]
+fn the_name_server_tells_whether_it_is_well_and_what_it_counts() {
+    let mut lab = one();
+    let metrics = lab.api("cp-1", "GET", "/api/v1/namespaces/kube-system/services/kube-dns:metrics/proxy/metrics");
+    let super::super::api::Body::Text(text) = metrics.body else { panic!("{metrics:?}") };
+    assert!(text.contains("coredns_build_info{version=\"1.14.0\"} 1\n"), "{text}");
+    let pods = lab.get("cp-1", "/api/v1/namespaces/kube-system/pods?labelSelector=k8s-app%3Dkube-dns");
+    let pod = pods["items"][0]["metadata"]["name"].as_str().unwrap();
+    for (port, path, status) in [(8181, "ready", 200), (8080, "health", 200), (9153, "else", 404), (53, "", 501)] {
+        let path = format!("/api/v1/namespaces/kube-system/pods/{pod}:{port}/proxy/{path}");
+        assert_eq!(lab.api("cp-1", "GET", &path).status, status, "{path}");
+    }
+}
+
 /// A zone, and who keeps it.
 fn internet() -> Internet {
     let zone = ZoneSeed { name: "codeofficer.com".into(), ..ZoneSeed::default() };
