@@ -328,7 +328,7 @@ impl Due<'_> {
     /// Says that it begins.
     pub(super) fn begin(&self, run: &Run) -> Result<()> {
         run.emit(What::ChangeStarted { change: self.change.clone(), step: scope::step() })?;
-        run.stir();
+        run.stir(self.resource.is_confined());
         Ok(())
     }
 
@@ -350,7 +350,7 @@ impl Due<'_> {
     /// Says how it ended, and remembers it.
     pub(super) fn end(self, run: &Run, result: Result<(State, Map)>) -> Result<Outcome> {
         let Due { resource, wish, before, change, began, .. } = self;
-        run.stir();
+        run.stir(resource.is_confined());
         let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         // One that was stopped half-way is in doubt: it stays in flight until a later run has seen how far it came.
         let in_doubt = matches!(&result, Err(error) if error.class() == Class::Interrupted);
@@ -384,7 +384,8 @@ pub(super) fn during<T>(id: u64, work: impl FnOnce() -> T) -> Result<T> {
     Ok(done)
 }
 
-/// What is there, what is wanted, and the difference. A difference never rests on what was asked for in advance.
+/// What is there, what is wanted, and the difference. It never rests on what was asked for in advance, unless the change
+/// itself looks again.
 fn differs(run: &Run, resource: &dyn Resource, cell: &Cell) -> Result<(State, State, Option<Difference>)> {
     let compare = |view: View| {
         let wanted = want(resource, &view.state)?;
@@ -394,7 +395,9 @@ fn differs(run: &Run, resource: &dyn Resource, cell: &Cell) -> Result<(State, St
     let view = look(run, resource, cell)?;
     let is_earlier = view.earlier;
     match compare(view)? {
-        (_, _, Some(_)) if is_earlier => compare(scope::anew(|| look(run, resource, cell))?),
+        (_, _, Some(difference)) if is_earlier && !resource.looks_again(&difference) => {
+            compare(scope::anew(|| look(run, resource, cell))?)
+        }
         compared => Ok(compared),
     }
 }

@@ -181,6 +181,17 @@ pub trait Resource: Fact {
         Vec::new()
     }
 
+    /// Whether its change alters nothing else that anybody could have asked about in advance.
+    fn is_confined(&self) -> bool {
+        false
+    }
+
+    /// Whether its change looks once more itself, and fails where what it rests on is no longer so: then it may rest on
+    /// what was seen earlier.
+    fn looks_again(&self, _difference: &Difference) -> bool {
+        false
+    }
+
     /// The machine that answers once the wanted state is there.
     fn brings(&self, _difference: &Difference) -> Option<Machine> {
         None

@@ -67,7 +67,7 @@ pub struct Run {
     subscribers: Mutex<Vec<Box<dyn Subscriber>>>,
     sequence: AtomicU64,
     change_ids: AtomicU64,
-    moment: (AtomicU64, AtomicU64),
+    moment: Counted,
     record: Mutex<Record>,
     busy_cells: (Mutex<HashSet<Cell>>, Condvar),
     ends_early: AtomicBool,
@@ -75,11 +75,21 @@ pub struct Run {
 
 pub use super::fidelity::Done;
 
+/// What a [`Moment`] is told by.
+#[derive(Default)]
+struct Counted {
+    changes: AtomicU64,
+    reaching: AtomicU64,
+    waits: AtomicU64,
+}
+
 /// A point of a run between two things that make old answers useless.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moment {
     /// How many changes have begun or ended.
     pub changes: u64,
+    /// How many of them may have altered more than one thing that is known.
+    pub reaching: u64,
     /// How often something was waited for.
     pub waits: u64,
 }
@@ -159,19 +169,24 @@ impl Run {
         self.change_ids.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Notes that a change begins or has ended.
-    pub fn stir(&self) {
-        self.moment.0.fetch_add(1, Ordering::SeqCst);
+    /// Notes that a change begins or has ended; a confined one alters nothing but what it is about.
+    pub fn stir(&self, confined: bool) {
+        self.moment.changes.fetch_add(1, Ordering::SeqCst);
+        if !confined {
+            self.moment.reaching.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Notes that something was waited for: what was read before is older than that.
     pub fn waited(&self) {
-        self.moment.1.fetch_add(1, Ordering::SeqCst);
+        self.moment.waits.fetch_add(1, Ordering::SeqCst);
     }
 
     /// As long as this is the same, this run has neither changed anything nor waited for anything.
     pub fn moment(&self) -> Moment {
-        Moment { changes: self.moment.0.load(Ordering::SeqCst), waits: self.moment.1.load(Ordering::SeqCst) }
+        let Counted { changes, reaching, waits } = &self.moment;
+        let [changes, reaching, waits] = [changes, reaching, waits].map(|count| count.load(Ordering::SeqCst));
+        Moment { changes, reaching, waits }
     }
 
     /// What the run remembers.

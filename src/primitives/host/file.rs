@@ -279,11 +279,20 @@ impl Resource for File {
             ownership: &ownership,
             validate: self.validate.as_deref(),
             backup: self.backup,
+            secret: matches!(self.content, Some(Content::Secret(_))),
             found: None,
         };
         let command = self.command(difference, &replace)?;
-        let secret = matches!(self.content, Some(Content::Secret(_)));
-        replace::carry_out(&self.entry, command, &replace, secret, &self.address(), writer)
+        replace::carry_out(&self.entry, command, &replace, difference, &self.address(), writer)
+    }
+
+    fn is_confined(&self) -> bool {
+        // Nobody knows what a check does, and where a link leads somebody else may look.
+        self.validate.is_none() && !self.entry.look.follow
+    }
+
+    fn looks_again(&self, difference: &Difference) -> bool {
+        difference.action == Action::Create && !self.entry.look.follow
     }
 
     fn fills(&self) -> Vec<String> {

@@ -263,7 +263,10 @@ impl Host {
         let mut questions = memory.ahead(&self.inner.ssh.memory, &route, &ask, holds_secret)?;
         if questions.is_empty() {
             drop(memory);
-            return self.ask_alone(reader, &ask.question, become_);
+            let answer = self.ask_script(reader, &ask.question, ask.question.script_with_neighbours(), become_)?;
+            let memory = self.inner.ssh.memory.host(&route);
+            memory::lock(&memory).learn_neighbours(&ask, &answer, moment);
+            return Ok(answer);
         }
         questions.insert(0, ask.question.clone());
         let batch = memory::batch(questions);
@@ -300,9 +303,20 @@ impl Host {
     }
 
     fn ask_alone(&self, reader: &Reader, question: &Question, become_: Option<&Become>) -> Result<Output> {
+        self.ask_script(reader, question, question.script(), become_)
+    }
+
+    /// Asks a question by one of its scripts.
+    fn ask_script(
+        &self,
+        reader: &Reader,
+        question: &Question,
+        script: String,
+        become_: Option<&Become>,
+    ) -> Result<Output> {
         let target = self.target()?;
         let redactor = &scope::run()?.redactor;
-        let command = Command::script(question.script()).become_(become_.cloned()).timeout(Some(PROBE_TIMEOUT));
+        let command = Command::script(script).become_(become_.cloned()).timeout(Some(PROBE_TIMEOUT));
         let command = if question.is_brief() { command.brief() } else { command };
         let command = command.hidden_where(|text| redactor.finds(text));
         reader.wait(async { self.connection(target).await?.ask(command).await })
@@ -319,7 +333,7 @@ impl Host {
 
     /// Runs a command that changes what stands at a path, and asks with it what stands there afterwards: the answer is kept
     /// for the read that proves this change.
-    pub fn exec_and_look(&self, command: Command, look: &Look, writer: &Writer) -> Result<Output> {
+    pub fn exec_and_look(&self, command: Command, look: &Look, writer: &Writer) -> Result<(Output, Option<Output>)> {
         let target = self.target()?;
         let run = scope::run()?;
         let command = command.hidden_where(|text| run.redactor.finds(text));
@@ -328,12 +342,13 @@ impl Host {
             Ask { question: Question::Look(look.clone()), become_: become_.as_ref().map(|who| who.name().to_owned()) };
         let question = Command::script(look.script()).become_(become_).brief();
         self.forget_proof()?;
+        memory::lock(&self.inner.ssh.memory.host(&target.route())).touch(&look.path);
         let (output, seen) =
             scope::wait(async { self.connection(target).await?.exec_and_ask(command, Some(question), writer).await })?;
-        if let (Some(change), Some(seen)) = (scope::with(|branch| branch.change)?, seen) {
-            self.inner.ssh.memory.keep_proof(change, target.route(), ask, seen);
+        if let (Some(change), Some(seen)) = (scope::with(|branch| branch.change)?, &seen) {
+            self.inner.ssh.memory.keep_proof(change, target.route(), ask, seen.clone());
         }
-        Ok(output)
+        Ok((output, seen))
     }
 
     /// What was seen after an earlier command of this change proves nothing any more.

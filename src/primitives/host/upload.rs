@@ -201,7 +201,7 @@ impl Resource for Upload {
             false => replace.ownership_script(difference),
         };
         let command = Command::script(script).called(format!("upload {}", self.entry.path()));
-        replace::carry_out(&self.entry, command, &replace, false, &self.address(), writer)
+        replace::carry_out(&self.entry, command, &replace, difference, &self.address(), writer)
     }
 
     fn fills(&self) -> Vec<String> {

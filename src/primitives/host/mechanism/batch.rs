@@ -32,6 +32,14 @@ impl Question {
         }
     }
 
+    /// The same, where an answer may tell of neighbours, too: see [`Look::neighbours`].
+    pub fn script_with_neighbours(&self) -> String {
+        match self {
+            Question::Look(look) => look.script_with_neighbours(),
+            _ => self.script(),
+        }
+    }
+
     /// Whether it is known to be done in a moment and to leave nothing behind.
     pub fn is_brief(&self) -> bool {
         !matches!(self, Question::Command(_))

@@ -253,6 +253,7 @@ impl Resource for Edited {
             ownership: &ownership,
             validate: self.validate.as_deref(),
             backup: self.backup,
+            secret: self.what.secret,
             found: clear(difference.found("content")).map(|text| entry::sha256(text.as_bytes())),
         };
         let command = match &difference.want {
@@ -264,7 +265,7 @@ impl Resource for Edited {
                 replace.command(difference, text).called(format!("edit {path}"))
             }
         };
-        replace::carry_out(&self.entry, command, &replace, self.what.secret, &self.address, writer)
+        replace::carry_out(&self.entry, command, &replace, difference, &self.address, writer)
     }
 
     fn fills(&self) -> Vec<String> {

@@ -49,13 +49,14 @@ impl Entry {
 
     /// Runs a command that changes what stands there. Where it can, the host is asked in the same round trip what stands
     /// there afterwards.
-    pub fn exec(&self, command: Command, writer: &Writer) -> Result<Output> {
-        self.host.exec_and_look(command.become_(self.become_.clone()), &self.look, writer)
+    pub fn exec(&self, command: Command, writer: &Writer) -> Result<(Output, Option<Answer>)> {
+        let (output, seen) = self.host.exec_and_look(command.become_(self.become_.clone()), &self.look, writer)?;
+        Ok((output, seen.and_then(|seen| self.look.parse(&seen.stdout).ok())))
     }
 
     /// The same for a command that must succeed.
     pub fn carry_out(&self, command: Command, writer: &Writer) -> Result<Map> {
-        let output = self.exec(command, writer)?;
+        let (output, _) = self.exec(command, writer)?;
         if output.success() {
             return Ok(Map::new());
         }

@@ -1,11 +1,14 @@
 //! What a playbook asked of a host last time is asked at once: right after connecting, in one round trip, and each answer
 //! is used when its question comes.
 //!
-//! - An answer is used once, while it is fresh, and as long as this run has changed nothing anywhere and waited for nothing.
-//! - A change never rests on one: what is to be changed is read again before, and so is what is waited for.
+//! - An answer is used once, while it is fresh, and as long as this run has changed nothing anywhere and waited for nothing. A
+//!   change that is known to alter one path and no more leaves the answers about other paths.
+//! - Where nothing stood at a path, what else was in its folder is known for a while: whatever is not among that is not there.
+//! - A change never rests on one, unless it looks again itself: what is to be changed is read again before, and so is what
+//!   is waited for.
 //! - What could hold a secret is not remembered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::batch::{Batch, Question};
-use crate::clients::ssh::Output;
+use crate::clients::ssh::{Exit, Output};
 use crate::error::Result;
 use crate::run::session::Moment;
 
@@ -71,9 +74,18 @@ pub struct HostMemory {
     since: Option<Instant>,
     /// When in this run they were given.
     moment: Moment,
+    /// Folders in which somebody found nothing, with what was there.
+    folders: HashMap<(Option<String>, String), Folder>,
     /// How many questions are asked in advance; all at first, few after changes.
     window: Option<usize>,
     has_given_up: bool,
+}
+
+/// What is in a folder.
+struct Folder {
+    names: BTreeSet<String>,
+    since: Instant,
+    moment: Moment,
 }
 
 impl Memory {
@@ -123,6 +135,16 @@ impl Memory {
     }
 }
 
+/// Whether what was known then of a path that nobody has touched since is known now.
+fn lasts(then: Moment, now: Moment) -> bool {
+    (then.reaching, then.waits) == (now.reaching, now.waits)
+}
+
+/// Whether a path is this one, or in it.
+fn is_below(path: &str, top: &str) -> bool {
+    path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Locks what no panic can leave half changed.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -138,13 +160,59 @@ impl HostMemory {
 
     /// The answer to a question, should it be known. It is used up.
     pub fn take(&mut self, ask: &Ask, moment: Moment) -> Option<Output> {
-        if !self.answers.is_empty() && moment.changes != self.moment.changes {
+        let (known, then) = (self.answers.len(), self.moment);
+        if !lasts(self.moment, moment) || self.since.is_none_or(|since| since.elapsed() > FRESH) {
+            self.answers.clear();
+        } else if moment != self.moment {
+            self.answers.retain(|ask, _| matches!(ask.question, Question::Look(_)));
+            self.moment = moment;
+        }
+        if self.answers.len() < known && moment.changes != then.changes {
             self.window = Some(0);
         }
-        if moment != self.moment || self.since.is_none_or(|since| since.elapsed() > FRESH) {
-            self.answers.clear();
+        self.answers.remove(ask).or_else(|| self.infer(ask, moment))
+    }
+
+    /// That nothing stands at a path, where it is not among what was in its folder.
+    fn infer(&mut self, ask: &Ask, moment: Moment) -> Option<Output> {
+        let Question::Look(look) = &ask.question else { return None };
+        let (folder, name) = look.path.rsplit_once('/')?;
+        let place = (ask.become_.clone(), folder.to_owned());
+        let known = self.folders.get(&place)?;
+        if !lasts(known.moment, moment) || known.since.elapsed() > FRESH {
+            self.folders.remove(&place);
+            return None;
         }
-        self.answers.remove(ask)
+        // A name with a line break was told as two.
+        let is_absent = !known.names.contains(name) && !name.contains('\n');
+        is_absent.then(|| Output { exit: Exit::Code(0), stdout: b"absent\n".to_vec(), stderr: Vec::new() })
+    }
+
+    /// Takes in what was told with an answer.
+    pub fn learn_neighbours(&mut self, ask: &Ask, answer: &Output, moment: Moment) {
+        let Question::Look(look) = &ask.question else { return };
+        let Some((folder, names)) = look.neighbours(&answer.stdout) else { return };
+        let names = names.into_iter().map(str::to_owned).collect();
+        let folder = (ask.become_.clone(), folder.to_owned());
+        self.folders.insert(folder, Folder { names, since: Instant::now(), moment });
+    }
+
+    /// Forgets what a change of what stands at a path alters: that, what is below and its folder. What is reached through a
+    /// link may be the same; of folders only its own is sure to be another than all that are remembered.
+    pub fn touch(&mut self, path: &str) {
+        let Some((folder, name)) = path.rsplit_once('/') else { return };
+        let known = self.answers.len();
+        self.answers.retain(|ask, _| match &ask.question {
+            Question::Look(look) => !look.follow && look.path != folder && !is_below(&look.path, path),
+            _ => true,
+        });
+        if self.answers.len() < known {
+            self.window = Some(0);
+        }
+        self.folders.retain(|(_, known), contents| {
+            contents.names.insert(name.to_owned());
+            known == folder
+        });
     }
 
     /// What is to be asked together with a question that is not known, as the same user: what the last run asked after it.
@@ -195,6 +263,7 @@ pub fn batch(questions: Vec<Question>) -> Batch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::probe::{Amount, Look};
     use super::*;
 
     fn ask(script: &str) -> Ask {
@@ -222,11 +291,57 @@ mod tests {
     #[test]
     fn after_a_change_few_are_asked_in_advance_and_more_again_while_nothing_changes() {
         let mut host = host();
-        let output = Output { exit: crate::clients::ssh::Exit::Code(0), stdout: Vec::new(), stderr: Vec::new() };
-        host.learn(vec![(Question::Script("b".into()), output)], None, Moment::default());
-        assert!(host.take(&ask("b"), Moment { changes: 1, waits: 0 }).is_none());
+        host.learn(vec![(Question::Script("b".into()), said(""))], None, Moment::default());
+        assert!(host.take(&ask("b"), Moment { changes: 1, reaching: 1, waits: 0 }).is_none());
         let counts: Vec<usize> = (0..4).map(|_| ahead(&mut host, "new").len()).collect();
         assert_eq!(counts, [0, 1, 2, 4]);
+    }
+
+    fn look(path: &str, follow: bool) -> Question {
+        Question::Look(Look { path: path.into(), amount: Amount::Compared, follow })
+    }
+
+    fn said(text: &str) -> Output {
+        Output { exit: Exit::Code(0), stdout: text.into(), stderr: Vec::new() }
+    }
+
+    /// What is still known of these questions after a change of `/a/x` alone.
+    fn known_after_a_touch(questions: [Question; 5]) -> Vec<Question> {
+        let mut host = host();
+        host.learn(questions.iter().map(|one| (one.clone(), said("absent\n"))).collect(), None, Moment::default());
+        host.touch("/a/x");
+        let now = Moment { changes: 2, ..Moment::default() };
+        let known = |one: &Question| host.take(&Ask { question: one.clone(), become_: None }, now).is_some();
+        questions.into_iter().filter(known).collect()
+    }
+
+    #[test]
+    fn a_change_of_one_path_leaves_what_is_known_of_others() {
+        let other = look("/a/xy", false);
+        let kept = known_after_a_touch([
+            look("/a/x/below", false),
+            look("/a", false),
+            look("/link", true),
+            Question::Script("systemctl is-active x".into()),
+            other.clone(),
+        ]);
+        assert_eq!(kept, [other]);
+    }
+
+    #[test]
+    fn what_is_not_in_a_folder_is_absent_until_something_may_have_put_it_there() {
+        let mut host = host();
+        let ask = |path: &str| Ask { question: look(path, false), become_: None };
+        let answer = said("absent\nneighbours\n/etc/hosts\n");
+        host.learn_neighbours(&ask("/etc/motd"), &answer, Moment::default());
+        let now = Moment { changes: 2, ..Moment::default() };
+        host.touch("/etc/new");
+        for (path, expected) in [("/etc/other", true), ("/etc/hosts", false), ("/etc/new", false), ("/opt/x", false)] {
+            assert_eq!(host.take(&ask(path), now).is_some(), expected, "{path}");
+        }
+        assert!(host.take(&Ask { become_: Some("root".into()), ..ask("/etc/other") }, now).is_none());
+        let later = Moment { changes: 4, reaching: 2, waits: 0 };
+        assert!(host.take(&ask("/etc/other"), later).is_none(), "a command may have made it");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What stands at a path of a host: one shell command that works with GNU and BusyBox tools alike, and what it says.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clients::ssh::quote;
@@ -30,6 +32,12 @@ pub struct Look {
     /// Whether a link is followed.
     pub follow: bool,
 }
+
+/// Tells what is in the folder of `$p`, unless that is much. Patterns that nothing fits stand for themselves; a name that
+/// is taken for one more than there is only has somebody ask.
+const NEIGHBOURS: &str = r#"d=${p%/*}; if [ -r "$d/" ]; then set -- "$d"/* "$d"/.[!.]* "$d"/..?*
+if [ $# -le 256 ]; then echo neighbours; printf '%s\n' "$@"; fi; fi
+"#;
 
 /// What kind of thing it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +99,18 @@ impl Look {
         format!("p={}\n{}", quote(&self.path), self.script_for_p())
     }
 
-    /// The same for the path that the variable `p` holds. It only depends on how is looked.
+    /// The same, which also tells what else is in the folder where nothing stands at the path: see [`Look::neighbours`].
+    pub fn script_with_neighbours(&self) -> String {
+        format!("p={}\n{}", quote(&self.path), self.script_telling(NEIGHBOURS))
+    }
+
+    /// The command for the path that the variable `p` holds. It only depends on how is looked.
     pub fn script_for_p(&self) -> String {
+        self.script_telling("")
+    }
+
+    /// `beside` is done where nothing stands at the path.
+    fn script_telling(&self, beside: &str) -> String {
         let follow = if self.follow { "-L " } else { "" };
         let link = if self.follow { "false" } else { r#"[ -L "$p" ]"# };
         let content = match self.amount {
@@ -106,7 +124,7 @@ impl Look {
             ),
         };
         format!(
-            r#"if [ ! -e "$p" ] && [ ! -L "$p" ] && [ -d "${{p%/*}}/" ] && [ -x "${{p%/*}}/" ]; then echo absent; exit 0; fi
+            r#"if [ ! -e "$p" ] && [ ! -L "$p" ] && [ -d "${{p%/*}}/" ] && [ -x "${{p%/*}}/" ]; then echo absent; {beside}exit 0; fi
 s=$(stat {follow}-c 'stat %a %u %g %s %U %G' -- "$p" 2>&1) || s=$(ls -ld {follow}-- "$p" 2>&1) || case $s in
 *': No such file or directory') if [ -d "${{p%/*}}/" ]; then echo absent; else echo nofolder; fi; exit 0;;
 *) printf '%s\n' "$s" >&2; exit 1;;
@@ -121,6 +139,14 @@ elif [ -f "$p" ]; then
 else printf '%s\nspecial\n' "$s"; fi
 "#
         )
+    }
+
+    /// The folder of the path, and the names of all that is in it, where the output says that nothing stands at the path
+    /// and tells them.
+    pub fn neighbours<'o>(&self, output: &'o [u8]) -> Option<(&str, BTreeSet<&'o str>)> {
+        let told = std::str::from_utf8(output.strip_prefix(b"absent\nneighbours\n")?).ok()?;
+        let (folder, _) = self.path.rsplit_once('/')?;
+        Some((folder, told.lines().filter_map(|line| Some(line.rsplit_once('/')?.1)).collect()))
     }
 
     /// What the command's output says.
@@ -273,6 +299,16 @@ mod tests {
     fn an_answer_that_is_cut_off_is_not_an_empty_file() {
         assert!(look(Amount::Compared).parse(b"stat 644 0 0 0 root root\nfile\n").is_err());
         assert!(look(Amount::Compared).parse(b"").is_err());
+    }
+
+    #[test]
+    fn what_is_absent_may_come_with_what_else_is_there() {
+        let look = look(Amount::Compared);
+        let answer = b"absent\nneighbours\n/etc/hosts\n/etc/.[!.]*\n/etc/a b\n";
+        assert_eq!(look.parse(answer).ok(), Some(Answer::Absent));
+        assert_eq!(look.neighbours(answer), Some(("/etc", BTreeSet::from(["hosts", ".[!.]*", "a b"]))));
+        assert_eq!(look.neighbours(b"absent\n"), None);
+        assert_eq!(look.neighbours(b"stat 644 0 0 0 root root\nfile\n\n\n"), None);
     }
 
     #[test]

@@ -2,14 +2,24 @@
 
 use super::entry::Entry;
 use super::ownership::Ownership;
+use super::probe::{Answer, parse_mode};
 use crate::clients::ssh::{Command, Exit, Output, quote};
 use crate::error::{Class, Error, Result};
 use crate::run::capability::Writer;
 use crate::run::difference::Difference;
+use crate::run::event::Action;
 use crate::run::value::Map;
 
 /// How the command ends where the check of the new content refused it.
 const REFUSED: Exit = Exit::Code(90);
+
+/// What is not asked for stays: the mode and owner of the file that is there.
+const KEEP_OWNERSHIP: &str = r#"if [ -e "$path" ]; then cp -p -- "$path" "$new" || exit 1; fi
+"#;
+
+/// What was absent when it was looked for must not be lost should it be there now.
+const STILL_ABSENT: &str = r#"if [ -e "$path" ]; then echo "$path: was made meanwhile by somebody else" >&2; exit 1; fi
+"#;
 
 /// A file that is to be put in place.
 pub struct Replace<'a> {
@@ -23,6 +33,8 @@ pub struct Replace<'a> {
     pub validate: Option<&'a str>,
     /// Whether what was there is kept beside it.
     pub backup: bool,
+    /// Whether the content must not show.
+    pub secret: bool,
     /// The hash of the content that the new one was made of: another one must not be lost.
     pub found: Option<String>,
 }
@@ -42,14 +54,19 @@ pub fn carry_out(
     entry: &Entry,
     command: Command,
     replace: &Replace<'_>,
-    secret: bool,
+    difference: &Difference,
     address: &str,
     writer: &Writer,
 ) -> Result<Map> {
-    let output = entry.exec(command, writer)?;
+    let (output, seen) = entry.exec(command, writer)?;
     match replace.validate {
-        _ if output.success() => Ok(Map::new()),
-        Some(validate) if output.exit == REFUSED => Err(invalid(address, validate, &output, secret)),
+        _ if output.success() => match (replace.born_with(difference), seen) {
+            (Some(mode), Some(Answer::There(found))) if found.mode == mode => Ok(Map::new()),
+            (None, _) => Ok(Map::new()),
+            // A folder may have its own opinion of what is made in it (a default ACL).
+            (Some(_), _) => entry.carry_out(Command::script(replace.ownership_script(difference)).brief(), writer),
+        },
+        Some(validate) if output.exit == REFUSED => Err(invalid(address, validate, &output, replace.secret)),
         _ => Err(entry.host.refusal(&format!("{} was not changed", entry.path()), &output)),
     }
 }
@@ -72,13 +89,14 @@ fn invalid(address: &str, validate: &str, output: &Output, secret: bool) -> Erro
 impl<'a> Replace<'a> {
     /// A file of which nothing more is asked.
     pub fn plain(path: &'a str, ownership: &'a Ownership) -> Self {
-        Replace { path, follow: false, ownership, validate: None, backup: false, found: None }
+        Replace { path, follow: false, ownership, validate: None, backup: false, secret: false, found: None }
     }
 
     /// Puts the content that the command carries in place: it is written beside the file and moved over it once it is whole.
     pub fn command(&self, difference: &Difference, bytes: impl Into<Vec<u8>>) -> Command {
         // Once it is in place nothing is left to be cleared away, which would take a program more.
-        let script = self.script_with(difference, "fill \"$new\" || exit 1\n") + "trap - EXIT\n";
+        let born = self.born_with(difference);
+        let script = self.script_born(difference, "fill \"$new\" || exit 1\n", born) + "trap - EXIT\n";
         let command = Command::script(script).content(bytes);
         // Nobody knows what a check does.
         if self.validate.is_none() { command.brief() } else { command }
@@ -86,28 +104,44 @@ impl<'a> Replace<'a> {
 
     /// The script for a content that these commands put into `$new`.
     pub fn script_with(&self, difference: &Difference, fill: &str) -> String {
+        self.script_born(difference, fill, None)
+    }
+
+    fn script_born(&self, difference: &Difference, fill: &str, born: Option<u32>) -> String {
+        let is_new = difference.action == Action::Create;
+        let (umask, ownership) = match born {
+            Some(mode) => (0o666 & !mode, String::new()),
+            None => (0o077, self.ownership.script(difference, "new")),
+        };
         let validate = self.validate.map_or_else(String::new, |command| {
             format!("( {} ) < /dev/null >&2 || exit 90\n", command.replace("%s", "\"$new\""))
         });
         format!(
             r#"{find}if [ -d "$path" ]; then echo "$path: Is a directory" >&2; exit 1; fi
 new=$path.homelab-{unique}
-umask 077
+umask {umask:03o}
 set -C
 : > "$new" || exit 1
 set +C
 trap 'rm -f -- "$new"' EXIT
 trap 'exit 1' HUP INT TERM
-# What is not asked for stays: the mode and owner of the file that is there.
-if [ -e "$path" ]; then cp -p -- "$path" "$new" || exit 1; fi
-{fill}{ownership}{validate}{found}{backup}mv -f -- "$new" "$path" || exit 1
+{before}{fill}{ownership}{validate}{found}{backup}mv -f -- "$new" "$path" || exit 1
 "#,
             find = self.find(),
+            before = if is_new { "" } else { KEEP_OWNERSHIP },
             unique = unique(),
-            ownership = self.ownership.script(difference, "new"),
-            found = self.still(),
+            found = if is_new { STILL_ABSENT.to_owned() } else { self.still() },
             backup = self.keep(),
         )
+    }
+
+    /// The permissions that a new file can be made with, which saves the program that sets them: nothing else is asked for, and
+    /// everybody may read what is in it from the beginning.
+    fn born_with(&self, difference: &Difference) -> Option<u32> {
+        let Ownership { mode, owner: None, group: None } = self.ownership else { return None };
+        let mode = parse_mode(mode.as_ref()?).ok()?;
+        let is_open = !self.secret && self.validate.is_none() && mode & !0o666 == 0 && mode & 0o444 == 0o444;
+        (is_open && difference.action == Action::Create).then_some(mode)
     }
 
     /// Sets permissions and owner only.

@@ -87,6 +87,7 @@ fn a_file_is_put_in_place_on_a_simulated_machine() {
         ownership: &ownership,
         validate: Some("grep -q new %s"),
         backup: true,
+        secret: false,
         found: None,
     };
     let script = |content: &str| {
