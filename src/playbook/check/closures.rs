@@ -1,4 +1,5 @@
-//! Closures that do not do what they seem to: captured variables are shared with a loop, and copied by `parallel`.
+//! Closures that do not do what they seem to: captured variables are shared with a loop, and copied by `parallel`; and a
+//! function of the same name is taken in the place of a variable.
 
 use rhai::{BinaryExpr, Expr, OpAssignment, Position};
 
@@ -33,6 +34,23 @@ pub fn check_chain(sheet: &mut Sheet<'_>, expr: &Expr, around: &Around) {
     }
     if KEEPS.contains(&call.name.as_str()) {
         call.args.iter().for_each(|argument| kept_closures(sheet, argument, around));
+    }
+}
+
+/// A name in a closure that is both a variable's and a function's: Rhai captures no variable where there is such a function.
+pub fn check_name(sheet: &mut Sheet<'_>, expr: &Expr, around: &Around) {
+    let Expr::Variable(variable, _, at) = expr else { return };
+    let name = variable.1.as_str();
+    // A variable of the closure's own has a place on the stack.
+    let is_found = variable.0.is_some() || !variable.2.is_empty();
+    if !around.in_closure || is_found || !sheet.variables.contains(name) {
+        return;
+    }
+    if nodes::functions(&sheet.source.ast).iter().any(|function| function.name == name) {
+        let error = sheet
+            .error(format!("`{name}` in a closure is the function of that name, not the variable"))
+            .help("give the variable another name");
+        sheet.warn("captured-function", *at, "the function", error);
     }
 }
 

@@ -357,6 +357,17 @@ fn a_closure_that_sees_the_last_turn_of_a_loop_is_a_warning() {
 }
 
 #[test]
+fn a_closure_that_takes_a_function_for_a_variable_is_a_warning() {
+    let with = |body: &str| listed(&format!("fn rows() {{ [1] }}\nfn all(given) {{\n    {body}\n}}"));
+    insta::assert_snapshot!(with("let rows = given; [1].map(|one| one + rows)"), @"
+    warning[captured-function] phase3.rhai:3:43 `rows`: `rows` in a closure is the function of that name, not the variable
+      help: give the variable another name
+    ");
+    assert_eq!(with("let rows = given; rows.map(|rows| rows + 1)"), "");
+    assert_eq!(with("let known = given; [1].map(|one| one + known)"), "");
+}
+
+#[test]
 fn the_method_form_of_type_of_is_refused() {
     insta::assert_snapshot!(listed("let a = 1;\na.type_of();"), @"
     error[method-type-of] phase3.rhai:2:3 `type_of`: `.type_of()` answers even for a value that is not known yet, and the dry run would believe it

@@ -16,6 +16,8 @@ pub struct Around {
     pub parallel_captures: Vec<String>,
     /// Whether it stands in the options of an `ensure`, which carries its commands out.
     pub in_ensure: bool,
+    /// Whether it stands in a closure.
+    pub in_closure: bool,
     /// Whether the node is an identifier of a step, not a fact.
     pub is_step_id: bool,
 }
@@ -44,6 +46,9 @@ fn visit<'a>(sheet: &mut Sheet<'a>, node: Node<'a>, around: &Around) {
             let mut inside = Around { repeated: true, ..around.clone() };
             inside.loop_variables.extend(variables.filter(|name| !shadowed(name)));
             inside
+        }
+        Node::Expr(expr) if nodes::closure(&sheet.source.ast, expr).is_some() => {
+            Around { in_closure: true, ..around.clone() }
         }
         _ => around.clone(),
     };
@@ -92,6 +97,7 @@ fn look<'a>(sheet: &mut Sheet<'a>, node: Node<'a>, around: &Around) {
         Node::Expr(expr) => {
             literals::check(sheet, expr, around);
             closures::check_chain(sheet, expr, around);
+            closures::check_name(sheet, expr, around);
         }
         _ => {}
     }

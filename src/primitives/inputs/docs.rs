@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Inputs;
-use super::local::file::text_of;
+use super::local::file::text_with_tables;
 use super::record;
 use crate::error::{Class, Error, Result};
 use crate::inputs::tables::{Cell, Content, Document, Row, Table};
@@ -88,7 +88,7 @@ pub(super) enum Sheet {
 /// Reads a file of `docs/`.
 pub(super) fn load(inputs: &Inputs, file: &str) -> Result<Sheet> {
     let name = format!("docs/{file}");
-    match text_of(inputs, &name)? {
+    match text_with_tables(inputs, &name)? {
         Value::Text(text) => {
             let text = inputs.with_what_was_noted(&name, &text)?;
             Ok(Sheet::Known(Document::new(Text::new(&name, &text), inputs.proposals().clone())))

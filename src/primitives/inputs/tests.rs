@@ -106,6 +106,17 @@ fn a_file_that_is_not_there_is_named() {
     assert_eq!(told.error().message(), "docs/NETWERK.md: no such file");
 }
 
+#[test]
+fn a_table_that_a_scripted_resource_reads_stays_known_in_a_dry_run() {
+    let script = r#"
+        let vlan = || docs::row("NETWORK.md", "hosts", "pve-01", #{ columns: ["vlan"] }).vlan;
+        ensure(#{ address: "gateway:vlan", read: || #{ id: vlan.call() - 1 }, want: #{ id: 11 }, update: |have, want| () });
+        vlan.call() + 1
+    "#;
+    let told = lab().plan(script);
+    assert_eq!(told.json(), 12);
+}
+
 const RECORD: &str = r#"docs::record("NETWORK.md", "hosts", "pve-02", #{ note: "seen", vlan: 12, up: false });"#;
 
 #[test]

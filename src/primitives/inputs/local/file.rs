@@ -54,12 +54,13 @@ pub fn cell(path: &Path) -> Cell {
 pub struct LocalFile {
     path: PathBuf,
     name: String,
+    is_table: bool,
 }
 
 impl LocalFile {
     /// The file at a path.
     pub fn new(inputs: &Inputs, path: PathBuf) -> Self {
-        LocalFile { name: inputs.name(&path), path }
+        LocalFile { name: inputs.name(&path), path, is_table: false }
     }
 }
 
@@ -70,6 +71,11 @@ impl Fact for LocalFile {
 
     fn cell(&self) -> Cell {
         cell(&self.path)
+    }
+
+    fn is_alterable(&self) -> bool {
+        // Tables are written by people, and row by row by records, of which a dry run knows.
+        !self.is_table
     }
 
     fn read(&self, _reader: &Reader) -> Result<State> {
@@ -109,9 +115,16 @@ pub(super) fn read(call: &NativeCallContext<'_>, path: &str) -> RhaiResult<Dynam
 
 /// The text of a file: null where there is none, unknown where only the real run will tell.
 pub fn text_of(inputs: &Inputs, path: &str) -> Result<Value> {
-    let path = inputs.path(path)?;
-    inputs.note_read(&path);
-    let file = LocalFile::new(inputs, path);
+    read_text(inputs, LocalFile::new(inputs, inputs.path(path)?))
+}
+
+/// The same for a file with tables.
+pub fn text_with_tables(inputs: &Inputs, path: &str) -> Result<Value> {
+    read_text(inputs, LocalFile { is_table: true, ..LocalFile::new(inputs, inputs.path(path)?) })
+}
+
+fn read_text(inputs: &Inputs, file: LocalFile) -> Result<Value> {
+    inputs.note_read(&file.path);
     match ensure::read(&file)? {
         State::Here(Value::Map(mut map)) => map.remove("content").ok_or_else(|| {
             Error::new(Class::InputMissing, format!("{}: is no UTF-8 text", file.name)).help("name a text file")
