@@ -168,6 +168,8 @@ fn internet(links: Option<&Document>, network: &Document, nodes: &Table, hosts: 
             seed.cloudflare = url;
         } else if topic == "API of GitHub" {
             seed.github = url;
+        } else if topic.starts_with("key of") {
+            seed.keys.push(url);
         }
     }
     for row in table(Some(network), "dns").iter().flat_map(Table::rows).flatten() {

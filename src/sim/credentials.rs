@@ -75,6 +75,7 @@ fn make(dir: &Path, world: &World, certificates: &Certificates) -> Result<Creden
         ("HOMELAB_SSH_PUBKEY", public),
         ("HOMELAB_K3S_TOKEN", hex(&secret_bytes()?)),
         ("HOMELAB_K3S_AGENT_TOKEN", hex(&secret_bytes()?)),
+        ("HOMELAB_GRAFANA_ADMIN_PASSWORD", hex(&secret_bytes()?[..24])),
         ("HOMELAB_VALKEY_PASSWORD", hex(&secret_bytes()?[..24])),
         ("HOMELAB_PG_N8N_PASSWORD", hex(&secret_bytes()?[..24])),
         ("HOMELAB_N8N_ENCRYPTION_KEY", hex(&secret_bytes()?[..24])),

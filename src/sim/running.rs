@@ -28,6 +28,19 @@ impl World {
         all
     }
 
+    /// The nodes that are on.
+    fn nodes_on(&self) -> Vec<Host> {
+        let mut all = Vec::new();
+        for cluster in &self.clusters {
+            for name in cluster.nodes.keys().filter(|name| cluster.is_on(name)) {
+                if let Some(machine) = cluster.machines.node(name).and_then(|machine| machine.posix()) {
+                    all.push(Host { file: String::new(), machine, connected: cluster.is_connected(name) });
+                }
+            }
+        }
+        all
+    }
+
     /// A site of the web. A console is dark while its node has no power.
     pub(super) fn dial_site(&self, host: &str) -> Target {
         let Some(node) = self.internet.console_of(host) else { return Target::Web(0) };
@@ -124,7 +137,7 @@ impl World {
         if self.kubernetes.wants_certificates() {
             any |= self.run_certificates(now);
         }
-        for host in &hosts {
+        for host in hosts.iter().chain(&self.nodes_on()) {
             for (number, errand) in host.errands() {
                 let told = match &errand {
                     Errand::Fetch { url, trust } => self.fetch(&hosts, url, trust, now),
@@ -149,6 +162,12 @@ impl World {
         if port == kubernetes::PORT && scheme == "https" {
             let file = hosts.iter().find(|host| host.has(name)).map(|host| host.file.clone()).unwrap_or_default();
             return self.kubernetes.fetch(&file, path, name, trust, now);
+        }
+        if self.kubernetes.announced().iter().any(|one| one.address == name && one.ports.contains(&port)) {
+            return match scheme {
+                "http" => self.kubernetes.fetch_from(name, port, path, now),
+                _ => Told::failed("homelab sim: not simulated: HTTPS to a service for a program of a machine"),
+            };
         }
         if !self.internet.has(name, port) {
             return Told::failed("Couldn't connect to server");

@@ -62,6 +62,9 @@ pub struct InternetSeed {
     /// The URL below which K3s is released; empty when it is not there.
     #[serde(default)]
     pub releases: String,
+    /// The URLs of the keys that packages are signed with.
+    #[serde(default)]
+    pub keys: Vec<String>,
     /// The zones that Cloudflare serves.
     pub zones: Vec<ZoneSeed>,
     /// The consoles that nodes power.

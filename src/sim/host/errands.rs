@@ -30,6 +30,15 @@ pub enum Errand {
         /// Whom it trusts.
         trust: Trust,
     },
+    /// To say something to what listens at a port, and to hear what it answers.
+    Talk {
+        /// The address.
+        address: String,
+        /// The port.
+        port: u16,
+        /// What is said.
+        text: String,
+    },
     /// To ask the Kubernetes API of this very machine, as its administrator.
     Api {
         /// The method.

@@ -34,6 +34,7 @@ impl Cluster {
             for (number, errand) in errands {
                 let told = match &errand {
                     Errand::Fetch { url, .. } => self.reach(url, now),
+                    Errand::Talk { address, port, text } => self.talk(address, *port, text),
                     _ => Told::failed("nobody is there"),
                 };
                 run.machine.lock().unwrap_or_else(PoisonError::into_inner).errands.answer(number, told);

@@ -25,6 +25,7 @@ use super::{Kubernetes, images};
 use crate::sim::chance::now;
 use crate::sim::frame::Visit;
 use crate::sim::guests::Connection;
+use crate::sim::host::errands::Told;
 use crate::sim::log::Entry;
 
 /// The longest body.
@@ -56,6 +57,13 @@ impl Kubernetes {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
         config.with_no_client_auth().with_single_cert(chain.ok()?, key).ok().map(Arc::new)
+    }
+
+    /// What a program on a machine is told that fetches something there.
+    pub(crate) fn fetch_from(&mut self, address: &str, port: u16, path: &str, now: u64) -> Told {
+        let ask = Ask { method: "GET".into(), path: path.to_owned(), host: address.to_owned(), now, ..Ask::default() };
+        let answer = self.ask(address, port, &ask);
+        Told { status: answer.status, body: answer.location.unwrap_or(answer.body).into_bytes() }
     }
 
     fn ask(&mut self, address: &str, port: u16, ask: &Ask) -> Answer {

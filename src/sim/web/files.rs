@@ -1,10 +1,13 @@
 //! Files that can be fetched, and the lists of their checksums beside them. Large files are not kept: nodes are told of
 //! them, and whoever asks for their bytes hears that they are not simulated.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::Place;
 use super::serve::{Answer, Ask};
+use crate::sim::chance::sha256;
 use crate::sim::seed::WebSeed;
 
 /// The list of the checksums of a folder, as publishers of images name it.
@@ -33,6 +36,19 @@ pub(super) fn published(seeds: &[WebSeed]) -> Vec<Published> {
         all.push(Published { place, text: None });
     }
     all
+}
+
+/// The keys that packages are signed with, each made up of where it is.
+pub(super) fn keys(urls: &[String]) -> Vec<Published> {
+    let of = |place: Place| {
+        let sum = sha256(format!("{}{}", place.host, place.path));
+        let text = format!(
+            "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n{}\n-----END PGP PUBLIC KEY BLOCK-----\n",
+            BASE64_STANDARD.encode(sum)
+        );
+        Published { place, text: Some(text) }
+    };
+    urls.iter().filter_map(|url| Place::of(url)).map(of).collect()
 }
 
 /// Answers whoever fetches something.
@@ -66,5 +82,14 @@ mod tests {
         let list = format!("{} *a.img\n{} *b.img\n", "ab".repeat(32), "cd".repeat(32));
         assert_eq!(fetch("/noble/SHA256SUMS"), Answer::of(200, "text/plain", list));
         assert_eq!((fetch("/noble/a.img").status, fetch("/noble/c.img").status), (501, 404));
+    }
+
+    #[test]
+    fn the_key_of_a_repository_lies_where_it_is_said_to() {
+        let files = keys(&["https://packages.example/gpgkey".into(), "not a URL".into()]);
+        let ask =
+            Ask { host: "packages.example".into(), method: "GET".into(), path: "/gpgkey".into(), ..Ask::default() };
+        let key = answer(&files, &ask);
+        assert!(key.status == 200 && key.body.starts_with("-----BEGIN PGP PUBLIC KEY BLOCK-----\n"), "{}", key.body);
     }
 }

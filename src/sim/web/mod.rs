@@ -102,7 +102,7 @@ impl Internet {
             zones: seed.zones.iter().map(Zone::found).collect(),
             consoles: seed.consoles.iter().map(|console| (console.ip.clone(), console.node.clone())).collect(),
             releases: Place::of(&seed.releases),
-            files: files::published(web),
+            files: [files::published(web), files::keys(&seed.keys)].concat(),
             token: Rights::default(),
             made: 0,
         }

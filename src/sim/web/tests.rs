@@ -14,6 +14,7 @@ fn internet() -> Internet {
     let record = |name: &str, kind: &str, content: &str| (name.to_owned(), kind.to_owned(), content.to_owned());
     let seed = InternetSeed {
         releases: String::new(),
+        keys: Vec::new(),
         github: "https://api.forge.example".into(),
         repositories: vec![RepositorySeed { owner: "somebody".into(), name: "lab".into(), branch: "main".into() }],
         resolvers: vec!["https://one.example/dns-query".into(), "https://two.example/resolve".into()],

@@ -1,4 +1,5 @@
-//! Programs of small container images that hosts do not have in this form: `nslookup` and `wget` of BusyBox.
+//! Programs of container images that hosts do not have in this form: `nc`, `nslookup` and `wget` of BusyBox, and the client of
+//! PostgreSQL.
 
 use std::net::Ipv4Addr;
 
@@ -66,4 +67,49 @@ pub fn wget(p: &Process) -> Exit {
         }
         status => fail(format!("server returned error: HTTP/1.1 {status}")),
     }
+}
+
+/// Says its input to what listens at a port, and prints what that answers.
+pub fn nc(p: &Process) -> Exit {
+    let options = Options::parse(p, "w:", &[])?;
+    let [host, port] = options.operands.as_slice() else {
+        return not_simulated("nc with other than a host and a port");
+    };
+    let Ok(port) = port.parse() else { return fail(format!("bad port '{port}'")) };
+    let Some(address) = p.session.with(|machine| machine.lookup(host)) else {
+        return fail(format!("bad address '{host}'"));
+    };
+    let input = p.fds.get(&0).cloned().map(|stream| p.drain(&stream)).transpose()?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&input).into_owned();
+    let told = errands::send(&p.session, Errand::Talk { address: address.clone(), port, text })?;
+    if told.status == 0 {
+        return fail(format!("{host} ({address}:{port}): {}", told.text()));
+    }
+    p.out(&told.body)?;
+    Ok(0)
+}
+
+/// Asks PostgreSQL, as its variables say.
+pub fn psql(p: &Process) -> Exit {
+    let options = Options::parse(p, "tAc:", &[("tuples-only", 't'), ("no-align", 'A'), ("command", 'c')])?;
+    let (Some(statement), true, true) = (options.value('c'), options.has('t'), options.has('A')) else {
+        return not_simulated("psql without -t, -A and -c");
+    };
+    let told = |name: &str, usual: &str| p.env.get(name).cloned().unwrap_or_else(|| usual.to_owned());
+    let (host, user) = (told("PGHOST", "localhost"), told("PGUSER", "root"));
+    let Some(address) = p.session.with(|machine| machine.lookup(&host)) else {
+        p.complain(format!("error: could not translate host name \"{host}\" to address: Name or service not known"));
+        return Ok(2);
+    };
+    let text = format!("{user}\n{}\n{}\n{statement}\n", told("PGPASSWORD", ""), told("PGDATABASE", &user));
+    let answer = errands::send(&p.session, Errand::Talk { address: address.clone(), port: 5432, text })?;
+    if answer.status == 0 {
+        p.complain(format!(
+            "error: connection to server at \"{host}\" ({address}), port 5432 failed: {}",
+            answer.text()
+        ));
+        return Ok(2);
+    }
+    p.out(&answer.body)?;
+    Ok(0)
 }

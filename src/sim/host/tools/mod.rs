@@ -200,7 +200,8 @@ const BIN: &str = "/usr/bin";
 const SBIN: &str = "/usr/sbin";
 
 /// Programs that small container images bring along.
-pub const OF_CONTAINERS: &[(&str, Tool)] = &[("nslookup", container::nslookup), ("wget", container::wget)];
+pub const OF_CONTAINERS: &[(&str, Tool)] =
+    &[("nc", container::nc), ("nslookup", container::nslookup), ("psql", container::psql), ("wget", container::wget)];
 
 /// Programs that packages bring along.
 const OF_PACKAGES: &[(&str, Tool)] = &[("nvidia-smi", graphics::nvidia_smi)];

@@ -57,6 +57,8 @@ const CATALOGUE: &[(&str, &str, &str)] = &[
 
 /// What others offer, and what the address of their repository begins with.
 const OTHERS: &[(&str, Offer)] = &[
+    ("https://nvidia.github.io/libnvidia-container/", ("libnvidia-container-tools", "1.20.0-1", "")),
+    ("https://nvidia.github.io/libnvidia-container/", ("libnvidia-container1", "1.20.0-1", "")),
     ("https://nvidia.github.io/libnvidia-container/", ("nvidia-container-toolkit", "1.20.0-1", "")),
     ("https://nvidia.github.io/libnvidia-container/", ("nvidia-container-toolkit-base", "1.20.0-1", "")),
 ];

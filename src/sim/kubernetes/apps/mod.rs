@@ -4,6 +4,8 @@
 //! pods, as what it keeps on its volume does. Whatever is in no table says that it is not simulated.
 
 mod coredns;
+mod databases;
+mod homes;
 mod monitoring;
 mod traefik;
 
@@ -76,6 +78,8 @@ pub(super) struct App {
 /// All of them.
 const ALL: &[App] = &[
     coredns::APP,
+    homes::N8N,
+    homes::HOME_ASSISTANT,
     traefik::APP,
     monitoring::PROMETHEUS,
     monitoring::ALERTMANAGER,

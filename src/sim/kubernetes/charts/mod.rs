@@ -7,6 +7,7 @@ mod alloy;
 mod cert_manager;
 mod cloudnative_pg;
 mod csi_driver_nfs;
+mod dcgm_exporter;
 mod kube_prometheus_stack;
 mod loki;
 mod metallb;
@@ -87,6 +88,7 @@ const ALL: &[Chart] = &[
     valkey::CHART,
     kube_prometheus_stack::CHART,
     loki::CHART,
+    dcgm_exporter::CHART,
     alloy::CHART,
 ];
 

@@ -97,3 +97,39 @@ fn a_chart_refuses_what_would_leave_the_door_open() {
     assert_eq!(job["status"]["succeeded"], Value::Null, "{job}");
     assert!(lab.every("deployments.apps", "default").is_empty());
 }
+
+/// The address of a service in the cluster.
+fn address(lab: &Lab, service: &str) -> String {
+    lab.look("services", "default", service)["spec"]["clusterIP"].as_str().expect("an address").to_owned()
+}
+
+#[test]
+fn postgresql_lets_a_role_into_its_database_with_its_password_alone() {
+    let mut lab = with_databases();
+    add_password(&mut lab, "n8n");
+    let address = address(&lab, "pg-rw");
+    let asked = |user: &str, password: &str, database: &str| {
+        let told = lab.cluster().talk(&address, 5432, &format!("{user}\n{password}\n{database}\nselect 1\n"));
+        (told.status, told.text())
+    };
+    assert_eq!(asked("n8n", "long and secret", "n8n"), (200, "1\n".into()));
+    let refused = "FATAL:  password authentication failed for user";
+    assert_eq!(asked("n8n", "guessed", "n8n"), (0, format!("{refused} \"n8n\"")));
+    assert_eq!(asked("somebody", "long and secret", "n8n"), (0, format!("{refused} \"somebody\"")));
+    assert_eq!(asked("n8n", "long and secret", "other"), (0, "FATAL:  database \"other\" does not exist".into()));
+}
+
+#[test]
+fn valkey_answers_who_knows_the_password() {
+    let mut lab = one();
+    lab.put("secrets", "default", "users", json!({ "metadata": {}, "data": { "default": "bG9uZy1hbmQtc2VjcmV0" } }));
+    let users = json!({ "default": { "permissions": "~* &* +@all" } });
+    let values = json!({ "auth": { "enabled": true, "usersExistingSecret": "users", "aclUsers": users } });
+    chart(&mut lab, VALKEY, "default", values);
+    lab.pass(6000);
+    let address = address(&lab, "valkey");
+    let said = |text: &str| lab.cluster().talk(&address, 6379, text).text();
+    assert_eq!(said("AUTH long-and-secret\r\nPING\r\nQUIT\r\n"), "+OK\r\n+PONG\r\n+OK\r\n");
+    assert_eq!(said("PING\r\n"), "-NOAUTH Authentication required.\r\n");
+    assert!(said("AUTH guessed\r\nPING\r\n").starts_with("-WRONGPASS "));
+}
