@@ -17,7 +17,7 @@ fn with(file: &str, from: &str, to: &str, code: i32, place: &str) -> String {
 #[test]
 fn a_row_with_too_few_cells() {
     let short = SECOND.trim_end_matches(" –          |");
-    insta::assert_snapshot!(with(SOFTWARE, SECOND, short, 1, "docs/SOFTWARE.md:34"));
+    insta::assert_snapshot!(with(SOFTWARE, SECOND, short, 1, "docs/SOFTWARE.md:35"));
 }
 
 #[test]
@@ -27,18 +27,18 @@ fn two_rows_with_one_key() {
         "| (k3s-cp-03)       | 113",
         "| (k3s-cp-02)       | 113",
         1,
-        "docs/SOFTWARE.md:35"
+        "docs/SOFTWARE.md:36"
     ));
 }
 
 #[test]
 fn a_cell_that_is_merged_with_the_one_before() {
-    insta::assert_snapshot!(with(SOFTWARE, SECOND, &SECOND.replace("| server   |", "||"), 1, "docs/SOFTWARE.md:34"));
+    insta::assert_snapshot!(with(SOFTWARE, SECOND, &SECOND.replace("| server   |", "||"), 1, "docs/SOFTWARE.md:35"));
 }
 
 #[test]
 fn a_cell_that_is_merged_with_the_one_above() {
-    insta::assert_snapshot!(with(SOFTWARE, SECOND, &SECOND.replace("pve-02", "^^    "), 1, "docs/SOFTWARE.md:34"));
+    insta::assert_snapshot!(with(SOFTWARE, SECOND, &SECOND.replace("pve-02", "^^    "), 1, "docs/SOFTWARE.md:35"));
 }
 
 #[test]
@@ -60,17 +60,17 @@ fn a_cell_that_is_not_given() {
 
 #[test]
 fn a_number_with_a_unit_in_a_column_of_numbers() {
-    insta::assert_snapshot!(with(SOFTWARE, SECOND, &SECOND.replace("8192 ", "8 GB "), 1, "docs/SOFTWARE.md:34:59"));
+    insta::assert_snapshot!(with(SOFTWARE, SECOND, &SECOND.replace("8192 ", "8 GB "), 1, "docs/SOFTWARE.md:35:59"));
 }
 
 #[test]
 fn an_address_that_is_none() {
-    insta::assert_snapshot!(with(SOFTWARE, "10.20.11.33", "10.20.11.333", 1, "docs/SOFTWARE.md:35"));
+    insta::assert_snapshot!(with(SOFTWARE, "10.20.11.33", "10.20.11.333", 1, "docs/SOFTWARE.md:36"));
 }
 
 #[test]
 fn a_name_that_no_host_may_have() {
-    insta::assert_snapshot!(with(SOFTWARE, "| (k3s-cp-02) ", "| (k3s_cp_02) ", 1, "docs/SOFTWARE.md:34"));
+    insta::assert_snapshot!(with(SOFTWARE, "| (k3s-cp-02) ", "| (k3s_cp_02) ", 1, "docs/SOFTWARE.md:35"));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_column_with_another_name() {
         "| memory_mb | disk_gb",
         "| memory_mib | disk_gb",
         1,
-        "docs/SOFTWARE.md:30"
+        "docs/SOFTWARE.md:31"
     ));
 }
 

@@ -29,6 +29,7 @@ mod phase1;
 mod phase2;
 mod phase3;
 mod phase3_5;
+mod phase4;
 mod phase5;
 mod project;
 mod reference;
