@@ -50,13 +50,17 @@ fn what_the_token_lacks_is_said_before_anything_is_written() {
     assert_eq!(project.ends("sim log --mutating --last", 0), "");
 }
 
-const PHASES: &str = "playbooks/phase3.rhai playbooks/phase3_5.rhai playbooks/phase5.rhai";
+const PHASES: &str = "playbooks/phase3.rhai playbooks/phase3_5.rhai playbooks/phase4.rhai playbooks/phase5.rhai";
 
 #[test]
-fn from_machines_to_applications_as_planned_and_then_all_is_quiet() {
+fn from_machines_to_applications_that_answer_as_planned_and_then_all_is_quiet() {
     let project = Project::homelab_itself();
     let planned = project.ends(&format!("plan --sim {PHASES}"), 0);
     for wanted in [
+        "would create metallb.io/IPAddressPool:metallb-system/homelab",
+        "would create PersistentVolumeClaim:default/nfs-trial",
+        "would create helm.cattle.io/HelmChart:kube-system/nvidia-device-plugin",
+        "would create helm.cattle.io/HelmChart:kube-system/kube-prometheus-stack",
         "would create Namespace:infrastructure",
         "would create helm.cattle.io/HelmChart:kube-system/cloudnative-pg",
         "would create postgresql.cnpg.io/Cluster:infrastructure/pg",
@@ -73,13 +77,27 @@ fn from_machines_to_applications_as_planned_and_then_all_is_quiet() {
         score["plan fidelity: sure ".len()..].split(',').next().and_then(|part| part.split_once('/')).expect("a score");
     assert_eq!(met, sure, "{ran}");
     assert!(!ran.contains("missed: "), "{ran}");
+    for answered in [
+        "4.1.4.outside  the ingress answers",
+        "4.1.5.trial  what one node writes there",
+        "4.2.3  a pod computes on a card",
+        "4.2.4.check  Prometheus knows how warm each card is",
+        "4.3.1.targets  Prometheus reaches what it looks at",
+        "4.3.5.check  Loki has logs of the last minutes",
+        "5.1.1.check  PostgreSQL lets applications into their databases",
+        "5.1.2.check  Valkey answers who knows the password",
+        "5.2.1.check  n8n answers",
+        "5.2.2.check  Home Assistant answers",
+    ] {
+        assert!(ran.contains(answered), "{answered}\n{ran}");
+    }
     let again = project.ends(&format!("run --sim --sim-answer-manual {PHASES}"), 0);
     assert!(again.contains("\n0 changes\n"), "{again}");
     assert_eq!(project.ends("sim log --mutating --last", 0), "", "a second run changes nothing");
 
     // One application alone, and with a password that it was not set up with.
     let alone = project.ends("run --sim playbooks/apps/valkey", 0);
-    assert!(alone.contains("\n0 changes\n") && alone.contains("Valkey is ready behind its service"), "{alone}");
+    assert!(alone.contains("\n0 changes\n") && alone.contains("Valkey answers who knows the password"), "{alone}");
     let envrc = project.read(".homelab/sim/envrc");
     let line = envrc.lines().find(|line| line.contains("HOMELAB_VALKEY_PASSWORD=")).expect("the password");
     edit(&project, ".homelab/sim/envrc", line, "export HOMELAB_VALKEY_PASSWORD='a-password-that-it-does-not-know'");
