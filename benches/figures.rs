@@ -59,6 +59,16 @@ impl Figures {
         println!("  {what:<62} {:.2}", one.median().as_secs_f64() / other.median().as_secs_f64());
     }
 
+    /// Prints how one figure stands to another of the same run, which must not be above its bar.
+    pub fn share(&mut self, what: &str, one: &Sample, other: &Sample, bar: f64) {
+        let share = one.median().as_secs_f64() / other.median().as_secs_f64();
+        let holds = share <= bar;
+        println!("  {what:<62} {share:.2}  bar {bar}: {}", if holds { "holds" } else { "MISSED" });
+        if !holds {
+            self.missed.push(what.to_owned());
+        }
+    }
+
     /// Prints a count, which must not be above its bar.
     pub fn count(&mut self, what: &str, count: usize, bar: usize) {
         let holds = count <= bar;
