@@ -14,10 +14,6 @@ use super::programs::{fed, is_there, patient, success, told};
 /// The machine that the cluster is made on, which no other test uses.
 const MACHINE: (&str, &str) = ("k3s-cp-03", "10.20.11.33");
 
-const RELEASE: &str = "https://github.com/k3s-io/k3s/releases/download/v1.36.4%2Bk3s1";
-
-const UNIT: &str = "[Service]\nType=notify\nRestart=always\nRestartSec=5s\nExecStart=/usr/local/bin/k3s server\n\n[Install]\nWantedBy=multi-user.target\n";
-
 fn lab() -> Option<Arc<Lab>> {
     (is_there("curl", "curl") && is_there("ssh", "openssh-client")).then(Lab::shared)
 }
@@ -41,10 +37,11 @@ fn part(lab: &Lab, kubeconfig: &str, name: &str) -> String {
     path.to_str().expect("text").to_owned()
 }
 
-#[test]
-fn a_cluster_made_by_hand_lets_in_who_has_its_certificates_and_nobody_else() {
-    let Some(lab) = lab() else { return };
-    let on = |command: &str| lab.on(MACHINE.0, command);
+/// Makes a cluster on a machine. Gives its kubeconfig.
+pub fn by_hand(lab: &Lab, machine: &str) -> String {
+    const RELEASE: &str = "https://github.com/k3s-io/k3s/releases/download/v1.36.4%2Bk3s1";
+    const UNIT: &str = "[Service]\nType=notify\nRestart=always\nRestartSec=5s\nExecStart=/usr/local/bin/k3s server\n\n[Install]\nWantedBy=multi-user.target\n";
+    let on = |command: &str| lab.on(machine, command);
     let sum = on(&format!("curl -fsSL {RELEASE}/sha256sum-amd64.txt | grep ' k3s$' | cut -d' ' -f1"));
     on(&format!("sudo curl -fsSL -o /usr/local/bin/k3s --url {RELEASE}/k3s && sudo chmod 755 /usr/local/bin/k3s"));
     assert_eq!(on("sha256sum < /usr/local/bin/k3s | cut -d' ' -f1"), sum);
@@ -55,8 +52,15 @@ fn a_cluster_made_by_hand_lets_in_who_has_its_certificates_and_nobody_else() {
         "printf '{UNIT}' | sudo tee /etc/systemd/system/k3s.service > /dev/null && sudo systemctl enable --now k3s"
     ));
     assert_eq!(on("systemctl is-active k3s").trim(), "active");
+    on("sudo cat /etc/rancher/k3s/k3s.yaml")
+}
+
+#[test]
+fn a_cluster_made_by_hand_lets_in_who_has_its_certificates_and_nobody_else() {
+    let Some(lab) = lab() else { return };
+    let on = |command: &str| lab.on(MACHINE.0, command);
+    let kubeconfig = by_hand(&lab, MACHINE.0);
     assert!(on("curl -sk https://localhost:6443/ping").contains("pong"));
-    let kubeconfig = on("sudo cat /etc/rancher/k3s/k3s.yaml");
     let [ca, certificate, key] = ["certificate-authority-data", "client-certificate-data", "client-key-data"]
         .map(|name| part(&lab, &kubeconfig, name));
     let known = ["--cacert", &ca, "--cert", &certificate, "--key", &key];

@@ -1,4 +1,4 @@
-//! Programs that nobody here wrote, against a simulator that is served: OpenSSH, curl, proxmoxer. And `homelab` against a
+//! Programs that nobody here wrote, against a simulator that is served: OpenSSH, curl, proxmoxer, kubectl. And `homelab` against a
 //! Proxmox that nobody here wrote: fakepve.
 //!
 //! Where such a program is not installed its tests say so and are passed over; with `CI` set they fail instead.
@@ -8,6 +8,7 @@ mod authority;
 mod curl;
 mod fakepve;
 mod guide;
+mod kubectl;
 mod kubernetes;
 mod lab;
 mod openssh;

@@ -88,6 +88,23 @@ impl Store {
         range.take_while(move |(key, _)| key.starts_with(&start)).map(|(_, object)| object)
     }
 
+    /// The same as it was at an earlier version, which is remembered.
+    pub(crate) fn list_at(&self, resource: &str, namespace: Option<&str>, version: u64) -> Vec<Value> {
+        let name = |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let own = self.list(resource, namespace).map(|one| ((name(one, "namespace"), name(one, "name")), one.clone()));
+        let mut all: BTreeMap<(String, String), Value> = own.collect();
+        let later: Vec<&Change> = self.changes_since(version).collect();
+        let is_its = |key: &Key| key.resource == resource && namespace.is_none_or(|own| key.namespace == own);
+        for change in later.into_iter().rev().filter(|change| is_its(&change.key)) {
+            let place = (change.key.namespace.clone(), change.key.name.clone());
+            match &change.before {
+                Some(before) => drop(all.insert(place, before.clone())),
+                None => drop(all.remove(&place)),
+            }
+        }
+        all.into_values().collect()
+    }
+
     /// All objects, with what they are found by.
     pub(crate) fn everything(&self) -> impl Iterator<Item = (Key, &Value)> {
         self.objects.iter().map(|(text, object)| {

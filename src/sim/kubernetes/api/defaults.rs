@@ -1,9 +1,9 @@
-//! What objects get that nobody told, and what they may not be.
+//! What objects get that nobody told.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::kinds::Kind;
-use super::status::{Cause, Refusal};
+use super::status::Refusal;
 use crate::sim::kubernetes::cluster::Cluster;
 use crate::sim::kubernetes::store::Key;
 
@@ -185,98 +185,6 @@ pub(crate) fn quality(spec: &Value) -> &'static str {
         container["resources"]["requests"].is_object() || container["resources"]["limits"].is_object()
     };
     if containers.into_iter().any(any) { "Burstable" } else { "BestEffort" }
-}
-
-fn fault(reason: &'static str, field: &str, message: impl Into<String>) -> Cause {
-    Cause { reason, message: message.into(), field: field.to_owned() }
-}
-
-fn is_subdomain(text: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    text.len() <= 253 && text.split('.').all(label)
-}
-
-fn is_label_value(text: &str) -> bool {
-    let ends = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-        && ends(text.chars().next())
-        && ends(text.chars().last())
-}
-
-/// What is wrong with an object, which is new or was another before.
-pub(super) fn faults(kind: &Kind, object: &Value, live: Option<&Value>) -> Vec<Cause> {
-    let mut all = Vec::new();
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    if !is_subdomain(name) {
-        let rule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-        all.push(fault("FieldValueInvalid", "metadata.name", format!("Invalid value: \"{name}\": {rule}")));
-    }
-    for value in object["metadata"]["labels"].as_object().into_iter().flat_map(Map::values) {
-        let text = value.as_str().unwrap_or_default();
-        if !is_label_value(text) {
-            let rule = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-            all.push(fault("FieldValueInvalid", "metadata.labels", format!("Invalid value: \"{text}\": {rule}")));
-        }
-    }
-    match kind.kind.as_str() {
-        "Job" => all.extend(job_faults(object, live)),
-        "Pod" => all.extend(pod_faults(&object["spec"], "spec", live.is_some())),
-        "Node" => {
-            for (index, taint) in object["spec"]["taints"].as_array().into_iter().flatten().enumerate() {
-                let effect = taint["effect"].as_str().unwrap_or_default();
-                if !matches!(effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute") {
-                    let message = format!(
-                        "Unsupported value: \"{effect}\": supported values: \"NoExecute\", \"NoSchedule\", \"PreferNoSchedule\""
-                    );
-                    all.push(fault("FieldValueNotSupported", &format!("metadata.taints[{index}].effect"), message));
-                }
-            }
-        }
-        _ => {}
-    }
-    let frozen = live.is_some_and(|live| live["immutable"] == true);
-    if frozen && live.is_some_and(|live| live.get("data") != object.get("data")) {
-        all.push(fault("FieldValueForbidden", "data", "Forbidden: field is immutable when `immutable` is set"));
-    }
-    all
-}
-
-fn job_faults(object: &Value, live: Option<&Value>) -> Vec<Cause> {
-    let mut all = Vec::new();
-    let spec = &object["spec"]["template"]["spec"];
-    if !matches!(spec["restartPolicy"].as_str(), Some("Never" | "OnFailure")) {
-        let message = "Required value: valid values: \"OnFailure\", \"Never\"";
-        all.push(fault("FieldValueRequired", "spec.template.spec.restartPolicy", message));
-    }
-    all.extend(pod_faults(spec, "spec.template.spec", false));
-    if live.is_some_and(|live| live["spec"]["template"] != object["spec"]["template"]) {
-        let message = "Invalid value: field is immutable".to_owned();
-        all.push(fault("FieldValueInvalid", "spec.template", message));
-    }
-    all
-}
-
-fn pod_faults(spec: &Value, at: &str, exists: bool) -> Vec<Cause> {
-    let mut all = Vec::new();
-    let containers = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if containers.is_empty() && !exists {
-        all.push(fault("FieldValueRequired", &format!("{at}.containers"), "Required value"));
-    }
-    for (index, container) in containers.iter().enumerate() {
-        if container["name"].as_str().unwrap_or_default().is_empty() {
-            all.push(fault("FieldValueRequired", &format!("{at}.containers[{index}].name"), "Required value"));
-        }
-        if container["image"].as_str().unwrap_or_default().is_empty() {
-            all.push(fault("FieldValueRequired", &format!("{at}.containers[{index}].image"), "Required value"));
-        }
-    }
-    all
 }
 
 impl Cluster {

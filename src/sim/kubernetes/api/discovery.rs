@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::kinds::{self, Kind, Part};
@@ -142,6 +144,11 @@ fn plain(kind: &Kind) -> Vec<Value> {
     }
     if !kind.categories.is_empty() {
         own["categories"] = json!(kind.categories);
+    }
+    // What is kept tells by which version.
+    if kind.verbs.contains(&"update") {
+        let digest = crate::sim::chance::sha256(format!("{}/{}/{}", kind.group, kind.version, kind.kind));
+        own["storageVersionHash"] = json!(BASE64_STANDARD.encode(&digest[..8]));
     }
     let part = |part: &Part| {
         let mut value = json!({

@@ -1,5 +1,6 @@
 //! The API of a cluster, as one of its servers answers it.
 
+mod columns;
 pub(crate) mod custom;
 pub(super) mod defaults;
 mod discovery;
@@ -10,15 +11,21 @@ mod openapi;
 mod ownership;
 mod patching;
 mod pods;
+mod protobuf;
 mod read;
 mod remove;
+mod reviews;
+mod scale;
 mod schema;
+mod schemas;
 mod select;
 pub(crate) mod status;
+mod strategic;
 mod tables;
 mod typed;
 mod types;
 mod usual;
+mod valid;
 pub(crate) mod watch;
 mod write;
 
@@ -29,6 +36,7 @@ use serde_json::Value;
 
 use super::cluster::{Client, Cluster};
 use kinds::Kind;
+pub(super) use remove::{FOREGROUND, ORPHAN, mark};
 use status::Refusal;
 
 /// The media type of what is applied.
@@ -199,7 +207,7 @@ impl Cluster {
         if let Some(reply) = health::answer(self, call, version) {
             return reply;
         }
-        let is_master = user.groups.iter().any(|group| group == "system:masters");
+        let is_master = reviews::is_master(user);
         if let Some(reply) = discovery::answer(self, call)? {
             return Ok(reply);
         }
@@ -212,10 +220,13 @@ impl Cluster {
         match route(self, &call.path) {
             Route::Objects { kind, namespace, name, part } => {
                 let place = Place { kind: &kind, namespace, name, part };
+                if let Some(outcome) = reviews::answer(call, place, user) {
+                    return outcome;
+                }
                 if !is_master {
                     return Err(denied(user, call, place));
                 }
-                self.act(call, place, user)
+                self.act(call, place)
             }
             Route::NoKind => Err(Refusal::no_such_resource()),
             Route::Elsewhere if !is_master => Err(Refusal::forbidden_path(&user.user, &call.path)),
@@ -224,7 +235,7 @@ impl Cluster {
     }
 
     /// Does what is asked with objects.
-    fn act(&mut self, call: &Call, place: Place<'_>, user: &Client) -> Outcome {
+    fn act(&mut self, call: &Call, place: Place<'_>) -> Outcome {
         let verb = verb(call, place)?;
         let known = match place.part {
             Some(part) => place.kind.part(part).is_some_and(|part| part.verbs.contains(&verb)),
@@ -241,7 +252,8 @@ impl Cluster {
             "get" | "list" | "watch" => self.read(call, place),
             "delete" => self.delete(call, place),
             "create" if place.part == Some("eviction") => self.evict(call, place),
-            "create" if place.kind.resource == "selfsubjectreviews" => Ok(review(call, user)),
+            "update" | "patch" if place.part == Some("scale") => self.rescale(call, place),
+            "deletecollection" => self.delete_all(call, place),
             "create" | "update" | "patch" if is_written(place) => match verb {
                 "create" => self.create(call, place),
                 "update" => self.update(call, place),
@@ -260,23 +272,6 @@ impl Cluster {
 /// Whether what a path leads to can be written here.
 fn is_written(place: Place<'_>) -> bool {
     matches!(place.part, None | Some("status")) && schema::is_writable(place.kind)
-}
-
-/// Tells somebody who he is.
-fn review(call: &Call, user: &Client) -> Reply {
-    let mut groups = user.groups.clone();
-    let all = "system:authenticated".to_owned();
-    if !groups.contains(&all) {
-        groups.push(all);
-    }
-    Reply::json(
-        201,
-        serde_json::json!({
-            "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1",
-            "metadata": { "creationTimestamp": super::store::timestamp(call.now) },
-            "status": { "userInfo": { "username": user.user, "groups": groups } },
-        }),
-    )
 }
 
 /// What a request does with objects, in the API's own words.

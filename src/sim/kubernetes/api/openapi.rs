@@ -1,10 +1,12 @@
-//! What clients ask before they send objects: which parameters the paths of a group take.
+//! What clients ask before they send objects: which parameters the paths of a group take, and what its objects consist of.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 
 use super::kinds::{self, Kind};
+use super::schemas;
 use super::{Call, Reply};
 use crate::sim::chance::{hex, sha256};
 use crate::sim::kubernetes::cluster::Cluster;
@@ -18,7 +20,7 @@ pub(super) fn answer(cluster: &Cluster, call: &Call) -> Option<Reply> {
         for (group, versions) in kinds::groups(&all) {
             for version in versions {
                 let place = place(group, version);
-                let tag = tag(&document(&all, group, version));
+                let tag = &told(&all, group, version).tag;
                 let target = format!("/openapi/v3/{place}?hash={tag}");
                 paths.insert(place, json!({ "serverRelativeURL": target }));
             }
@@ -30,8 +32,8 @@ pub(super) fn answer(cluster: &Cluster, call: &Call) -> Option<Reply> {
         .flat_map(|(group, versions)| versions.into_iter().map(move |version| (group, version)))
         .find(|(group, version)| place(group, version) == rest);
     let Some((group, version)) = found else { return Some(Reply::no_page()) };
-    let document = document(&all, group, version);
-    let tag = tag(&document);
+    let told = told(&all, group, version);
+    let (tag, document) = (told.tag.clone(), told.document.clone());
     let etag = ("etag", format!("\"{tag}\""));
     let vary = ("vary", "Accept".to_owned());
     match call.query.get("hash") {
@@ -55,7 +57,35 @@ fn tag(document: &Value) -> String {
     hex(&sha256(document.to_string())).to_uppercase()
 }
 
-/// The paths of a group and version with what they take. The types of objects are not told: the server looks at them itself.
+/// A document, and by what it is told from others.
+struct Told {
+    document: Value,
+    tag: String,
+}
+
+/// The document of a group and version. Those without custom kinds never change.
+fn told(all: &[Arc<Kind>], group: &str, version: &str) -> Arc<Told> {
+    static FIXED: OnceLock<BTreeMap<(String, String), Arc<Told>>> = OnceLock::new();
+    let make = |all: &[Arc<Kind>], group: &str, version: &str| {
+        let document = document(all, group, version);
+        Arc::new(Told { tag: tag(&document), document })
+    };
+    if all.iter().any(|kind| kind.group == group && kind.version == version && kind.custom.is_some()) {
+        return make(all, group, version);
+    }
+    let fixed = FIXED.get_or_init(|| {
+        let built_in = kinds::groups(kinds::all());
+        let each = built_in.into_iter().flat_map(|(group, all)| all.into_iter().map(move |version| (group, version)));
+        each.map(|(group, version)| ((group.to_owned(), version.to_owned()), make(kinds::all(), group, version)))
+            .collect()
+    });
+    match fixed.get(&(group.to_owned(), version.to_owned())) {
+        Some(told) => Arc::clone(told),
+        None => make(all, group, version),
+    }
+}
+
+/// The paths of a group and version with what they take, and the types of their objects.
 fn document(all: &[Arc<Kind>], group: &str, version: &str) -> Value {
     let parameter =
         |name: &str| json!({ "name": name, "in": "query", "schema": { "type": "string", "uniqueItems": true } });
@@ -88,5 +118,9 @@ fn document(all: &[Arc<Kind>], group: &str, version: &str) -> Value {
         paths.insert(base.clone(), many);
         paths.insert(format!("{base}/{{name}}"), single);
     }
-    json!({ "openapi": "3.0.0", "info": { "title": "Kubernetes", "version": "1.36" }, "paths": paths, "components": { "schemas": {} } })
+    let own = all.iter().filter(|kind| kind.group == group && kind.version == version);
+    json!({
+        "openapi": "3.0.0", "info": { "title": "Kubernetes", "version": "1.36" }, "paths": paths,
+        "components": { "schemas": schemas::of(own.map(|kind| &**kind)) },
+    })
 }

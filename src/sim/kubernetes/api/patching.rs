@@ -45,52 +45,85 @@ pub(super) fn merge(object: &mut Value, patch: &Value) {
     }
 }
 
+/// Puts a value at a pointer, with what it takes to get there.
+pub(super) fn put(object: &mut Value, pointer: &str, value: Value) {
+    let mut at = object;
+    for part in pointer.split('/').skip(1) {
+        if !at.is_object() {
+            *at = json!({});
+        }
+        at = &mut at[part];
+    }
+    *at = value;
+}
+
 /// A patch in steps.
 pub(super) fn steps(object: &mut Value, body: &[u8]) -> Result<(), Refusal> {
-    let steps: Vec<Value> =
-        serde_json::from_slice(body).map_err(|error| Refusal::bad(format!("error decoding patch: {error}")))?;
-    for step in steps {
-        let (operation, path) = (step["op"].as_str().unwrap_or_default(), step["path"].as_str().unwrap_or_default());
-        let failed = || {
-            Refusal::internal(format!(
-                "the server rejected our request due to an error in our request: {operation} {path}"
-            ))
-        };
-        let (above, last) = path.rsplit_once('/').ok_or_else(failed)?;
-        let last = last.replace("~1", "/").replace("~0", "~");
-        let parent = object.pointer_mut(above).ok_or_else(failed)?;
-        match (operation, parent) {
-            ("test", parent) => {
-                let found = match parent {
-                    Value::Array(items) => last.parse::<usize>().ok().and_then(|at| items.get(at)),
-                    other => other.get(&last),
-                };
-                if found != Some(&step["value"]) {
-                    return Err(failed());
-                }
-            }
-            ("add" | "replace", Value::Object(map)) => {
-                if operation == "replace" && !map.contains_key(&last) {
-                    return Err(failed());
-                }
-                map.insert(last, step["value"].clone());
-            }
-            ("add", Value::Array(items)) => match last.parse::<usize>() {
-                _ if last == "-" => items.push(step["value"].clone()),
-                Ok(at) if at <= items.len() => items.insert(at, step["value"].clone()),
-                _ => return Err(failed()),
-            },
-            ("replace", Value::Array(items)) => {
-                *last.parse::<usize>().ok().and_then(|at| items.get_mut(at)).ok_or_else(failed)? =
-                    step["value"].clone();
-            }
-            ("remove", Value::Object(map)) => drop(map.shift_remove(&last).ok_or_else(failed)?),
-            ("remove", Value::Array(items)) => match last.parse::<usize>() {
-                Ok(at) if at < items.len() => drop(items.remove(at)),
-                _ => return Err(failed()),
-            },
-            _ => return Err(Refusal::not_simulated(&format!("{operation} in a JSON patch"))),
+    let steps = match super::write::decoded(body)? {
+        Value::Array(steps) => steps,
+        other => {
+            return Err(Refusal::bad(format!(
+                "error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
+                super::schema::name_of(&other)
+            )));
         }
+    };
+    for step in &steps {
+        self::step(object, step).ok_or_else(Refusal::impossible_step)?;
     }
     Ok(())
+}
+
+/// Takes one step; nothing if it cannot be taken.
+fn step(object: &mut Value, step: &Value) -> Option<()> {
+    let path = step["path"].as_str()?;
+    let from = || step["from"].as_str();
+    match step["op"].as_str()? {
+        "test" => (object.pointer(path)? == &step["value"]).then_some(()),
+        "add" => add(object, path, step.get("value")?.clone()),
+        "replace" => {
+            *object.pointer_mut(path)? = step.get("value")?.clone();
+            Some(())
+        }
+        "remove" => take(object, path).map(drop),
+        "copy" => {
+            let value = object.pointer(from()?)?.clone();
+            add(object, path, value)
+        }
+        "move" => {
+            let value = take(object, from()?)?;
+            add(object, path, value)
+        }
+        _ => None,
+    }
+}
+
+/// What holds the value at a pointer, and by which name.
+fn holder<'a>(object: &'a mut Value, path: &str) -> Option<(&'a mut Value, String)> {
+    let (above, last) = path.rsplit_once('/')?;
+    Some((object.pointer_mut(above)?, last.replace("~1", "/").replace("~0", "~")))
+}
+
+fn add(object: &mut Value, path: &str, value: Value) -> Option<()> {
+    match holder(object, path)? {
+        (Value::Object(map), name) => drop(map.insert(name, value)),
+        (Value::Array(items), name) if name == "-" => items.push(value),
+        (Value::Array(items), name) => {
+            let at = name.parse::<usize>().ok().filter(|at| *at <= items.len())?;
+            items.insert(at, value);
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn take(object: &mut Value, path: &str) -> Option<Value> {
+    match holder(object, path)? {
+        (Value::Object(map), name) => map.shift_remove(&name),
+        (Value::Array(items), name) => {
+            let at = name.parse::<usize>().ok().filter(|at| *at < items.len())?;
+            Some(items.remove(at))
+        }
+        _ => None,
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::status::{Cause, Refusal};
 use super::{Call, Outcome, Place, Reply};
 use crate::sim::kubernetes::cluster::Cluster;
-use crate::sim::kubernetes::store::{Key, timestamp};
+use crate::sim::kubernetes::store::Key;
 
 impl Cluster {
     /// What a container has printed.
@@ -125,18 +125,20 @@ impl Cluster {
 
     /// Has a pod end: where it runs, its kubelet sees to it. Gives it as it is meanwhile, or nothing where it is gone.
     pub(in crate::sim::kubernetes) fn let_go(&mut self, key: &Key, pod: &Value, now: u64) -> Option<Value> {
+        self.let_go_within(key, pod, None, now)
+    }
+
+    /// The same within a number of seconds, or those that the pod itself tells.
+    pub(super) fn let_go_within(&mut self, key: &Key, pod: &Value, grace: Option<u64>, now: u64) -> Option<Value> {
         let runs = !pod["spec"]["nodeName"].is_null()
             && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-        if !runs {
+        let grace = grace.or(pod["spec"]["terminationGracePeriodSeconds"].as_u64()).unwrap_or(30);
+        if !runs || grace == 0 {
             self.store.remove(key);
             return None;
         }
         if pod["metadata"]["deletionTimestamp"].is_null() {
-            self.store.change(key, |pod| {
-                let grace = pod["spec"]["terminationGracePeriodSeconds"].clone();
-                pod["metadata"]["deletionGracePeriodSeconds"] = grace;
-                pod["metadata"]["deletionTimestamp"] = json!(timestamp(now));
-            });
+            self.store.change(key, |pod| super::mark(pod, grace, now));
             if let Some(known) = pod["metadata"]["uid"].as_str().and_then(|uid| self.known.get_mut(uid)) {
                 known.begin_to_end(now);
             }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::select::Selection;
-use super::status::Refusal;
+use super::status::{Cause, Refusal};
 use super::tables;
 use super::{Call, Outcome, Place, Reply};
 use crate::sim::kubernetes::cluster::Cluster;
@@ -26,6 +26,7 @@ impl Cluster {
                 Ok(Reply::json(200, formed(&self.shown(place, object, call.now), form, place)))
             }
             (Some(_), Some("log")) => self.log(call, place),
+            (Some(_), Some("scale")) => self.read_scale(place),
             (Some(_), Some(part)) => Err(Refusal::not_simulated(&format!("get {}/{part}", place.kind.full_name()))),
             (None, _) => self.list(call, place, form),
         }
@@ -34,80 +35,96 @@ impl Cluster {
     fn list(&mut self, call: &Call, place: Place<'_>, form: Form) -> Outcome {
         let text = |name: &str| call.query.get(name).map(String::as_str);
         let selection = Selection::parse(place.kind, text("labelSelector"), text("fieldSelector"))?;
-        if let Some(wanted) = text("resourceVersion").filter(|text| !text.is_empty()) {
-            let Ok(wanted) = wanted.parse::<u64>() else {
-                return Err(Refusal::bad(format!(
-                    "Invalid value: \"{wanted}\": strconv.ParseUint: parsing \"{wanted}\": invalid syntax"
-                )));
-            };
-            if wanted > self.store.version() {
-                return Err(Refusal::timeout());
-            }
-        }
+        let from = self.check_list(call)?;
         let limit = match text("limit") {
             None | Some("") => 0,
             Some(text) => text
                 .parse::<usize>()
                 .map_err(|_| Refusal::bad(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))?,
         };
-        let from = match text("continue") {
-            None | Some("") => 0,
-            Some(token) => token
-                .strip_prefix("sim")
-                .and_then(|rest| rest.parse::<usize>().ok())
-                .ok_or_else(|| Refusal::bad(format!("continue key is not valid: illegal base64 data: {token}")))?,
-        };
+        let version = text("resourceVersion").filter(|_| text("resourceVersionMatch") == Some("Exact"));
+        let version = version.and_then(|text| text.parse().ok()).unwrap_or_else(|| self.store.version());
         let chosen: Vec<Value> = self
             .store
-            .list(&place.kind.stored(), place.namespace)
+            .list_at(&place.kind.stored(), place.namespace, version)
+            .into_iter()
             .filter(|object| selection.has(object))
-            .cloned()
             .collect();
         let all = chosen.len();
         let end = if limit == 0 { all } else { all.min(from + limit) };
-        let items: Vec<Value> = chosen
-            .into_iter()
-            .take(end)
-            .skip(from)
-            .map(|object| {
-                let mut object = self.shown(place, object, call.now);
-                if form != Form::Plain {
-                    return object;
-                }
-                if let Some(object) = object.as_object_mut() {
-                    object.shift_remove("kind");
-                    object.shift_remove("apiVersion");
-                }
-                object
-            })
-            .collect();
-        let mut metadata = json!({ "resourceVersion": self.store.version().to_string() });
+        let mut metadata = json!({ "resourceVersion": version.to_string() });
         if end < all {
             metadata["continue"] = json!(format!("sim{end}"));
             if selection.is_everything() {
                 metadata["remainingItemCount"] = json!(all - end);
             }
         }
+        let items = chosen.into_iter().take(end).skip(from).collect();
+        Ok(Reply::json(200, self.list_of(place, items, form, metadata, call.now)))
+    }
+
+    /// Objects as a list.
+    pub(super) fn list_of(&self, place: Place<'_>, items: Vec<Value>, form: Form, metadata: Value, now: u64) -> Value {
+        let mut metadata = metadata;
+        if metadata["resourceVersion"].is_null() {
+            metadata["resourceVersion"] = json!(self.store.version().to_string());
+        }
+        let plain = |object: Value| {
+            let mut object = self.shown(place, object, now);
+            if form == Form::Plain
+                && let Some(object) = object.as_object_mut()
+            {
+                object.shift_remove("kind");
+                object.shift_remove("apiVersion");
+            }
+            object
+        };
+        let items: Vec<Value> = items.into_iter().map(plain).collect();
         match form {
-            Form::Table => return Ok(Reply::json(200, tables::table(place.kind, &items, &metadata, call.now))),
+            Form::Table(include) => tables::table(place.kind, &items, &metadata, include.word(), now),
             Form::Metadata => {
                 let items: Vec<Value> = items.iter().map(tables::partial).collect();
-                return Ok(Reply::json(
-                    200,
-                    json!({
-                        "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items,
-                    }),
-                ));
+                json!({
+                    "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items,
+                })
             }
-            Form::Plain => {}
-        }
-        Ok(Reply::json(
-            200,
-            json!({
+            Form::Plain => json!({
                 "kind": format!("{}List", place.kind.kind), "apiVersion": place.kind.api_version(),
                 "metadata": metadata, "items": items,
             }),
-        ))
+        }
+    }
+
+    /// Looks at what is asked of a list beside which objects; gives where it goes on.
+    fn check_list(&self, call: &Call) -> Result<usize, Refusal> {
+        let text = |name: &str| call.query.get(name).map(String::as_str).filter(|text| !text.is_empty());
+        let rule = text("resourceVersionMatch");
+        if rule.is_some() && text("resourceVersion").is_none() {
+            let message = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
+            return Err(forbidden_option("resourceVersionMatch", message));
+        }
+        if let Some(token) = text("continue") {
+            if text("resourceVersion").is_some_and(|version| version != "0") {
+                return Err(Refusal::bad("specifying resource version is not allowed when using continue"));
+            }
+            let wrong =
+                || Refusal::bad("invalid continue token: continue key is not valid: it is not one of this server");
+            return token.strip_prefix("sim").and_then(|rest| rest.parse().ok()).ok_or_else(wrong);
+        }
+        if let Some(wanted) = text("resourceVersion") {
+            let Ok(number) = wanted.parse::<u64>() else {
+                return Err(Refusal::bad(format!(
+                    "invalid resource version: resourceVersion: Invalid value: \"{wanted}\": strconv.ParseUint: parsing \"{wanted}\": invalid syntax"
+                )));
+            };
+            if number > self.store.version() {
+                return Err(Refusal::too_new(number, self.store.version()));
+            }
+            if rule == Some("Exact") && number != 0 && !self.store.remembers(number) {
+                return Err(Refusal::expired("The resourceVersion for the provided list is too old."));
+            }
+        }
+        Ok(0)
     }
 
     /// An object as it is told: with its kind first, and as its newest form where it has several.
@@ -120,6 +137,12 @@ impl Cluster {
         }
         shown
     }
+}
+
+/// Refuses an option of a list that does not go with the others.
+pub(super) fn forbidden_option(field: &str, message: &str) -> Refusal {
+    let cause = Cause { reason: "FieldValueForbidden", message: message.into(), field: field.into() };
+    Refusal::invalid("meta.k8s.io", "ListOptions", "", &[cause])
 }
 
 /// An event as `events.k8s.io/v1` has it.
@@ -146,9 +169,10 @@ pub(super) fn formed(object: &Value, form: Form, place: Place<'_>) -> Value {
     match form {
         Form::Plain => object.clone(),
         Form::Metadata => tables::partial(object),
-        Form::Table => {
+        Form::Table(include) => {
             let metadata = json!({ "resourceVersion": object["metadata"]["resourceVersion"] });
-            tables::table(place.kind, std::slice::from_ref(object), &metadata, crate::sim::chance::now())
+            let now = crate::sim::chance::now();
+            tables::table(place.kind, std::slice::from_ref(object), &metadata, include.word(), now)
         }
     }
 }
@@ -157,8 +181,35 @@ pub(super) fn formed(object: &Value, form: Form, place: Place<'_>) -> Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Plain,
-    Table,
+    Table(Include),
     Metadata,
+}
+
+/// What comes with the rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Include {
+    Nothing,
+    Metadata,
+    Object,
+}
+
+impl Include {
+    fn of(call: &Call) -> Result<Self, Refusal> {
+        match call.query.get("includeObject").map_or("", String::as_str) {
+            "" | "Metadata" => Ok(Include::Metadata),
+            "None" => Ok(Include::Nothing),
+            "Object" => Ok(Include::Object),
+            other => Err(Refusal::bad(format!("unrecognized includeObject value: \"{other}\""))),
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Include::Nothing => "None",
+            Include::Metadata => "Metadata",
+            Include::Object => "Object",
+        }
+    }
 }
 
 /// The first form that there is of those that are accepted.
@@ -169,7 +220,7 @@ fn form(call: &Call) -> Result<Form, Refusal> {
         let kind = words.next().unwrap_or_default();
         let wanted = words.find_map(|word| word.strip_prefix("as="));
         match (kind, wanted) {
-            ("application/json", Some("Table")) => return Ok(Form::Table),
+            ("application/json", Some("Table")) => return Ok(Form::Table(Include::of(call)?)),
             ("application/json", Some(wanted)) if wanted.starts_with("PartialObjectMetadata") => {
                 return Ok(Form::Metadata);
             }

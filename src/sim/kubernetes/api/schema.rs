@@ -14,7 +14,13 @@ pub(crate) fn is_writable(kind: &Kind) -> bool {
 
 /// Refuses an object whose parts are not of the form that this API goes on to rely on.
 pub(crate) fn check_form(kind: &Kind, object: &Value) -> Result<(), Refusal> {
-    let Some((at, found, wanted)) = misplaced(&kind.of, object, "") else { return Ok(()) };
+    // Of custom kinds their schemas say more, later on.
+    let found = match (&kind.custom, object.get("metadata")) {
+        (Some(_), Some(metadata)) => misplaced(&super::types::METADATA, metadata, ".metadata"),
+        (Some(_), None) if object.is_object() => None,
+        _ => misplaced(&kind.of, object, ""),
+    };
+    let Some((at, found, wanted)) = found else { return Ok(()) };
     let field = format!("{}{at}", kind.kind);
     Err(Refusal::bad(format!(
         "{} in version \"{}\" cannot be handled as a {}: json: cannot unmarshal {found} into Go struct field {field} of type {wanted}",
@@ -22,7 +28,7 @@ pub(crate) fn check_form(kind: &Kind, object: &Value) -> Result<(), Refusal> {
     )))
 }
 
-fn name_of(value: &Value) -> &'static str {
+pub(super) fn name_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

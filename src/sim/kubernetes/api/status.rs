@@ -118,6 +118,15 @@ impl Refusal {
         Refusal::new(409, "Conflict", message, Some(about(kind, name)))
     }
 
+    /// It is not the one that was meant, as those are told who delete it.
+    pub(crate) fn stale_kind(kind: &Kind, name: &str, why: &str) -> Self {
+        let full = if kind.group.is_empty() { kind.kind.clone() } else { format!("{}.{}", kind.kind, kind.group) };
+        let mut details = about(kind, name);
+        details["kind"] = json!(kind.kind);
+        let message = format!("Operation cannot be fulfilled on {full} \"{name}\": {why}");
+        Refusal::new(409, "Conflict", message, Some(details))
+    }
+
     /// Others have fields that are wanted otherwise.
     pub(crate) fn owned_by_others(causes: &[Cause]) -> Self {
         let plural = if causes.len() == 1 { "conflict" } else { "conflicts" };
@@ -175,7 +184,14 @@ impl Refusal {
 
     /// It may not be so.
     pub(crate) fn invalid(group: &str, kind: &str, name: &str, causes: &[Cause]) -> Self {
-        let each: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let mut each: Vec<String> = Vec::new();
+        for cause in causes {
+            let one = format!("{}: {}", cause.field, cause.message);
+            // What is said twice is listed twice, and told once.
+            if !each.contains(&one) {
+                each.push(one);
+            }
+        }
         let each = if each.len() == 1 { each.concat() } else { format!("[{}]", each.join(", ")) };
         let full = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
         let mut details = json!({});
@@ -188,6 +204,21 @@ impl Refusal {
         details["kind"] = json!(kind);
         details["causes"] = listed(causes);
         Refusal::new(422, "Invalid", format!("{full} \"{name}\" is invalid: {each}"), Some(details))
+    }
+
+    /// A step of a patch leads nowhere.
+    pub(crate) fn impossible_step() -> Self {
+        Refusal::new(422, "Invalid", "the server rejected our request due to an error in our request", Some(json!({})))
+    }
+
+    /// What is asked for is still to come.
+    pub(crate) fn too_new(wanted: u64, current: u64) -> Self {
+        let details = json!({
+            "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
+            "retryAfterSeconds": 1,
+        });
+        let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+        Refusal { retry: Some(1), ..Refusal::new(504, "Timeout", message, Some(details)) }
     }
 
     /// This cannot be done with what is there.

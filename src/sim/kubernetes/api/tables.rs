@@ -2,163 +2,203 @@
 
 use serde_json::{Value, json};
 
+use super::columns;
 use super::kinds::Kind;
 
-/// A column: its name, how important it is (0 is always shown), and what it shows of an object.
-type Column = (&'static str, u8, fn(&Value, u64) -> Value);
-
-fn text(object: &Value, pointer: &str) -> String {
-    match object.pointer(pointer) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => "<none>".to_owned(),
-        Some(other) => other.to_string(),
-    }
-}
-
-fn number(object: &Value, pointer: &str) -> u64 {
-    object.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
-}
+/// What the API tells of columns that nearly every table has.
+const OF_NAME: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
+const OF_AGE: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
+const OF_DATA: &str = "Data contains the configuration data. Each key must consist of alphanumeric characters, '-', '_' or '.'. Values with non-UTF-8 byte sequences must use the BinaryData field. The keys stored in Data must not overlap with the keys in the BinaryData field, this is enforced during validation process.";
 
 /// How long ago an object was made, in the way of people.
-fn age(object: &Value, now: u64) -> Value {
+pub(super) fn age(object: &Value, now: u64) -> Value {
     let made = object["metadata"]["creationTimestamp"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
     let Some(made) = made else { return json!("<unknown>") };
     let made = u64::try_from(made.as_millisecond()).unwrap_or_default();
-    let seconds = now.saturating_sub(made) / 1000;
-    json!(match seconds {
+    json!(lasting(now.saturating_sub(made) / 1000))
+}
+
+/// A number of seconds in two of its parts at most: `3m20s`.
+fn lasting(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let two = |great: u64, unit: &str, small: u64, of: &str| match small {
+        0 => format!("{great}{unit}"),
+        small => format!("{great}{unit}{small}{of}"),
+    };
+    match seconds {
         0..120 => format!("{seconds}s"),
-        120..7200 => format!("{}m", seconds / 60),
-        7200..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    })
-}
-
-fn ready_containers(pod: &Value, _: u64) -> Value {
-    let all = pod["spec"]["containers"].as_array().map_or(0, Vec::len);
-    let states = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
-    json!(format!("{}/{all}", states.filter(|state| state["ready"] == true).count()))
-}
-
-fn pod_state(pod: &Value, _: u64) -> Value {
-    if !pod["metadata"]["deletionTimestamp"].is_null() {
-        return json!("Terminating");
+        120..600 => two(minutes, "m", seconds % 60, "s"),
+        600..10_800 => format!("{minutes}m"),
+        10_800..28_800 => two(hours, "h", minutes % 60, "m"),
+        28_800..172_800 => format!("{hours}h"),
+        172_800..691_200 => two(days, "d", hours % 24, "h"),
+        _ => format!("{days}d"),
     }
-    let states = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
-    let waits = states.clone().find_map(|state| state["state"]["waiting"]["reason"].as_str());
-    let ended = states.clone().find_map(|state| state["state"]["terminated"]["reason"].as_str());
-    json!(waits.or(ended).map_or_else(|| text(pod, "/status/phase"), str::to_owned))
 }
 
-fn restarts(pod: &Value, _: u64) -> Value {
-    let states = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
-    json!(states.map(|state| number(state, "/restartCount")).sum::<u64>().to_string())
-}
-
-fn node_state(node: &Value, _: u64) -> Value {
-    let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
-    let ready = conditions.clone().any(|one| one["type"] == "Ready" && one["status"] == "True");
-    let closed = if node["spec"]["unschedulable"] == true { ",SchedulingDisabled" } else { "" };
-    json!(format!("{}{closed}", if ready { "Ready" } else { "NotReady" }))
-}
-
-fn roles(node: &Value, _: u64) -> Value {
-    let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
-    let all: Vec<&str> = labels.filter_map(|(name, _)| name.strip_prefix("node-role.kubernetes.io/")).collect();
-    json!(if all.is_empty() { "<none>".to_owned() } else { all.join(",") })
-}
-
-fn service_ports(service: &Value, _: u64) -> Value {
-    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    let one = |port: &Value| match port["nodePort"].as_u64() {
-        Some(own) => format!("{}:{own}/{}", port["port"], text(port, "/protocol")),
-        None => format!("{}/{}", port["port"], text(port, "/protocol")),
-    };
-    json!(ports.map(one).collect::<Vec<_>>().join(","))
-}
-
-fn completions(job: &Value, _: u64) -> Value {
-    json!(format!("{}/{}", number(job, "/status/succeeded"), number(job, "/spec/completions")))
-}
-
-fn job_state(job: &Value, _: u64) -> Value {
-    let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
-    let ended = conditions.filter(|one| one["status"] == "True").find_map(|one| one["type"].as_str());
-    json!(ended.filter(|kind| matches!(*kind, "Complete" | "Failed" | "Suspended")).unwrap_or("Running"))
-}
-
-/// The columns of a kind between its name and its age.
-fn columns(kind: &Kind) -> Vec<Column> {
-    match kind.full_name().as_str() {
-        "pods" => {
-            vec![("Ready", 0, ready_containers), ("Status", 0, pod_state), ("Restarts", 0, restarts)]
+/// What a path of a definition leads to: `.spec.size`, `.status.conditions[?(@.type=="Ready")].status`.
+fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    let path = path.trim_start_matches('$');
+    if path.is_empty() {
+        return Some(value);
+    }
+    if let Some(inner) = path.strip_prefix('[') {
+        let (key, rest) = inner.split_at(inner.find(']')?);
+        let rest = &rest[1..];
+        if let Some(wanted) = key.strip_prefix("?(@.").and_then(|key| key.strip_suffix(')')) {
+            let (name, wanted) = wanted.split_once("==")?;
+            let wanted = wanted.trim().trim_matches(['"', '\'']);
+            let is_it = |item: &&Value| item[name.trim()].as_str() == Some(wanted);
+            return at(value.as_array()?.iter().find(is_it)?, rest);
         }
-        "nodes" => vec![
-            ("Status", 0, node_state),
-            ("Roles", 0, roles),
-            ("Version", 0, |node, _| json!(text(node, "/status/nodeInfo/kubeletVersion"))),
-        ],
-        "namespaces" => vec![("Status", 0, |one, _| json!(text(one, "/status/phase")))],
-        "configmaps" => vec![("Data", 0, |one, _| {
-            let count = |name: &str| one[name].as_object().map_or(0, serde_json::Map::len);
-            json!(count("data") + count("binaryData"))
-        })],
-        "secrets" => vec![
-            ("Type", 0, |one, _| json!(text(one, "/type"))),
-            ("Data", 0, |one, _| json!(one["data"].as_object().map_or(0, serde_json::Map::len))),
-        ],
-        "services" => vec![
-            ("Type", 0, |one, _| json!(text(one, "/spec/type"))),
-            ("Cluster-IP", 0, |one, _| json!(text(one, "/spec/clusterIP"))),
-            ("External-IP", 0, |one, _| json!(text(one, "/status/loadBalancer/ingress/0/ip"))),
-            ("Port(s)", 0, service_ports),
-        ],
-        "deployments.apps" => vec![
-            ("Ready", 0, |one, _| {
-                json!(format!("{}/{}", number(one, "/status/readyReplicas"), number(one, "/spec/replicas")))
-            }),
-            ("Up-to-date", 0, |one, _| json!(number(one, "/status/updatedReplicas"))),
-            ("Available", 0, |one, _| json!(number(one, "/status/availableReplicas"))),
-        ],
-        "statefulsets.apps" => vec![("Ready", 0, |one, _| {
-            json!(format!("{}/{}", number(one, "/status/readyReplicas"), number(one, "/spec/replicas")))
-        })],
-        "replicasets.apps" => vec![
-            ("Desired", 0, |one, _| json!(number(one, "/spec/replicas"))),
-            ("Current", 0, |one, _| json!(number(one, "/status/replicas"))),
-            ("Ready", 0, |one, _| json!(number(one, "/status/readyReplicas"))),
-        ],
-        "daemonsets.apps" => vec![
-            ("Desired", 0, |one, _| json!(number(one, "/status/desiredNumberScheduled"))),
-            ("Current", 0, |one, _| json!(number(one, "/status/currentNumberScheduled"))),
-            ("Ready", 0, |one, _| json!(number(one, "/status/numberReady"))),
-            ("Up-to-date", 0, |one, _| json!(number(one, "/status/updatedNumberScheduled"))),
-            ("Available", 0, |one, _| json!(number(one, "/status/numberAvailable"))),
-        ],
-        "jobs.batch" => vec![("Status", 0, job_state), ("Completions", 0, completions)],
-        _ => Vec::new(),
+        let found = match key {
+            "*" => value.as_array()?.first()?,
+            key => match key.parse::<usize>() {
+                Ok(index) => value.get(index)?,
+                Err(_) => value.get(key.trim_matches(['"', '\'']))?,
+            },
+        };
+        return at(found, rest);
+    }
+    let path = path.trim_start_matches('.');
+    // A dot behind a backslash belongs to the name.
+    let mut end = 0;
+    for (index, letter) in path.char_indices() {
+        if letter == '[' || (letter == '.' && !path[..index].ends_with('\\')) {
+            break;
+        }
+        end = index + letter.len_utf8();
+    }
+    at(value.get(path[..end].replace('\\', ""))?, &path[end..])
+}
+
+/// What a column of a definition shows of an object.
+fn cell(column: &Value, object: &Value, now: u64) -> Value {
+    let found = column["jsonPath"].as_str().and_then(|path| at(object, path));
+    match (column["type"].as_str(), found) {
+        (Some("date"), found) => age(&json!({ "metadata": { "creationTimestamp": found } }), now),
+        (Some("string"), Some(Value::String(text))) => json!(text),
+        (Some("string"), Some(Value::Null)) | (_, None) => Value::Null,
+        (Some("string"), Some(other)) => json!(other.to_string()),
+        (_, Some(found)) => found.clone(),
     }
 }
 
-/// Objects as a table; `metadata` is that of the list that they are from.
-pub(super) fn table(kind: &Kind, objects: &[Value], metadata: &Value, now: u64) -> Value {
-    let own = columns(kind);
-    let column = |name: &str, kind: &str, format: &str, priority: u8| json!({ "name": name, "type": kind, "format": format, "description": "", "priority": priority });
-    let mut head = vec![column("Name", "string", "name", 0)];
-    head.extend(own.iter().map(|(name, priority, _)| column(name, "string", "", *priority)));
-    head.push(column("Age", "string", "", 0));
+/// What belongs to rows beside their cells.
+fn beside(object: &Value, include: &str) -> Value {
+    match include {
+        "None" => Value::Null,
+        "Object" => object.clone(),
+        _ => partial(object),
+    }
+}
+
+fn head(name: &str, kind: &str, format: &str, description: &str, priority: &Value) -> Value {
+    json!({ "name": name, "type": kind, "format": format, "description": description, "priority": priority })
+}
+
+/// The columns that a definition of a custom kind tells, and what they show; its name and age where it tells none.
+fn of_custom(version: &Value, objects: &[Value], now: u64) -> (Vec<Value>, Vec<Vec<Value>>) {
+    let usual =
+        json!([{ "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": OF_AGE }]);
+    let told = version["additionalPrinterColumns"].as_array().filter(|all| !all.is_empty());
+    let told = told.or(usual.as_array()).map(Vec::as_slice).unwrap_or_default();
+    let text = |column: &Value, name: &str| column[name].as_str().unwrap_or_default().to_owned();
+    let mut heads = vec![head("Name", "string", "name", OF_NAME, &json!(0))];
+    heads.extend(told.iter().map(|column| {
+        let description = match text(column, "description") {
+            none if none.is_empty() => {
+                format!("Custom resource definition column (in JSONPath format): {}", text(column, "jsonPath"))
+            }
+            some => some,
+        };
+        let priority = column["priority"].as_u64().unwrap_or_default();
+        head(&text(column, "name"), &text(column, "type"), &text(column, "format"), &description, &json!(priority))
+    }));
     let row = |object: &Value| {
-        let mut cells = vec![object["metadata"]["name"].clone()];
-        cells.extend(own.iter().map(|(_, _, show)| show(object, now)));
-        cells.push(age(object, now));
-        json!({ "cells": cells, "object": partial(object) })
+        let own = told.iter().map(|column| cell(column, object, now));
+        std::iter::once(object["metadata"]["name"].clone()).chain(own).collect()
     };
-    let rows: Vec<Value> = objects.iter().map(row).collect();
+    (heads, objects.iter().map(row).collect())
+}
+
+fn of_builtin(kind: &Kind, objects: &[Value], now: u64) -> (Vec<Value>, Vec<Vec<Value>>) {
+    let own = columns::of(kind);
+    let heads = own.iter().map(|column| {
+        let (format, description) = match column.name {
+            "Name" => ("name", OF_NAME),
+            "Age" => ("", OF_AGE),
+            "Data" if kind.kind == "ConfigMap" => ("", OF_DATA),
+            _ => ("", ""),
+        };
+        head(column.name, "string", format, description, &json!(column.priority))
+    });
+    let row = |object: &Value| {
+        let mut cells: Vec<Value> = own.iter().map(|column| (column.show)(object, now)).collect();
+        if let (Some(first), Some(name)) = (cells.first_mut(), columns::named(kind, object)) {
+            *first = name;
+        }
+        cells
+    };
+    (heads.collect(), objects.iter().map(row).collect())
+}
+
+/// Objects as a table; `metadata` is that of the list that they are from, and `include` what is to come with the rows.
+pub(super) fn table(kind: &Kind, objects: &[Value], metadata: &Value, include: &str, now: u64) -> Value {
+    let (heads, rows) = match &kind.custom {
+        Some(version) => of_custom(version, objects, now),
+        None => of_builtin(kind, objects, now),
+    };
+    let rows: Vec<Value> = rows
+        .into_iter()
+        .zip(objects)
+        .map(|(cells, object)| json!({ "cells": cells, "object": beside(object, include) }))
+        .collect();
     json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": head, "rows": rows,
+        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": heads, "rows": rows,
     })
 }
 
 /// The metadata of an object alone.
 pub(super) fn partial(object: &Value) -> Value {
     json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_two_parts_at_most() {
+        for (seconds, told) in [
+            (5, "5s"),
+            (119, "119s"),
+            (200, "3m20s"),
+            (3600, "60m"),
+            (11_100, "3h5m"),
+            (86_400, "24h"),
+            (700_000, "8d"),
+        ] {
+            assert_eq!(lasting(seconds), told);
+        }
+    }
+
+    #[test]
+    fn a_column_of_a_definition_finds_its_field() {
+        let object = json!({
+            "metadata": { "annotations": { "a.b/c": "x" } }, "spec": { "size": 3, "list": ["one", "two"] },
+            "status": { "conditions": [{ "type": "Stalled", "status": "False" }, { "type": "Ready", "status": "True" }] },
+        });
+        for (path, found) in [
+            (".spec.size", json!(3)),
+            (".spec.list[1]", json!("two")),
+            (".spec.list[*]", json!("one")),
+            (".metadata.annotations.a\\.b/c", json!("x")),
+            (".status.conditions[?(@.type==\"Ready\")].status", json!("True")),
+        ] {
+            assert_eq!(at(&object, path), Some(&found), "{path}");
+        }
+        assert_eq!(at(&object, ".spec.none.deeper"), None);
+        assert_eq!(at(&object, ".spec.list[?(@.type==\"Ready\")"), None);
+    }
 }

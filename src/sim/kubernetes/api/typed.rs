@@ -254,6 +254,12 @@ pub(crate) fn remove(of: &Type, object: &mut Value, path: &[String]) {
             if let Some(value) = map.get_mut(name) {
                 let field = of.field(name).map_or(Type::Free, |(of, _)| of.into_owned());
                 remove(&field, value, below);
+                // What held nothing else goes with it.
+                let is_empty =
+                    value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty);
+                if is_empty {
+                    map.shift_remove(name);
+                }
             }
         }
         (None, Value::Array(values)) => {

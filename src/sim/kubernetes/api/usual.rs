@@ -58,7 +58,7 @@ pub(super) fn complete(kind: &Kind, object: &mut Value, live: Option<&Value>) {
             usual(&mut spec["jobTemplate"], "metadata", json!({}));
             template(&mut spec["jobTemplate"]["spec"]);
         }
-        "Service" => service(object),
+        "Service" => service(object, live),
         "PersistentVolumeClaim" => {
             usual(&mut object["spec"], "volumeMode", json!("Filesystem"));
             usual(object, "status", json!({ "phase": "Pending" }));
@@ -102,6 +102,41 @@ pub(super) fn complete(kind: &Kind, object: &mut Value, live: Option<&Value>) {
         ),
         _ => {}
     }
+}
+
+/// An object without what the server itself makes of it, which nobody gets to own who makes it.
+pub(super) fn told(kind: &Kind, object: &Value, live: Option<&Value>) -> Value {
+    let mut object = object.clone();
+    if live.is_some() {
+        return object;
+    }
+    let drop_from = |value: &mut Value, names: &[&str]| {
+        if let Some(map) = value.as_object_mut() {
+            map.retain(|name, _| !names.contains(&name.as_str()));
+        }
+    };
+    drop_from(&mut object, &["status"]);
+    match kind.kind.as_str() {
+        "Service" => drop_from(&mut object["spec"], &["ipFamilies", "ipFamilyPolicy"]),
+        "Namespace" => drop_from(&mut object, &["spec"]),
+        "Job" => {
+            const OWN: [&str; 4] =
+                ["batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"];
+            drop_from(&mut object["spec"], &["selector"]);
+            for at in ["/metadata/labels", "/spec/template/metadata/labels"] {
+                if let Some(labels) = object.pointer_mut(at) {
+                    drop_from(labels, &OWN);
+                }
+            }
+        }
+        "DaemonSet" => {
+            if let Some(annotations) = object.pointer_mut("/metadata/annotations") {
+                drop_from(annotations, &["deprecated.daemonset.template.generation"]);
+            }
+        }
+        _ => {}
+    }
+    object
 }
 
 /// Completes what pods are made after.
@@ -179,11 +214,23 @@ fn rolls(strategy: &mut Value, steps: &Value) {
     }
 }
 
-fn service(object: &mut Value) {
+fn service(object: &mut Value, live: Option<&Value>) {
     usual(object, "status", json!({ "loadBalancer": {} }));
     let spec = &mut object["spec"];
     all_usual(spec, &json!({ "type": "ClusterIP", "sessionAffinity": "None" }));
     let kind = spec["type"].as_str().unwrap_or_default().to_owned();
+    // What only services of its former type have does not stay.
+    let was_open = live.is_some_and(|live| matches!(live["spec"]["type"].as_str(), Some("NodePort" | "LoadBalancer")));
+    if was_open && !matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+        if let Some(map) = spec.as_object_mut() {
+            map.retain(|name, _| name != "externalTrafficPolicy" && name != "allocateLoadBalancerNodePorts");
+        }
+        for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(map) = port.as_object_mut() {
+                map.shift_remove("nodePort");
+            }
+        }
+    }
     if kind != "ExternalName" {
         all_usual(
             spec,

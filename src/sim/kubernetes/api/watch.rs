@@ -34,9 +34,15 @@ impl Cluster {
         let selection = Selection::parse(place.kind, text("labelSelector"), text("fieldSelector"))?;
         let seconds = text("timeoutSeconds").and_then(|text| text.parse::<u64>().ok()).filter(|seconds| *seconds > 0);
         let initial = text("sendInitialEvents").is_some_and(|text| text == "true");
+        if initial && text("resourceVersionMatch") != Some("NotOlderThan") {
+            let message = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            return Err(super::read::forbidden_option("resourceVersionMatch", message));
+        }
         let from = text("resourceVersion").unwrap_or("0");
         let from: u64 = from.parse().map_err(|_| {
-            Refusal::bad(format!("Invalid value: \"{from}\": strconv.ParseUint: parsing \"{from}\": invalid syntax"))
+            Refusal::internal(format!(
+                "resourceVersion: Invalid value: \"{from}\": strconv.ParseUint: parsing \"{from}\": invalid syntax"
+            ))
         })?;
         let mut watch = Watch {
             path: call.path.clone(),

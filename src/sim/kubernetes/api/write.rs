@@ -16,7 +16,8 @@ use crate::sim::kubernetes::cluster::Cluster;
 use crate::sim::kubernetes::store::{Key, fresh_uid, timestamp};
 
 /// Words of two refusals that come from several places.
-const STALE: &str = "the object has been modified; please apply your changes to the latest version and try again";
+pub(super) const STALE: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
 const OTHER_TYPE: &str = "invalid object type: ";
 
 impl Call {
@@ -44,6 +45,7 @@ impl Call {
                     kind.kind
                 ))
             }),
+            super::protobuf::MEDIA => super::protobuf::object(&self.body),
             _ => Err(Refusal::no_such_body()),
         }
     }
@@ -56,7 +58,7 @@ impl Call {
     }
 
     /// Refuses what is tried neither alone nor for good.
-    fn check_dry(&self, options: &str) -> Result<(), Refusal> {
+    pub(super) fn check_dry(&self, options: &str) -> Result<(), Refusal> {
         match self.query.get("dryRun").map(String::as_str) {
             None | Some("All") => Ok(()),
             Some(other) => {
@@ -73,6 +75,13 @@ pub(super) struct Change<'a> {
     pub(super) call: &'a Call,
     pub(super) place: Place<'a>,
     key: Key,
+}
+
+/// Who owns what after a change.
+pub(super) enum Owners {
+    Known(Vec<Owner>),
+    /// Those before, and who changes it has what he changes.
+    Changing(Vec<Owner>),
 }
 
 impl Cluster {
@@ -109,30 +118,10 @@ impl Cluster {
         if self.store.get(&key).is_some() {
             return Err(Refusal::already_exists(kind, &name));
         }
-        let mut headers = Vec::new();
-        let unknown = schema::unknown(kind, &object);
-        match call.query.get("fieldValidation").map(String::as_str) {
-            Some("Strict") if !unknown.is_empty() => {
-                let each: Vec<String> = unknown.iter().map(|field| format!("unknown field \"{field}\"")).collect();
-                return Err(Refusal::bad(format!(
-                    "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
-                    kind.kind,
-                    kind.version,
-                    kind.kind,
-                    each.join(", ")
-                )));
-            }
-            Some("Ignore") => {}
-            _ => {
-                let warning = |field: &String| ("warning", format!("299 - \"unknown field \\\"{field}\\\"\""));
-                headers.extend(unknown.iter().map(warning));
-            }
-        }
+        let headers = unknown_fields(call, kind, &object)?;
         drop_unknown(kind, &mut object);
         let change = Change { call, place, key };
-        let mut owner = Owner::new(&call.manager(), "Update", &kind.api_version(), None, &timestamp(call.now));
-        owner.fields = typed::differences(&kind.of, &json!({}), &object).0;
-        let object = self.finish(&change, None, object, vec![owner])?;
+        let object = self.finish(&change, None, object, Owners::Changing(Vec::new()))?;
         Ok(Reply { headers, ..Reply::json(201, self.shown(place, object, call.now)) })
     }
 
@@ -155,20 +144,28 @@ impl Cluster {
 
     /// Changes an object in one of four ways.
     pub(super) fn patch(&mut self, call: &Call, place: Place<'_>) -> Outcome {
+        let wrong = |reason: &'static str, message: &str, field: &str| {
+            let cause = Cause { reason, message: message.into(), field: field.into() };
+            Refusal::invalid("meta.k8s.io", "PatchOptions", "", &[cause])
+        };
+        if call.query.get("fieldManager").is_some_and(|name| name.len() > 128) {
+            return Err(wrong("FieldValueTooLong", "Too long: may not be more than 128 bytes", "fieldManager"));
+        }
+        if call.media() != super::APPLY && call.query.contains_key("force") {
+            return Err(wrong("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force"));
+        }
         match call.media() {
             super::APPLY => self.apply(call, place),
             "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
                 call.check_dry("PatchOptions")?;
                 let live = self.live(place)?;
-                let patch: Value = serde_json::from_slice(&call.body)
-                    .map_err(|error| Refusal::bad(format!("error decoding patch: {error}")))?;
+                let patch = decoded(&call.body)?;
                 let mut object = live.clone();
                 if call.media().contains("strategic") {
-                    if call.body.windows(2).any(|pair| pair == b"\"$") {
-                        return Err(Refusal::not_simulated("directives in a strategic merge patch"));
+                    if place.kind.custom.is_some() {
+                        return Err(Refusal::no_such_patch());
                     }
-                    typed::merge(&place.kind.of, &mut object, &patch);
-                    drop_nulls(&mut object);
+                    super::strategic::patch(&place.kind.of, &mut object, &patch)?;
                 } else {
                     merge(&mut object, &patch);
                 }
@@ -192,9 +189,19 @@ impl Cluster {
         self.store.get(&key).cloned().ok_or_else(|| Refusal::not_found(place.kind, name))
     }
 
-    fn replace(&mut self, call: &Call, place: Place<'_>, live: Value, mut object: Value) -> Outcome {
+    pub(super) fn replace(&mut self, call: &Call, place: Place<'_>, live: Value, mut object: Value) -> Outcome {
         schema::check_form(place.kind, &object)?;
         let name = place.name.unwrap_or_default();
+        if let Some(other) = object["metadata"]["name"].as_str().filter(|other| *other != name) {
+            let message = format!("the name of the object ({other}) does not match the name on the URL ({name})");
+            return Err(Refusal::bad(message));
+        }
+        let uid = &object["metadata"]["uid"];
+        if uid.as_str().is_some_and(|uid| !uid.is_empty() && live["metadata"]["uid"] != uid) {
+            let message = format!("Invalid value: {uid}: field is immutable");
+            let cause = Cause { reason: "FieldValueInvalid", message, field: "metadata.uid".into() };
+            return Err(Refusal::invalid(&place.kind.group, &place.kind.kind, name, &[cause.clone(), cause]));
+        }
         let (wanted, own) = (&object["metadata"]["resourceVersion"], &live["metadata"]["resourceVersion"]);
         if wanted.as_str().is_some_and(|wanted| Some(wanted) != own.as_str()) {
             return Err(Refusal::conflict(place.kind, name, STALE));
@@ -212,14 +219,15 @@ impl Cluster {
         } else if let Some(status) = live.get("status") {
             object["status"] = status.clone();
         }
+        let headers = unknown_fields(call, place.kind, &object)?;
         drop_unknown(place.kind, &mut object);
         let key = Key::new(&place.kind.stored(), place.namespace.unwrap_or_default(), name);
         let change = Change { call, place, key };
         let before = managed::owners(&live);
         let told = object["metadata"]["managedFields"] != live["metadata"]["managedFields"];
-        let owners = if told { managed::owners(&object) } else { taken_over(&change, before, &live, &object) };
+        let owners = if told { Owners::Known(managed::owners(&object)) } else { Owners::Changing(before) };
         let object = self.finish(&change, Some(live), object, owners)?;
-        Ok(Reply::json(200, self.shown(place, object, call.now)))
+        Ok(Reply { headers, ..Reply::json(200, self.shown(place, object, call.now)) })
     }
 
     /// Applies a configuration.
@@ -285,7 +293,7 @@ impl Cluster {
         let change = Change { call, place, key };
         let (object, owners) = put_over(&change, manager, live.as_ref(), &applied)?;
         let status = if live.is_some() { 200 } else { 201 };
-        let object = self.finish(&change, live, object, owners)?;
+        let object = self.finish(&change, live, object, Owners::Known(owners))?;
         Ok(Reply::json(status, self.shown(place, object, call.now)))
     }
 
@@ -307,7 +315,7 @@ impl Cluster {
         change: &Change<'_>,
         live: Option<Value>,
         mut object: Value,
-        owners: Vec<Owner>,
+        owners: Owners,
     ) -> Result<Value, Refusal> {
         let (kind, call) = (change.place.kind, change.call);
         if let Some(map) = object.as_object_mut() {
@@ -331,12 +339,29 @@ impl Cluster {
             )));
         }
         defaults::complete(kind, &mut object, live.as_ref());
+        let owners = match owners {
+            Owners::Known(owners) => owners,
+            Owners::Changing(before) => {
+                let none = json!({});
+                let (live, object) = (live.as_ref().unwrap_or(&none), usual::told(kind, &object, live.as_ref()));
+                taken_over(change, before, live, &object)
+            }
+        };
         if live.is_none() {
             self.admit_object(kind, &change.key, &mut object)?;
         }
-        let causes = defaults::faults(kind, &object, live.as_ref());
+        let causes = super::valid::faults(kind, &object, live.as_ref(), change.place.part);
         if !causes.is_empty() {
             return Err(Refusal::invalid(&kind.group, &kind.kind, &change.key.name, &causes));
+        }
+        if kind.kind == "Service" {
+            if let Some((index, port)) = self.lent_already(&object) {
+                let message = format!("Invalid value: {port}: provided port is already allocated");
+                let field = format!("spec.ports[{index}].nodePort");
+                let cause = Cause { reason: "FieldValueInvalid", message, field };
+                return Err(Refusal::invalid("", "Service", &change.key.name, &[cause]));
+            }
+            self.lend(&mut object);
         }
         let Some(live) = live else {
             managed::write_owners(&mut object, owners);
@@ -375,6 +400,36 @@ impl Cluster {
         }
         Ok(self.store.put(&change.key, object))
     }
+}
+
+/// What is said of fields that a kind does not have: a warning each, or a refusal where that is wanted.
+fn unknown_fields(call: &Call, kind: &Kind, object: &Value) -> Result<Vec<(&'static str, String)>, Refusal> {
+    let unknown = schema::unknown(kind, object);
+    match call.query.get("fieldValidation").map(String::as_str) {
+        Some("Strict") if !unknown.is_empty() => {
+            let each: Vec<String> = unknown.iter().map(|field| format!("unknown field \"{field}\"")).collect();
+            Err(Refusal::bad(format!(
+                "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
+                kind.kind,
+                kind.version,
+                kind.kind,
+                each.join(", ")
+            )))
+        }
+        Some("Ignore") => Ok(Vec::new()),
+        _ => {
+            let warning = |field: &String| ("warning", format!("299 - \"unknown field \\\"{field}\\\"\""));
+            Ok(unknown.iter().map(warning).collect())
+        }
+    }
+}
+
+/// The patch that a body holds.
+pub(super) fn decoded(body: &[u8]) -> Result<Value, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
+        let why = if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
+        Refusal::bad(format!("error decoding patch: {why}"))
+    })
 }
 
 /// Takes out the fields that objects of a kind do not have.

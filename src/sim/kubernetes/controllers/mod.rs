@@ -233,7 +233,7 @@ impl Cluster {
     /// Lets all controllers look, one after the other.
     pub(super) fn run_controllers(&mut self, now: u64) {
         self.keep_namespaces(now);
-        self.collect_orphans();
+        self.collect_orphans(now);
         self.run_charts(now);
         self.run_databases(now);
         self.run_services(now);

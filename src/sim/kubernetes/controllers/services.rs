@@ -36,8 +36,20 @@ impl Cluster {
         }
     }
 
-    /// Gives a service the address and ports that it has not been given.
+    /// Gives a service that somebody else put in its place what it has not been given.
     fn lend_addresses(&mut self, key: &Key, service: &Value) {
+        let mut lent = service.clone();
+        self.lend(&mut lent);
+        if lent != *service {
+            self.store.put(key, lent);
+        }
+    }
+
+    /// Gives a service the address and ports that it has not been given.
+    pub(in crate::sim::kubernetes) fn lend(&self, service: &mut Value) {
+        if text(service, "/spec/type") == "ExternalName" {
+            return;
+        }
         let needs_ports = matches!(text(service, "/spec/type"), "LoadBalancer" | "NodePort")
             && service["spec"]["allocateLoadBalancerNodePorts"] != false;
         let lacks_port = needs_ports && items(service, "/spec/ports").iter().any(|port| port["nodePort"].is_null());
@@ -61,18 +73,26 @@ impl Cluster {
             .find(|address| !taken.contains(address))
             .unwrap_or_default();
         let mut free = NODE_PORTS.skip(usize::from(start) % 2000).filter(|port| !used.contains(port));
-        self.store.change(key, |service| {
-            let spec = &mut service["spec"];
-            if text(spec, "/clusterIP").is_empty() {
-                spec["clusterIP"] = json!(address);
-                spec["clusterIPs"] = json!([address]);
+        let spec = &mut service["spec"];
+        if text(spec, "/clusterIP").is_empty() {
+            spec["clusterIP"] = json!(address);
+            spec["clusterIPs"] = json!([address]);
+        }
+        for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+            if needs_ports && port["nodePort"].is_null() {
+                port["nodePort"] = json!(free.next());
             }
-            for port in spec["ports"].as_array_mut().into_iter().flatten() {
-                if needs_ports && port["nodePort"].is_null() {
-                    port["nodePort"] = json!(free.next());
-                }
-            }
-        });
+        }
+    }
+
+    /// The first port of nodes that a service asks for and another has.
+    pub(in crate::sim::kubernetes) fn lent_already(&self, service: &Value) -> Option<(usize, u64)> {
+        let uid = text(service, "/metadata/uid");
+        let others = self.store.list("services", None).filter(|one| text(one, "/metadata/uid") != uid);
+        let used: BTreeSet<u64> =
+            others.flat_map(|one| items(one, "/spec/ports")).filter_map(|port| port["nodePort"].as_u64()).collect();
+        let own = items(service, "/spec/ports").iter().map(|port| port["nodePort"].as_u64().unwrap_or_default());
+        own.enumerate().find(|(_, port)| used.contains(port))
     }
 
     /// Tells which pods are behind a service.
