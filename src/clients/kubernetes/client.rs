@@ -154,6 +154,16 @@ impl Client {
         &self.inner.identity
     }
 
+    /// What speaks to it.
+    pub(super) fn kube(&self) -> &kube::Client {
+        &self.inner.kube
+    }
+
+    /// How long connecting may take.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.inner.connect_timeout
+    }
+
     /// What is kept of the kinds that it serves.
     pub(super) fn kept_kinds(&self) -> &discovery::Kept {
         &self.inner.kinds
@@ -199,6 +209,24 @@ impl Client {
     pub async fn try_apply(&self, path: &str, body: &Value, how: Applying<'_>) -> Result<Answer> {
         let path = format!("{path}?{}&dryRun=All", how.query());
         self.repeat(Ask { is_read: true, ..Ask::new(Method::PATCH, &path).with(APPLY, body) }).await
+    }
+
+    /// What a merge patch would come to.
+    pub async fn try_patch(&self, path: &str, body: &Value) -> Result<Answer> {
+        let path = format!("{path}?dryRun=All");
+        let ask = Ask::new(Method::PATCH, &path).with("application/merge-patch+json", body);
+        self.repeat(Ask { is_read: true, ..ask }).await
+    }
+
+    /// What replacing something would come to.
+    pub async fn try_put(&self, path: &str, body: &Value) -> Result<Answer> {
+        let path = format!("{path}?dryRun=All");
+        self.repeat(Ask { is_read: true, ..Ask::new(Method::PUT, &path).with("application/json", body) }).await
+    }
+
+    /// Changes something step by step: a JSON patch.
+    pub async fn edit(&self, path: &str, steps: &Value, _: &Writer) -> Result<Answer> {
+        self.repeat(Ask::new(Method::PATCH, path).with("application/json-patch+json", steps)).await
     }
 
     /// Deletes something; the body is its `DeleteOptions`.

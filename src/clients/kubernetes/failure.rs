@@ -111,6 +111,16 @@ impl ApiError {
         self.status == 409 && self.causes.iter().any(|cause| cause.reason == "FieldManagerConflict")
     }
 
+    /// Whether all that is refused are changes of fields that can only be set when an object is made. Each kind has its own words
+    /// for that.
+    pub fn is_about_what_cannot_change(&self) -> bool {
+        const WORDS: [&str; 5] =
+            ["immutable", "cannot change", "may not change", "updates to statefulset spec", "pod updates may not"];
+        let is_said = |cause: &Cause| WORDS.iter().any(|words| cause.message.contains(words));
+        let counts = |cause: &Cause| is_said(cause) && cause.field != "metadata.uid";
+        self.status == 422 && !self.causes.is_empty() && self.causes.iter().all(counts)
+    }
+
     /// Whether the namespace is not there in which something should be.
     pub fn is_about_absent_namespace(&self) -> bool {
         self.status == 404 && self.about == "namespaces"

@@ -16,7 +16,7 @@ use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::capability::Writer;
 use crate::run::difference::Difference;
-use crate::run::ensure::{ensure, permit};
+use crate::run::ensure::{Outcome, ensure, permit};
 use crate::run::resource::{Cell, Fact, Reader, Resource};
 use crate::run::scope;
 use crate::run::unknown::Unknown;
@@ -161,7 +161,57 @@ pub(super) fn delete_after(
     ensure(&gone).map(outcome::to_map).map_err(fail)
 }
 
+/// Takes an object away that is there, with what it owns, as a part of another change.
+pub(super) fn take_away(k: &Kubernetes, address: &str, path: &str, writer: &Writer) -> Result<()> {
+    let options = DeleteOptions { allow_destroy: true, ..DeleteOptions::of_path(path) };
+    let place = Place::Object { address: address.to_owned(), path: path.to_owned() };
+    Gone { k: k.clone(), options, place }.carry_out(writer)
+}
+
+/// Takes away the very object of this uid, and no other one of its name.
+pub(super) fn delete_this(
+    k: &Kubernetes,
+    address: String,
+    path: String,
+    uid: String,
+    allow_destroy: bool,
+) -> Result<Outcome> {
+    let options = DeleteOptions { uid: Some(uid), allow_destroy, ..DeleteOptions::of_path(&path) };
+    ensure(&Arc::new(Gone { k: k.clone(), options, place: Place::Object { address, path } }))
+}
+
+impl DeleteOptions {
+    fn of_path(path: &str) -> Self {
+        DeleteOptions {
+            path: Some(path.to_owned()),
+            kind: None,
+            api_version: v1(),
+            namespace: None,
+            name: None,
+            uid: None,
+            propagation: Propagation::default(),
+            allow_destroy: false,
+            timeout: two_minutes(),
+        }
+    }
+}
+
 impl Gone {
+    fn carry_out(&self, writer: &Writer) -> Result<()> {
+        let (Some(object), Some(path)) = (self.found()?, self.path()) else { return Ok(()) };
+        let uid = text(&object, "/metadata/uid");
+        let client = self.k.writing()?;
+        let options = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": self.options.propagation.word(), "preconditions": { "uid": uid },
+        });
+        match scope::wait(async { Ok(client.delete(path, &options, writer).await) })? {
+            Ok(_) => {}
+            Err(failure) if failure.is_absent() => {}
+            Err(failure) => return Err(failure.into()),
+        }
+        self.await_end(&uid)
+    }
+
     fn path(&self) -> Option<&str> {
         match &self.place {
             Place::Path(path) | Place::Object { path, .. } => Some(path),
@@ -247,18 +297,7 @@ impl Resource for Gone {
     }
 
     fn change(&self, _difference: &Difference, writer: &Writer) -> Result<Map> {
-        let (Some(object), Some(path)) = (self.found()?, self.path()) else { return Ok(Map::new()) };
-        let uid = text(&object, "/metadata/uid");
-        let client = self.k.writing()?;
-        let options = json!({
-            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": self.options.propagation.word(), "preconditions": { "uid": uid },
-        });
-        match scope::wait(async { Ok(client.delete(path, &options, writer).await) })? {
-            Ok(_) => {}
-            Err(failure) if failure.is_absent() => {}
-            Err(failure) => return Err(failure.into()),
-        }
-        self.await_end(&uid)?;
+        self.carry_out(writer)?;
         Ok(Map::new())
     }
 

@@ -112,7 +112,7 @@ impl Kubernetes {
     pub fn client(&self) -> Result<Result<Client, Unknown>> {
         let Described { source, server, context, connect_timeout, timeout } = &self.inner.described;
         let text = match source {
-            Source::File(path) => text_of(&self.inner.inputs, path)?,
+            Source::File(path) => self.way(path)?,
             Source::Text(value) => value.clone(),
         };
         let text = match text {
@@ -135,6 +135,15 @@ impl Kubernetes {
             request_timeout: *timeout,
         };
         self.kept(&settings).map(Ok)
+    }
+
+    /// The kubeconfig in a file. It is the way to the cluster and no part of what is read there: where an object is planned to
+    /// change, the way stays as it is.
+    fn way(&self, path: &str) -> Result<Value> {
+        let noted = scope::with(|branch| branch.notes.cells.len())?;
+        let text = text_of(&self.inner.inputs, path)?;
+        scope::with(|branch| branch.notes.cells.truncate(noted))?;
+        Ok(text)
     }
 
     /// The client for some settings: an old one where they are the same.

@@ -12,7 +12,7 @@ pub(super) fn register(engine: &mut Engine) {
 mod methods {
     use rhai::{Dynamic, EvalAltResult, Map, NativeCallContext};
 
-    use crate::primitives::kubernetes::{Kubernetes, find, logs, reads, service, wait};
+    use crate::primitives::kubernetes::{Kubernetes, find, forward, logs, reads, service, wait};
     use crate::run::value::Value;
     use crate::script::context::options;
     use crate::script::convert::to_dynamic;
@@ -126,6 +126,17 @@ mod methods {
     #[rhai_fn(name = "service", return_raw, pure)]
     pub fn service(context: NativeCallContext, k: &mut Kubernetes, service: Map) -> RhaiResultOf<service::Service> {
         Ok(service::Service::new(k, &options(&context, "service", service)?))
+    }
+
+    /// What answers at a port of a pod, by HTTP: each request makes a connection to the pod through the API, which is closed after it.
+    /// For what a `service` cannot do, such as credentials of its own.
+    ///
+    /// ```rhai
+    /// let dns = k.port_forward(#{ namespace: "kube-system", labels: #{ "k8s-app": "kube-dns" }, port: 8181 });
+    /// ```
+    #[rhai_fn(name = "port_forward", return_raw, pure)]
+    pub fn port_forward(context: NativeCallContext, k: &mut Kubernetes, port: Map) -> RhaiResultOf<forward::Forward> {
+        forward::Forward::new(k, options(&context, "port_forward", port)?).map_err(fail)
     }
 
     /// An object as it is, `()` where there is none. The values of a Secret are secret.

@@ -13,7 +13,9 @@ mod methods {
     use rhai::{Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 
     use crate::primitives::kubernetes::raw::{self, Method};
-    use crate::primitives::kubernetes::{Kubernetes, apply, carried, delete, drain, helm, node, objects, probe};
+    use crate::primitives::kubernetes::{
+        Kubernetes, apply, carried, delete, drain, exec, helm, node, objects, probe, prune,
+    };
     use crate::run::value::Value;
     use crate::script::context::options;
     use crate::script::convert::to_dynamic;
@@ -210,6 +212,36 @@ mod methods {
         before: FnPtr,
     ) -> RhaiResultOf<Map> {
         delete::delete_after(&context, k, options(&context, "delete", object)?, &before)
+    }
+
+    /// Applies the objects of a set, and takes away what was in it and is not any more. A Secret keeps account of the set, as an
+    /// ApplySet has it; each object bears its mark, and nothing without the mark is touched. All that is in the set is given at
+    /// once, in the forms that `apply` takes.
+    ///
+    /// The outcome is that of all of it together, with the `objects`, the `outcomes` of each, and the addresses that were `pruned`.
+    ///
+    /// ```rhai
+    /// let map = #{ apiVersion: "v1", kind: "ConfigMap", metadata: #{ name: "site", namespace: "default" }, data: #{ greeting: "hello" } };
+    /// k.prune(#{ name: "site-set", namespace: "default" }, [map]);
+    /// ```
+    #[rhai_fn(name = "prune", return_raw, pure)]
+    pub fn prune(context: NativeCallContext, k: &mut Kubernetes, set: Map, what: Dynamic) -> RhaiResultOf<Map> {
+        carried(&context, prune::prune(k, options(&context, "prune", set)?, &what))
+    }
+
+    /// Runs a command in a container that runs. It is a change of its own, which runs every time, and one that does not end with 0 is an
+    /// error that quotes it; inside of the closures of `ensure` it is a part of that change. What it printed is `stdout` and `stderr`.
+    /// With `query: true` it only reads: a dry run runs it too, and `exit` says how it ended.
+    ///
+    /// ```rhai
+    /// let dns = k.list(#{ kind: "Pod", namespace: "kube-system", labels: #{ "k8s-app": "kube-dns" } });
+    /// if dns.len > 100 {
+    ///     k.exec(#{ namespace: "kube-system", labels: #{ "k8s-app": "kube-dns" }, command: ["cat", "/etc/coredns/Corefile"], query: true });
+    /// }
+    /// ```
+    #[rhai_fn(name = "exec", return_raw, pure)]
+    pub fn exec(context: NativeCallContext, k: &mut Kubernetes, command: Map) -> RhaiResultOf<Dynamic> {
+        exec::exec(k, options(&context, "exec", command)?).map_err(fail)
     }
 
     /// Sends a merge patch: the fields that it names are set, those that are `()` go. Inside the closures of `ensure` it is a part of

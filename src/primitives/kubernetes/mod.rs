@@ -5,7 +5,9 @@ mod connect;
 mod delete;
 mod drain;
 mod evidence;
+mod exec;
 mod find;
+mod forward;
 pub mod handle;
 mod helm;
 mod kinds;
@@ -15,7 +17,9 @@ mod looks;
 mod methods;
 mod node;
 mod objects;
+mod pods;
 mod probe;
+mod prune;
 mod raw;
 mod reads;
 mod ready;
@@ -41,11 +45,13 @@ pub fn register(engine: &mut Engine) {
     methods::register(engine);
     looks::register(engine);
     service::register(engine);
+    forward::register(engine);
 }
 
 /// What a handle reaches.
 pub fn realm_of(value: &rhai::Dynamic) -> Option<String> {
-    (value.is::<Kubernetes>() || value.is::<service::Service>()).then(|| handle::REALM.to_owned())
+    (value.is::<Kubernetes>() || value.is::<service::Service>() || value.is::<forward::Forward>())
+        .then(|| handle::REALM.to_owned())
 }
 
 /// The options of these primitives, by function.
@@ -71,6 +77,9 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("Kubernetes.cordon", schema_for!(node::CordonOptions)),
         ("Kubernetes.drain", schema_for!(drain::DrainOptions)),
         ("Kubernetes.probe", schema_for!(probe::ProbeOptions)),
+        ("Kubernetes.exec", schema_for!(exec::ExecOptions)),
+        ("Kubernetes.port_forward", schema_for!(forward::PortForwardOptions)),
+        ("Kubernetes.prune", schema_for!(prune::PruneOptions)),
         ("Kubernetes.delete", schema_for!(delete::DeleteOptions)),
     ]
 }

@@ -1,7 +1,7 @@
 //! Labels and taints of a node, and whether anything may be scheduled on it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rhai::Map as ScriptMap;
 use schemars::JsonSchema;
@@ -19,6 +19,7 @@ use crate::run::ensure::ensure;
 use crate::run::event::Level;
 use crate::run::resource::{Cell, Fact, Reader, Resource};
 use crate::run::scope;
+use crate::run::session::lock;
 use crate::run::value::{Map, State, Value};
 
 /// Labels of a node. Those that are not named stay as they are.
@@ -71,6 +72,8 @@ struct NodePart {
     k: Kubernetes,
     node: String,
     edit: Edit,
+    /// What was there when the API was asked what would become of it, and what it answered.
+    tried: Mutex<Option<(Value, Value)>>,
 }
 
 /// Gives a node labels.
@@ -100,7 +103,7 @@ pub(super) fn cordon(k: &Kubernetes, options: CordonOptions) -> Result<ScriptMap
 }
 
 fn edit(k: &Kubernetes, node: String, edit: Edit) -> Result<ScriptMap> {
-    ensure(&Arc::new(NodePart { k: k.clone(), node, edit })).map(outcome::to_map)
+    ensure(&Arc::new(NodePart { k: k.clone(), node, edit, tried: Mutex::default() })).map(outcome::to_map)
 }
 
 /// The path of a node.
@@ -131,38 +134,106 @@ impl NodePart {
             .help("it comes with its machine's k3s; `kubectl get nodes` lists those that are there")
     }
 
+    /// What is sent: an apply of labels, or a merge patch.
+    fn body(&self, node: &Json) -> Json {
+        match &self.edit {
+            Edit::Labels { labels, .. } => json!({ "apiVersion": "v1", "kind": "Node", "metadata": {
+                "name": self.node, "uid": text(node, "/metadata/uid"), "labels": applied(node, labels),
+            } }),
+            Edit::Taints(taints) => json!({ "metadata": guard(node), "spec": { "taints": tainted(node, taints) } }),
+            Edit::Cordon(unschedulable) => {
+                let value = if *unschedulable { json!(true) } else { Json::Null };
+                json!({ "metadata": guard(node), "spec": { "unschedulable": value } })
+            }
+        }
+    }
+
+    /// What somebody else owns goes away only by a patch of its own.
+    fn rest(&self, node: &Json) -> Option<Json> {
+        if let Edit::Labels { labels, .. } = &self.edit { dropped(node, labels) } else { None }
+    }
+
     fn carry_out(&self, writer: &Writer) -> Result<Vec<String>> {
         let node = self.now()?;
         let client = self.k.writing()?;
-        let path = path(&self.node);
-        let answer = match &self.edit {
-            Edit::Labels { labels, force } => {
-                let body = json!({ "apiVersion": "v1", "kind": "Node", "metadata": {
-                    "name": self.node, "uid": text(&node, "/metadata/uid"), "labels": applied(&node, labels),
-                } });
-                // What somebody else owns goes away only by a patch of its own.
-                let gone = dropped(&node, labels);
-                scope::wait(async {
-                    let mut answer =
-                        client.apply(&path, &body, Applying { manager: MANAGER, force: *force }, writer).await?;
-                    if let Some(gone) = gone {
-                        answer = client.patch(&path, &gone, writer).await?;
-                    }
-                    Ok(answer)
-                })?
+        let (path, body, rest) = (path(&self.node), self.body(&node), self.rest(&node));
+        let answer = scope::wait(async {
+            let mut answer = match &self.edit {
+                Edit::Labels { force, .. } => client.apply(&path, &body, applying(*force), writer).await?,
+                _ => client.patch(&path, &body, writer).await?,
+            };
+            if let Some(rest) = rest {
+                answer = client.patch(&path, &rest, writer).await?;
             }
-            Edit::Taints(taints) => {
-                let body = json!({ "metadata": guard(&node), "spec": { "taints": tainted(&node, taints) } });
-                scope::wait(async { Ok(client.patch(&path, &body, writer).await?) })?
-            }
-            Edit::Cordon(unschedulable) => {
-                let value = if *unschedulable { json!(true) } else { Json::Null };
-                let body = json!({ "metadata": guard(&node), "spec": { "unschedulable": value } });
-                scope::wait(async { Ok(client.patch(&path, &body, writer).await?) })?
-            }
-        };
+            Ok(answer)
+        })?;
         Ok(answer.warnings)
     }
+
+    /// What the API says that would become of a node which is not as it should be. It looks at all of it, and keeps nothing.
+    fn ask_what_becomes(&self, node: &Json) -> Result<()> {
+        let have = told(node);
+        let proving = scope::with(|branch| branch.change.is_some())?;
+        if proving || self.edited(&have) == have {
+            return Ok(());
+        }
+        let Ok(client) = self.k.client()? else { return Ok(()) };
+        let (path, body, rest) = (path(&self.node), self.body(node), self.rest(node));
+        let answer = scope::wait(async {
+            Ok(match &self.edit {
+                Edit::Labels { force, .. } => client.try_apply(&path, &body, applying(*force)).await,
+                _ => client.try_patch(&path, &body).await,
+            })
+        })?;
+        let answer = answer
+            .map_err(|failure| Error::from(failure).context(format!("{}: it cannot be set so", self.address())))?;
+        let Some(mut answer) = answer.json() else { return Ok(()) };
+        // Two dry runs do not build on each other: what the second one takes away is plain.
+        let gone =
+            rest.iter().filter_map(|rest| rest.pointer("/metadata/labels")?.as_object()).flat_map(|gone| gone.keys());
+        if let Some(labels) = answer.pointer_mut("/metadata/labels").and_then(Json::as_object_mut) {
+            gone.for_each(|key| drop(labels.remove(key)));
+        }
+        *lock(&self.tried) = Some((have, told(&answer)));
+        Ok(())
+    }
+
+    /// A node as it should be, as far as we can tell.
+    fn edited(&self, have: &Value) -> Value {
+        let mut want = have.as_map().cloned().unwrap_or_default();
+        let mut set = |field: &str, wanted: &BTreeMap<String, Option<String>>| {
+            let mut all = want.get(field).and_then(Value::as_map).cloned().unwrap_or_default();
+            for (key, value) in wanted {
+                match value {
+                    Some(value) => drop(all.insert(key.clone(), Value::text(value))),
+                    None => drop(all.remove(key)),
+                }
+            }
+            want.insert(field.to_owned(), Value::Map(all));
+        };
+        match &self.edit {
+            Edit::Labels { labels, .. } => set("labels", labels),
+            Edit::Taints(taints) => set("taints", taints),
+            Edit::Cordon(cordoned) => drop(want.insert("unschedulable".to_owned(), Value::Bool(*cordoned))),
+        }
+        Value::Map(want)
+    }
+}
+
+fn applying(force: bool) -> Applying<'static> {
+    Applying { manager: MANAGER, force }
+}
+
+/// What is compared of a node.
+fn told(node: &Json) -> Value {
+    let labels = node.pointer("/metadata/labels").and_then(Json::as_object).into_iter().flatten();
+    let labels = labels.map(|(key, value)| (key.clone(), Value::from(value.clone()))).collect();
+    let cordoned = node.pointer("/spec/unschedulable").and_then(Json::as_bool) == Some(true);
+    Value::Map(Map::from([
+        ("labels".to_owned(), Value::Map(labels)),
+        ("taints".to_owned(), Value::Map(taints(node))),
+        ("unschedulable".to_owned(), Value::Bool(cordoned)),
+    ]))
 }
 
 /// What makes a patch a conflict where the node is another one by now.
@@ -244,36 +315,18 @@ impl Fact for NodePart {
                 return Ok(State::Unknown(awaited));
             }
         };
-        let labels = node.pointer("/metadata/labels").and_then(Json::as_object).into_iter().flatten();
-        let labels = labels.map(|(key, value)| (key.clone(), Value::from(value.clone()))).collect();
-        let cordoned = node.pointer("/spec/unschedulable").and_then(Json::as_bool) == Some(true);
-        Ok(State::Here(Value::Map(Map::from([
-            ("labels".to_owned(), Value::Map(labels)),
-            ("taints".to_owned(), Value::Map(taints(&node))),
-            ("unschedulable".to_owned(), Value::Bool(cordoned)),
-        ]))))
+        self.ask_what_becomes(&node)?;
+        Ok(State::Here(told(&node)))
     }
 }
 
 impl Resource for NodePart {
     fn want(&self, have: &State) -> Result<State> {
-        let mut want = have.here().and_then(Value::as_map).cloned().unwrap_or_default();
-        let mut set = |field: &str, wanted: &BTreeMap<String, Option<String>>| {
-            let mut all = want.get(field).and_then(Value::as_map).cloned().unwrap_or_default();
-            for (key, value) in wanted {
-                match value {
-                    Some(value) => drop(all.insert(key.clone(), Value::text(value))),
-                    None => drop(all.remove(key)),
-                }
-            }
-            want.insert(field.to_owned(), Value::Map(all));
-        };
-        match &self.edit {
-            Edit::Labels { labels, .. } => set("labels", labels),
-            Edit::Taints(taints) => set("taints", taints),
-            Edit::Cordon(cordoned) => drop(want.insert("unschedulable".to_owned(), Value::Bool(*cordoned))),
-        }
-        Ok(State::Here(Value::Map(want)))
+        let have = have.here().cloned().unwrap_or_else(|| Value::Map(Map::new()));
+        Ok(State::Here(match &*lock(&self.tried) {
+            Some((asked_of, answer)) if *asked_of == have => answer.clone(),
+            _ => self.edited(&have),
+        }))
     }
 
     fn change(&self, _difference: &Difference, writer: &Writer) -> Result<Map> {

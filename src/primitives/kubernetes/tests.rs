@@ -64,6 +64,11 @@ fn answer(kept: &Mutex<Kept>, asked: &Asked) -> Reply {
         ("GET", "/api/v1/nodes/a") => kept.node.as_ref().map_or_else(absent, Reply::json),
         ("PATCH", "/api/v1/nodes/a") => {
             let Some(node) = &mut kept.node else { return absent() };
+            let mut tried = node.clone();
+            let node = if asked.target.contains("dryRun=All") { &mut tried } else { node };
+            if asked.body["metadata"]["labels"].get("not/a/label").is_some() {
+                return Reply::refusal(422, "Invalid", "a qualified name must consist of alphanumeric characters");
+            }
             let mut body = asked.body.clone();
             if let Some(metadata) = body["metadata"].as_object_mut() {
                 metadata.remove("resourceVersion");
@@ -124,9 +129,10 @@ impl Cluster {
         Cluster::new(Kept { node: Some(node()), ..Kept::default() })
     }
 
-    /// The requests that were not GET.
+    /// The requests that changed something.
     fn mutations(&self) -> Vec<String> {
-        self.server.targets().into_iter().filter(|target| !target.starts_with("GET")).collect()
+        let is_mutation = |target: &String| !target.starts_with("GET") && !target.contains("dryRun=All");
+        self.server.targets().into_iter().filter(is_mutation).collect()
     }
 
     /// Plans, runs and runs again: the plan sends no mutation and tells what the run does, and then nothing is left.
@@ -180,6 +186,27 @@ fn taints_and_the_closing_of_a_node_are_patches() {
     assert_eq!(sent, ["PATCH /api/v1/nodes/a", "PATCH /api/v1/nodes/a"]);
     let node = cluster.lab.run("kubernetes::connect().nodes()[0]").json();
     assert_eq!((&node["taints"], &node["unschedulable"]), (&json!(["gpu=present:NoSchedule"]), &json!(true)));
+}
+
+#[test]
+fn what_the_api_refuses_of_a_node_is_an_error_of_the_plan() {
+    let cluster = Cluster::with_a_node();
+    let told =
+        cluster.lab.plan("kubernetes::connect().label(#{ node: \"a\", labels: #{ \"not/a/label\": \"true\" } });");
+    assert!(told.error().message().starts_with("kubernetes:node:a:labels: "), "{}", told.error());
+    assert!(told.error().causes().iter().any(|cause| cause.contains("qualified name")), "{:?}", told.error());
+    assert!(cluster.mutations().is_empty());
+}
+
+#[test]
+fn a_planned_change_leaves_the_way_to_the_cluster_known() {
+    let cluster = Cluster::with_a_node();
+    let told = cluster.lab.plan(
+        "let k = kubernetes::connect();
+         k.label(#{ node: \"a\", labels: #{ gpu: \"true\" } });
+         k.version().gitVersion",
+    );
+    assert_eq!(told.json(), json!("v1.36.4+k3s1"));
 }
 
 #[test]

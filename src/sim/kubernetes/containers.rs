@@ -43,7 +43,51 @@ pub(super) struct Surroundings {
 impl Run {
     /// Begins a command.
     pub(super) fn begin(surroundings: Surroundings, command: Vec<String>) -> Self {
-        let Surroundings { pod, namespace, address, names, env, files, kept } = surroundings;
+        let env = surroundings.env.clone();
+        let kept = surroundings.kept.iter().map(|(kept, _)| kept.clone()).collect();
+        let run = Run { machine: surroundings.machine(), kept, ended: Arc::default() };
+        let (machine, ended) = (Arc::clone(&run.machine), Arc::clone(&run.ended));
+        let command = with_variables(&env, command);
+        let act = move || {
+            let result = host::run_shared(&machine, "root", &command, b"");
+            *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        };
+        // One that cannot begin never ends; its deadline tells.
+        drop(std::thread::Builder::new().name("sim-container".to_owned()).spawn(act));
+        run
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&self) -> Option<ExecResult> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The files in a directory of its own.
+    pub(super) fn files_in(&self, directory: &str) -> BTreeMap<String, String> {
+        let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = machine.plain_files(directory).into_iter();
+        files.map(|(name, bytes, _)| (name, String::from_utf8_lossy(&bytes).into_owned())).collect()
+    }
+
+    /// Ends it where it stands.
+    pub(super) fn kill(&self) {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner).switch_off();
+    }
+}
+
+/// A command with the variables of its container.
+pub(super) fn with_variables(env: &BTreeMap<String, String>, command: Vec<String>) -> Vec<String> {
+    let variables = env.iter().map(|(name, value)| format!("{name}={value}"));
+    match env.is_empty() {
+        true => command,
+        false => ["env".to_owned()].into_iter().chain(variables).chain(command).collect(),
+    }
+}
+
+impl Surroundings {
+    /// The small machine of a container.
+    pub(super) fn machine(self) -> host::SharedMachine {
+        let Surroundings { pod, namespace, address, names, files, kept, .. } = self;
         let gateway = format!("{}.1", address.rsplit_once('.').map_or("10.42.0", |(net, _)| net));
         let config = CloudInit {
             hostname: pod,
@@ -69,38 +113,7 @@ impl Run {
             neighbours.insert(NAMES.to_owned(), Neighbour { ports: vec![53], mtu: 1450, ..Neighbour::default() });
         }
         machine.outlook = Arc::new(Outlook { neighbours, names: names.unwrap_or_default(), ..Outlook::default() });
-        let kept = kept.into_iter().map(|(kept, _)| kept).collect();
-        let run = Run { machine: Arc::new(Mutex::new(machine)), kept, ended: Arc::default() };
-        let (machine, ended) = (Arc::clone(&run.machine), Arc::clone(&run.ended));
-        let variables = env.iter().map(|(name, value)| format!("{name}={value}"));
-        let command: Vec<String> = match env.is_empty() {
-            true => command,
-            false => ["env".to_owned()].into_iter().chain(variables).chain(command).collect(),
-        };
-        let act = move || {
-            let result = host::run_shared(&machine, "root", &command, b"");
-            *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        };
-        // One that cannot begin never ends; its deadline tells.
-        drop(std::thread::Builder::new().name("sim-container".to_owned()).spawn(act));
-        run
-    }
-
-    /// How it ended, if it has.
-    pub(super) fn ended(&self) -> Option<ExecResult> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The files in a directory of its own.
-    pub(super) fn files_in(&self, directory: &str) -> BTreeMap<String, String> {
-        let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-        let files = machine.plain_files(directory).into_iter();
-        files.map(|(name, bytes, _)| (name, String::from_utf8_lossy(&bytes).into_owned())).collect()
-    }
-
-    /// Ends it where it stands.
-    pub(super) fn kill(&self) {
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner).switch_off();
+        Arc::new(Mutex::new(machine))
     }
 }
 

@@ -345,7 +345,7 @@ impl Cluster {
         free.into_iter().find(|address| !taken.contains(address.as_str())).unwrap_or_default()
     }
 
-    fn surroundings(&self, here: &Here<'_>, container: &Value) -> Surroundings {
+    pub(super) fn surroundings(&self, here: &Here<'_>, container: &Value) -> Surroundings {
         Surroundings {
             pod: here.key.name.clone(),
             namespace: here.key.namespace.clone(),

@@ -32,6 +32,7 @@ mod proxy;
 mod registration;
 mod scheduler;
 mod serve;
+mod shell;
 mod store;
 #[cfg(test)]
 mod tests;

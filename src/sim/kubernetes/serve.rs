@@ -28,6 +28,8 @@ use crate::sim::log::Entry;
 
 mod showing;
 mod stream;
+mod upgrade;
+mod websocket;
 
 use stream::Stream;
 
@@ -132,6 +134,9 @@ pub(crate) async fn serve(stream: Box<dyn Connection>, visit: Arc<Visit>, file: 
         let (visit, file, host) = (Arc::clone(&visit), file.clone(), host.clone());
         let (door, shown) = (Arc::clone(&door), shown.clone());
         let answered = visit.frame.requests.clone().spawn(async move {
+            if upgrade::is_asked(&request) {
+                return upgrade::answer(request, upgrade::Entrance { visit, file, host, shown, door }).await;
+            }
             let call = read(request).await;
             respond(&visit, &file, &host, call, &shown, &door).await
         });
@@ -140,7 +145,7 @@ pub(crate) async fn serve(stream: Box<dyn Connection>, visit: Arc<Visit>, file: 
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(IDLE);
     // A connection that breaks is the client's to notice.
-    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+    let _ = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }
 
 /// Reads a request. Who asks, whoever serves the connection knows.

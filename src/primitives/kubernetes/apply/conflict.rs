@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::object::Applied;
-use crate::clients::kubernetes::Failure;
+use crate::clients::kubernetes::{ApiError, Failure};
+use crate::clients::ssh::quote;
 use crate::error::{Class, Error, Result};
 use crate::run::resource::Fact as _;
 use crate::run::value::Value;
@@ -23,6 +24,25 @@ pub(super) fn explain(failure: Failure, object: &Applied) -> Error {
     let error =
         refused.causes.iter().fold(error, |error, cause| error.cause(format!("{}: {}", cause.field, cause.message)));
     error.help("leave these fields out, so that they stay theirs, or take them over: `force: true`")
+}
+
+/// Says of an object that it would have to be made anew, and what to do.
+pub(super) fn must_be_replaced(failure: Failure, object: &Applied) -> Error {
+    let address = object.address();
+    let why = failure.api().map(what_cannot_change).unwrap_or_default();
+    let error = Error::new(Class::UnsafeDrift, format!("{address}: it must be replaced, since {why}"));
+    let said: Vec<String> = failure.api().map(|error| error.message.clone()).into_iter().collect();
+    said.into_iter().fold(error, Error::cause).help(format!(
+        "leave the field as it is; or say `replace: true`, and name it to the run that is to delete it and make it anew: --allow-destroy {}",
+        quote(&address)
+    ))
+}
+
+/// Which fields cannot be changed.
+pub(super) fn what_cannot_change(refused: &ApiError) -> String {
+    let mut fields: Vec<&str> = refused.causes.iter().map(|cause| cause.field.as_str()).collect();
+    fields.dedup();
+    format!("{} cannot be changed", fields.join(" and "))
 }
 
 /// Sees to it that no value of a Secret is to become another one.

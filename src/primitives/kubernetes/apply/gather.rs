@@ -11,7 +11,7 @@ use super::super::kinds::{Served, object_cell};
 use super::super::reads::text;
 use super::manifest::address;
 use super::object::Applied;
-use super::{conflict, shape};
+use super::{conflict, shape, takeover};
 use crate::clients::kubernetes::{Answer, Client, Failure, Resource};
 use crate::error::{Class, Error, Result};
 use crate::run::event::Level;
@@ -157,9 +157,27 @@ async fn tried(
         Some((one, shape::sendable(&body, live.as_ref())?))
     });
     let sent = tries.map(|(one, body)| async move {
-        (one.path.clone(), client.try_apply(&one.path, &body, one.object.how.applying()).await)
+        let live = found.get(&one.path).and_then(|found| found.as_ref().ok()?.as_ref());
+        (one.path.clone(), try_one(client, one, &body, live).await)
     });
     stream::iter(sent).buffer_unordered(AT_ONCE).collect().await
+}
+
+/// What the API says that would become of one. What `kubectl apply` has set and is left out goes away with the rest: for that
+/// there is no dry run, so it is asked what would be left.
+async fn try_one(
+    client: &Client,
+    one: &Asked<'_>,
+    body: &Json,
+    live: Option<&Json>,
+) -> std::result::Result<Answer, Failure> {
+    let how = &one.object.how;
+    let answer = client.try_apply(&one.path, body, how.applying()).await?;
+    let Some(live) = live.filter(|live| how.force && takeover::is_of_kubectl(live)) else { return Ok(answer) };
+    one.object.note_heritage();
+    let json = answer.json().unwrap_or_default();
+    let left = takeover::without_left_out(&json, live, body, &how.manager);
+    if left == json { Ok(answer) } else { client.try_put(&one.path, &left).await }
 }
 
 /// Gives an object what was found of it.
@@ -177,7 +195,7 @@ fn settle(object: &Applied, live: Found, tried: Option<std::result::Result<Answe
     let answer = match tried {
         None => None,
         Some(Ok(answer)) => Some(answer),
-        Some(Err(failure)) => return stands_in_the_way(object, failure),
+        Some(Err(failure)) => return stands_in_the_way(object, live.as_ref(), failure),
     };
     let json = answer.as_ref().and_then(Answer::json);
     match (&live, &json) {
@@ -196,7 +214,15 @@ fn settle(object: &Applied, live: Found, tried: Option<std::result::Result<Answe
 }
 
 /// A refusal, unless it is about what is only planned.
-fn stands_in_the_way(object: &Applied, failure: Failure) -> Result<()> {
+fn stands_in_the_way(object: &Applied, live: Option<&Json>, failure: Failure) -> Result<()> {
+    let fixed = failure.api().filter(|error| error.is_about_what_cannot_change());
+    if let (Some(live), Some(fixed)) = (live, fixed) {
+        if !object.how.replace {
+            return Err(conflict::must_be_replaced(failure, object));
+        }
+        object.note_replacement(live, conflict::what_cannot_change(fixed));
+        return Ok(());
+    }
     let absent = failure.api().filter(|error| error.is_about_absent_namespace());
     if let (Some(_), Some(namespace)) = (absent, &object.manifest.namespace) {
         let cell = object_cell(&address("", "Namespace", None, namespace));

@@ -209,6 +209,7 @@ fn without_nulls(map: Map) -> Map {
 /// Makes the values of a Secret secret, and of `stringData` what the API makes of it: it keeps that apart from `data`, so that a key
 /// which is left out later would stay for ever.
 fn conceal(body: &mut Map, place: &str) -> Result<()> {
+    let says_nothing = !body.contains_key("data") && !body.contains_key("stringData");
     let mut data = match body.remove("data") {
         None => Map::new(),
         Some(Value::Map(data)) => data,
@@ -238,7 +239,9 @@ fn conceal(body: &mut Map, place: &str) -> Result<()> {
         }
         Some(_) => return Err(wrong(place, "its `stringData` is no map", "it is a map of texts")),
     }
-    body.insert("data".to_owned(), Value::Map(data));
+    if !says_nothing {
+        body.insert("data".to_owned(), Value::Map(data));
+    }
     Ok(())
 }
 

@@ -6,7 +6,8 @@ pub(super) mod manifest;
 pub(super) mod object;
 pub(super) mod shape;
 pub(super) mod source;
-mod stages;
+pub(super) mod stages;
+mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -34,9 +35,15 @@ use crate::script::convert::{from_dynamic, to_dynamic};
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyOptions {
-    /// Whether fields that somebody else has set are taken over. Default: false, then they are a conflict that names them.
+    /// Whether fields that somebody else has set are taken over. Those of `kubectl apply` go over to us with all that it knew of
+    /// the object: what it set and this leaves out goes away. Default: false, then they are a conflict that names them.
     #[serde(default)]
     pub force: bool,
+    /// Whether an object is deleted and made anew where a field has to become another one that cannot be changed, such as the
+    /// parameters of a StorageClass or the template of a Job. The run has to name it, too: `--allow-destroy ADDRESS`.
+    /// Default: false, then that is an error.
+    #[serde(default)]
+    pub replace: bool,
     /// Whether each object is waited for until it is ready, as its kind means it. One that fails, or takes too long, ends with what
     /// the cluster says of it: events, reasons, the end of logs. Default: false.
     #[serde(default)]
@@ -54,7 +61,14 @@ pub struct ApplyOptions {
 
 impl Default for ApplyOptions {
     fn default() -> Self {
-        ApplyOptions { force: false, wait: false, timeout: five_minutes(), field_manager: None, keep: false }
+        ApplyOptions {
+            force: false,
+            replace: false,
+            wait: false,
+            timeout: five_minutes(),
+            field_manager: None,
+            keep: false,
+        }
     }
 }
 
@@ -64,7 +78,7 @@ impl ApplyOptions {
         if manager.is_empty() || manager.len() > 128 {
             return Err(Error::new(Class::Script, "`apply`: `field_manager` is a name of 1 to 128 bytes"));
         }
-        Ok(How { manager, force: self.force, keep: self.keep })
+        Ok(How { manager, force: self.force, replace: self.replace, keep: self.keep })
     }
 }
 
@@ -80,6 +94,16 @@ pub(super) fn apply_all(k: &Kubernetes, manifests: Vec<Manifest>, options: &Appl
     if manifests.is_empty() {
         return Err(Error::new(Class::Script, "`apply`: there is nothing to apply").help("the text or list is empty"));
     }
+    let (objects, outcomes) = each(k, manifests, options)?;
+    told(&objects, outcomes)
+}
+
+/// Applies objects, in the order in which they need each other.
+pub(super) fn each(
+    k: &Kubernetes,
+    manifests: Vec<Manifest>,
+    options: &ApplyOptions,
+) -> Result<(Objects, Vec<Outcome>)> {
     let how = options.how()?;
     let (mut objects, mut outcomes) = (Objects::new(), Vec::new());
     for stage in stages::in_order(manifests) {
@@ -93,11 +117,11 @@ pub(super) fn apply_all(k: &Kubernetes, manifests: Vec<Manifest>, options: &Appl
     if options.wait && !scope::is_planning()? {
         stages::until_ready(k, &objects, options.timeout)?;
     }
-    told(&objects, outcomes)
+    Ok((objects, outcomes))
 }
 
 /// What came of objects: changed where one of them did, with the `objects` and the `outcomes` of each.
-fn told(objects: &Objects, outcomes: Vec<Outcome>) -> Result<ScriptMap> {
+pub(super) fn told(objects: &Objects, outcomes: Vec<Outcome>) -> Result<ScriptMap> {
     let planning = scope::is_planning()?;
     let whole: Vec<Value> = objects
         .iter()

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
+use super::super::delete;
 use super::super::handle::Kubernetes;
 use super::super::kinds::{Kind, Served, object_cell, served};
 use super::super::ready::{Verdict, verdict};
 use super::super::wait::Target;
 use super::manifest::Manifest;
-use super::{conflict, gather, shape};
+use super::{conflict, gather, shape, takeover};
 use crate::clients::kubernetes::{Answer, Applying, Client, Failure};
 use crate::error::{Class, Error, Result};
 use crate::run::capability::Writer;
@@ -34,6 +35,8 @@ pub(in crate::primitives::kubernetes) struct How {
     pub manager: String,
     /// Whether fields of other managers are taken over.
     pub force: bool,
+    /// Whether it may be deleted and made anew.
+    pub replace: bool,
     /// Whether values that are there stay as they are.
     pub keep: bool,
 }
@@ -63,6 +66,10 @@ struct Seen {
     answer: Option<Value>,
     /// The object as a whole.
     object: Option<Value>,
+    /// Whether `kubectl apply` has set fields that we are to have.
+    inherits: bool,
+    /// Why it has to be made anew.
+    replaced: Option<String>,
 }
 
 impl Applied {
@@ -103,6 +110,23 @@ impl Applied {
         }
         seen.object = Some(object);
         seen.early = Some(Ok(State::Here(bare)));
+    }
+
+    /// Notes that what `kubectl apply` has set becomes ours.
+    pub(super) fn note_heritage(&self) {
+        lock(&self.seen).inherits = true;
+    }
+
+    /// Notes that it has to be made anew, and why.
+    pub(super) fn note_replacement(&self, live: &Json, why: String) {
+        let asked = Value::Map(self.manifest.body.clone());
+        let left = takeover::without_ours(live, &asked.to_display_json(), &self.how.manager);
+        let will = shape::over(&shape::bare(&shape::seen(&left)), &self.asked());
+        self.note_live(live, None);
+        let mut seen = lock(&self.seen);
+        seen.live = Some(shape::bare(&shape::seen(live)));
+        seen.answer = Some(will);
+        seen.replaced = Some(why);
     }
 
     /// Notes what the API says that would be made.
@@ -146,6 +170,14 @@ impl Applied {
     pub fn was_ready(&self) -> bool {
         let seen = lock(&self.seen).object.as_ref().map(Value::to_display_json);
         seen.is_some_and(|object| verdict(&object, &self.manifest.group, &self.manifest.kind) == Verdict::Ready)
+    }
+
+    /// Takes over what `kubectl apply` has set, so that what is left out goes away.
+    fn inherit(&self, client: &Client, path: &str, writer: &Writer) -> Result<()> {
+        let live = scope::wait(async { Ok(client.get(path).await?.json()) })?;
+        let Some(steps) = live.and_then(|live| takeover::handed_over(&live, &self.how.manager)) else { return Ok(()) };
+        scope::wait(async { Ok(client.edit(path, &steps, writer).await.map(drop)) })?
+            .map_err(|failure| Error::from(failure).context(format!("{}: it cannot be taken over", self.address())))
     }
 
     fn send(&self, client: &Client, path: &str, writer: &Writer) -> Result<Answer> {
@@ -234,6 +266,11 @@ impl Resource for Applied {
             Served::Planned(unknown) | Served::NotYet(unknown) => return Err(unknown.needed(&self.address())),
         };
         let path = resource.path(self.manifest.namespace.as_deref(), &self.manifest.name);
+        if lock(&self.seen).replaced.take().is_some() {
+            delete::take_away(&self.k, &self.address(), &path, writer)?;
+        } else if std::mem::take(&mut lock(&self.seen).inherits) {
+            self.inherit(&client, &path, writer)?;
+        }
         let answer = self.send(&client, &path, writer)?;
         for warning in &answer.warnings {
             scope::say(Level::Warn, format!("{}: {warning}", self.address()))?;
@@ -243,6 +280,14 @@ impl Resource for Applied {
         seen.answer = object.as_ref().map(shape::bare).or(seen.answer.take());
         seen.object = object.or(seen.object.take());
         Ok(Map::new())
+    }
+
+    fn destroys(&self, _difference: &Difference) -> Option<String> {
+        lock(&self.seen).replaced.as_ref().map(|why| format!("must be replaced, since {why}"))
+    }
+
+    fn may_destroy(&self) -> bool {
+        self.how.replace
     }
 }
 

@@ -35,6 +35,10 @@ pub struct ApplyUrlOptions {
     /// Whether fields that somebody else has set are taken over. Default: false, then they are a conflict that names them.
     #[serde(default)]
     pub force: bool,
+    /// Whether an object is deleted and made anew where a field has to become another one that cannot be changed. The run has to
+    /// name it, too. Default: false.
+    #[serde(default)]
+    pub replace: bool,
     /// Whether each object is waited for until it is ready. Default: false.
     #[serde(default)]
     pub wait: bool,
@@ -98,8 +102,8 @@ pub(in crate::primitives::kubernetes) fn apply_url(
 ) -> RhaiResult<ScriptMap> {
     let network = Context::service::<Network>(call)?;
     let text = fetched(&network, url, &options.sha256).map_err(fail)?;
-    let ApplyUrlOptions { force, wait, timeout, field_manager, .. } = options;
-    let options = ApplyOptions { force, wait, timeout, field_manager, keep: false };
+    let ApplyUrlOptions { force, replace, wait, timeout, field_manager, .. } = options;
+    let options = ApplyOptions { force, replace, wait, timeout, field_manager, keep: false };
     let applied = Manifest::all(Value::Text(text), url).and_then(|manifests| apply_all(k, manifests, &options));
     super::super::carried(call, applied)
 }

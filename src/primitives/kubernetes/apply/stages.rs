@@ -21,9 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The pause before it is looked whether a new kind is served.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// In which stage an object comes.
-fn stage(manifest: &Manifest) -> usize {
-    match (manifest.group.as_str(), manifest.kind.as_str()) {
+/// In which stage the objects of a kind come.
+pub(in crate::primitives::kubernetes) fn stage(group: &str, kind: &str) -> usize {
+    match (group, kind) {
         ("", "Namespace")
         | ("apiextensions.k8s.io", "CustomResourceDefinition")
         | ("rbac.authorization.k8s.io", "ClusterRole") => 0,
@@ -40,7 +40,7 @@ fn stage(manifest: &Manifest) -> usize {
 pub(super) fn in_order(manifests: Vec<Manifest>) -> Vec<Vec<Manifest>> {
     let mut stages: Vec<Vec<Manifest>> = vec![Vec::new(), Vec::new(), Vec::new(), Vec::new()];
     for manifest in manifests {
-        stages[stage(&manifest)].push(manifest);
+        stages[stage(&manifest.group, &manifest.kind)].push(manifest);
     }
     stages.retain(|stage| !stage.is_empty());
     stages
