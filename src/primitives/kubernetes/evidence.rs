@@ -4,7 +4,9 @@ use serde_json::Value as Json;
 
 use super::reads::text;
 use super::ready::condition;
+use super::veil;
 use crate::clients::kubernetes::{Client, segment};
+use crate::run::secret::Redactor;
 
 /// How many lines of each log are kept.
 const LINES: usize = 10;
@@ -37,10 +39,11 @@ fn waits(status: &Json) -> Option<String> {
 }
 
 /// Everything that can be said of an object, for the error that ends a wait. What cannot be asked is left out: the error is another.
-pub(super) async fn of(client: &Client, object: &Json) -> Vec<String> {
+pub(super) async fn of(client: &Client, object: &Json, redactor: &Redactor) -> Vec<String> {
     let (namespace, name) = (text(object, "/metadata/namespace"), text(object, "/metadata/name"));
     let mut said = events(client, &namespace, &text(object, "/kind"), &name).await;
     for pod in pods(client, object, &namespace).await {
+        veil::over(client, &pod, &namespace, redactor).await;
         let shown = text(&pod, "/metadata/name");
         let known = said.len();
         said.extend(reasons(&pod).into_iter().map(|why| format!("pod {shown}: {why}")));

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::handle::{Kubernetes, REALM};
 use super::pods::{Found, Whose};
-use super::reads;
+use super::{reads, veil};
 use crate::clients::kubernetes::{Command, Ended};
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
@@ -152,6 +152,7 @@ impl Exec {
             Found::Pod(pod) => pod,
             Found::NotYet(unknown) => return Err(unknown.needed(&self.address())),
         };
+        veil::over_pod(&client, &self.whose.namespace, &pod)?;
         let command = self.command(pod)?;
         let ended = scope::wait(async { Ok(client.exec(&command, writer).await?) })
             .map_err(|error| error.context(format!("{}: it cannot be run", self.address())))?;
@@ -231,6 +232,7 @@ impl Fact for Query<'_> {
             Found::Pod(pod) => pod,
             Found::NotYet(unknown) => return Ok(State::Unknown(unknown)),
         };
+        veil::over_pod(&client, &exec.whose.namespace, &pod)?;
         let command = exec.command(pod)?;
         match reader.wait(async { Ok(client.exec_query(&command).await) })? {
             Ok(ended) => Ok(State::Here(Value::Map(exec.told(ended)))),

@@ -15,6 +15,7 @@ use super::evidence;
 use super::handle::Kubernetes;
 use super::reads::text;
 use super::ready::condition;
+use super::veil;
 use crate::clients::kubernetes::{Client, segment};
 use crate::error::{Class, Error, Result};
 use crate::inputs::formats::yaml;
@@ -315,6 +316,11 @@ impl Release {
         let Some(pod) = pods.iter().max_by_key(|pod| text(pod, "/metadata/creationTimestamp")) else {
             return Ok(String::new());
         };
+        let run = scope::run()?;
+        scope::wait(async {
+            veil::over(client, pod, &self.namespace, &run.redactor).await;
+            Ok(())
+        })?;
         let path = format!(
             "/api/v1/namespaces/{}/pods/{}/log?tailLines={LINES}",
             segment(&self.namespace),

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use super::evidence::when;
 use super::handle::{Asked, Kubernetes, REALM};
 use super::reads::{self, text};
+use super::veil;
 use crate::clients::kubernetes::segment;
 use crate::error::{Class, Error, Result};
 use crate::run::ensure::read;
@@ -136,6 +137,9 @@ impl Fact for Log<'_> {
                 Err(state) => return Ok(state),
             },
         };
+        if let Ok(client) = self.k.client()? {
+            veil::over_pod(&client, &self.options.namespace, &pod)?;
+        }
         let LogsOptions { container, tail, previous, .. } = self.options;
         let mut path = format!("{}/{}/log?tailLines={tail}&previous={previous}", self.pods(), segment(&pod));
         if let Some(container) = container {

@@ -26,6 +26,7 @@ mod ready;
 mod service;
 #[cfg(test)]
 mod tests;
+mod veil;
 mod wait;
 
 pub use connect::ConnectOptions;

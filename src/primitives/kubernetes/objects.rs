@@ -17,7 +17,7 @@ use crate::script::args::{Maybe, TextOrSecret};
 type Texts = BTreeMap<String, Maybe<String>>;
 
 /// The fewest characters of a Secret's value that are looked for in whatever is said.
-const WORTH_HIDING: usize = 8;
+pub(super) const WORTH_HIDING: usize = 8;
 
 /// A namespace.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

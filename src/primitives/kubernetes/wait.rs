@@ -291,7 +291,8 @@ fn late(client: &Client, all: &[Pending], open: &[usize], until: &Until, timeout
 
 pub(super) fn with_evidence(client: &Client, error: Error, object: Option<&Json>) -> Result<Error> {
     let Some(object) = object else { return Ok(error.help("see that something makes it")) };
-    let said = scope::wait(async { Ok(evidence::of(client, object).await) })?;
+    let run = scope::run()?;
+    let said = scope::wait(async { Ok(evidence::of(client, object, &run.redactor).await) })?;
     let error = said.into_iter().fold(error, Error::cause);
     Ok(error.help("the words are the cluster's own: mend what they name, then run again"))
 }

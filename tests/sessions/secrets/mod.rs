@@ -7,6 +7,7 @@
 //! other systems, not for what homelab tells of them. What reads the past (`show`, `history`, `status`, `sim log`) runs without the secrets in its
 //! environment, so that it could not hide what was kept.
 
+mod clusters;
 mod generate;
 mod search;
 
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 use self::generate::{Random, secrets};
-use self::search::leaks;
+use self::search::{Leak, leaks};
 use super::project::Project;
 
 /// The variable that says how many secrets are tried. 1,000 are the full proof.
@@ -76,6 +77,8 @@ fn watched(project: &Project, line: &str, secrets: &[String]) -> Output {
 /// A world in which these secrets went everywhere, and all that came out of it.
 struct Outcome {
     project: Project,
+    /// How often a run has at least to mask for each secret.
+    least: usize,
     told: Vec<(String, Vec<u8>)>,
 }
 
@@ -84,7 +87,7 @@ impl Outcome {
         let project = Project::with(include_str!("everywhere.rhai"));
         project.write("playbooks/look.rhai", include_str!("look.rhai"));
         project.write("templates/secret.j2", "the word is {{ word }}\n");
-        let mut outcome = Outcome { project, told: Vec::new() };
+        let mut outcome = Outcome { project, least: 20, told: Vec::new() };
         for (line, round) in [
             ("plan --sim --color always -v playbooks/first.rhai", "1"),
             ("run --sim --sim-answer-manual -v --junit junit.xml playbooks/first.rhai", "1"),
@@ -100,6 +103,12 @@ impl Outcome {
         let line = "run --sim --watch playbooks/first.rhai";
         let told = watched(&outcome.project, line, secrets);
         outcome.note(line, told, secrets.len());
+        outcome.look_back();
+        outcome
+    }
+
+    /// Reads the past, without the secrets in the environment.
+    fn look_back(&mut self) {
         for line in [
             "show",
             "show --output json",
@@ -112,10 +121,19 @@ impl Outcome {
             "sim log",
             "sim log --output json",
         ] {
-            let told = outcome.project.homelab(&line.split(' ').collect::<Vec<_>>()).output().expect("it starts");
-            outcome.note(line, told, 0);
+            let told = self.project.homelab(&line.split(' ').collect::<Vec<_>>()).output().expect("it starts");
+            self.note(line, told, 0);
         }
-        outcome
+    }
+
+    /// Every secret that shows in what was told, or in what is kept.
+    fn found(&self, secrets: &[String]) -> Vec<Leak> {
+        let told = self.told.iter().flat_map(|(place, bytes)| leaks(secrets, place, bytes));
+        let kept = self
+            .kept()
+            .into_iter()
+            .flat_map(|file| leaks(secrets, &file.display().to_string(), &std::fs::read(&file).expect("readable")));
+        told.chain(kept).collect()
     }
 
     /// Keeps what a command said. One with secrets fails at the very end, so that all of the playbook was seen.
@@ -123,7 +141,7 @@ impl Outcome {
         let text = [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat();
         if secrets > 0 {
             assert!(text.contains("in the end: "), "homelab {line} ended early:\n{text}");
-            assert!(text.matches("•••").count() > secrets * 20, "homelab {line} masked too little:\n{text}");
+            assert!(text.matches("•••").count() > secrets * self.least, "homelab {line} masked too little:\n{text}");
         }
         self.told.push((format!("{line}, standard output"), output.stdout));
         self.told.push((format!("{line}, standard error"), output.stderr));
@@ -160,13 +178,7 @@ fn of_many_random_secrets_none_leaves_the_program_in_any_form() {
     let all = secrets(&mut random, count);
     for secrets in all.chunks(AT_ONCE) {
         let outcome = Outcome::of(secrets);
-        let mut found = Vec::new();
-        for (place, bytes) in &outcome.told {
-            found.extend(leaks(secrets, place, bytes));
-        }
-        for file in outcome.kept() {
-            found.extend(leaks(secrets, &file.display().to_string(), &std::fs::read(&file).expect("readable")));
-        }
+        let mut found = outcome.found(secrets);
         let looked = outcome.project.homelab(&["run", "--sim", "playbooks/look.rhai"]).output().expect("it starts");
         let looked = String::from_utf8_lossy(&looked.stdout).into_owned();
         assert!(looked.contains("ps -ef") && looked.contains("sh -c "), "the list of processes was read:\n{looked}");
