@@ -46,14 +46,17 @@ fn commands_run_in_containers_and_ports_answer() {
     write(&project, r#"k.exec(#{ namespace: "demo", pod: "box", command: ["touch", "/tmp/done"] });"#);
     let planned = project.ends("plan --sim playbooks/once.rhai", 0);
     assert!(planned.contains("would run kubernetes:exec:demo/box:touch"), "{planned}");
-    project.ends("run --sim playbooks/once.rhai", 0);
     write(
         &project,
-        r#"if k.exec(#{ namespace: "demo", pod: "box", command: ["test", "-e", "/tmp/done"], query: true }).exit != 0 { throw "it is not there"; }
+        r#"let done = #{ namespace: "demo", pod: "box", command: ["test", "-e", "/tmp/done"], query: true };
+           info(`before: ${k.exec(done).exit}`);
+           k.exec(#{ namespace: "demo", pod: "box", command: ["touch", "/tmp/done"] });
+           info(`after: ${k.exec(done).exit}`);
            k.exec(#{ namespace: "demo", pod: "box", command: ["cat", "/no/such/file"] });"#,
     );
     let failed = project.ends("run --sim playbooks/once.rhai", 1);
     assert!(failed.contains("kubernetes:exec:demo/box:cat: it ended with 1"), "{failed}");
+    assert!(failed.contains("before: 1") && failed.contains("after: 0"), "{failed}");
     assert!(failed.contains("/no/such/file"), "{failed}");
 
     // A port is asked through the API, and nobody listens at another one.

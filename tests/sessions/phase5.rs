@@ -3,7 +3,7 @@
 use super::project::Project;
 
 const PLAYBOOK: &str = "playbooks/phase5.rhai";
-const REPOSITORY: &str = "--step 5.4*";
+const REPOSITORY: &str = "--step 5.4.token --step 5.4.1.key --step 5.4.2";
 
 /// Edits a file of the project, which must change by that.
 fn edit(project: &Project, file: &str, from: &str, to: &str) {

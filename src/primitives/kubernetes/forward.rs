@@ -189,7 +189,10 @@ impl Fact for Question<'_> {
         let ask = self.forward.ask(&pod, self.method.clone(), self.path, &headers, body.as_ref());
         match reader.wait(async { Ok(client.ask_port(&ask, inner.options.timeout.0).await) })? {
             Ok(answer) => Ok(State::Here(data(&answer))),
-            Err(failure) if failure.is_absent() => Ok(State::Absent),
+            // The pod itself may be the one that is not there: that is no answer of the port.
+            Err(failure) if failure.api().is_some_and(|said| said.status == 404 && said.path == self.path) => {
+                Ok(State::Absent)
+            }
             Err(failure) => inner.k.later(failure).map(State::Unknown),
         }
     }

@@ -251,9 +251,9 @@ impl Kubernetes {
         any | self.control(hosts, now, pace)
     }
 
-    /// Whether anybody has asked for anything that has to do with certificates.
+    /// Whether anybody has asked for anything that is found outside: certificates, or a repository that is followed.
     pub(crate) fn wants_certificates(&self) -> bool {
-        self.clusters.values().any(Cluster::wants_certificates)
+        self.clusters.values().any(|cluster| cluster.wants_certificates() || cluster.follows_repositories())
     }
 
     /// The authority for trials, made when it is needed first.
@@ -264,12 +264,15 @@ impl Kubernetes {
         self.staging.clone()
     }
 
-    /// Lets those look after certificates that do so in clusters whose API is there.
+    /// Lets those look after certificates and repositories that do so in clusters whose API is there.
     pub(crate) fn run_certificates(&mut self, outside: &mut Outside<'_>) -> bool {
         let mut any = false;
         for cluster in self.clusters.values_mut() {
             if cluster.has_quorum() && cluster.wants_certificates() {
                 any |= cluster.run_certificates(outside);
+            }
+            if cluster.has_quorum() && cluster.follows_repositories() {
+                any |= cluster.run_flux(outside);
             }
         }
         any

@@ -5,6 +5,7 @@
 mod authority;
 mod cloudflare;
 mod files;
+mod flux;
 mod github;
 mod releases;
 mod resolver;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use authority::{Authority, Signer, authority_file};
+pub(crate) use github::Tree;
 pub(crate) use serve::{Ask, serve};
 pub(crate) use zone::Zone;
 
@@ -159,6 +161,11 @@ impl Internet {
             rest = parent;
         }
         patterns.iter().find_map(|pattern| zone.of(pattern, "A").first().map(|record| record.content.clone()))
+    }
+
+    /// A repository, as somebody sees it who reads it with a key.
+    pub(crate) fn clone_by_key(&self, owner: &str, name: &str, key: &str) -> Result<Tree, String> {
+        github::clone_by_key(&self.repositories, owner, name, key)
     }
 
     /// The node that powers the console at an address.

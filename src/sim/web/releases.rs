@@ -47,6 +47,9 @@ fn content(version: &str, file: &str) -> Option<String> {
 pub(super) fn lead(internet: &Internet, ask: &Ask) -> Answer {
     let folder = internet.releases.as_ref().map(|place| place.path.as_str()).unwrap_or_default();
     let path = percent_decode_str(&ask.path).decode_utf8_lossy().into_owned();
+    if let Some(place) = super::flux::lead(&path) {
+        return Answer { location: Some(place), ..Answer::text(302, "") };
+    }
     let found = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')?.split_once('/'));
     match (ask.method.as_str(), found) {
         ("GET" | "HEAD", Some((version, file))) if is_version(version) && content(version, file).is_some() => {
@@ -63,6 +66,7 @@ pub(super) fn file(ask: &Ask) -> Answer {
     let path = percent_decode_str(&ask.path).decode_utf8_lossy().into_owned();
     let found = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/')?.split_once('/'));
     let content = found.filter(|(version, _)| is_version(version)).and_then(|(version, file)| content(version, file));
+    let content = content.or_else(|| super::flux::file(&path));
     match (ask.method.as_str(), content) {
         ("GET" | "HEAD", Some(content)) => Answer::of(200, "application/octet-stream", content),
         _ => Answer::text(404, "Not Found"),

@@ -8,6 +8,7 @@ mod cron_jobs;
 mod daemon_sets;
 mod databases;
 mod deployments;
+mod flux;
 mod garbage;
 mod gpu;
 mod helm;

@@ -3,6 +3,10 @@
 mod contents;
 mod repository;
 
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 pub(super) use repository::Repository;
@@ -15,6 +19,35 @@ const HOST_KEYS: [&str; 2] = [
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
     "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=",
 ];
+
+/// What a repository holds at the head of its branch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tree {
+    pub(crate) branch: String,
+    /// The sum of the commit.
+    pub(crate) head: String,
+    /// The files by their paths, as text.
+    pub(crate) files: BTreeMap<String, String>,
+}
+
+/// A repository, as somebody sees it who reads it over SSH with a key: `ssh-ed25519 AAAA…`.
+pub(super) fn clone_by_key(all: &[Repository], owner: &str, name: &str, key: &str) -> Result<Tree, String> {
+    let is = |one: &&Repository| one.owner.eq_ignore_ascii_case(owner) && one.name.eq_ignore_ascii_case(name);
+    let Some(repository) = all.iter().find(is) else {
+        return Err("repository not found: ERROR: Repository not found.".into());
+    };
+    if !repository.lets_in(key) {
+        let why = "ssh: handshake failed: ssh: unable to authenticate, attempted methods [none publickey], no supported methods remain";
+        return Err(why.into());
+    }
+    let head = repository.head().ok_or("remote repository is empty")?;
+    let text = |content: &String| {
+        let bytes = BASE64_STANDARD.decode(content).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let files = repository.files.iter().map(|(path, content)| (path.clone(), text(content))).collect();
+    Ok(Tree { branch: repository.branch.clone(), head: head.to_owned(), files })
+}
 
 /// Answers a request. Repositories here are private: whoever has not the token does not see them.
 pub(super) fn answer(internet: &mut Internet, ask: &Ask, token: &str) -> Answer {

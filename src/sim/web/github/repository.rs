@@ -125,6 +125,17 @@ impl Repository {
         }
     }
 
+    /// Whether it can be read with a key.
+    pub(super) fn lets_in(&self, key: &str) -> bool {
+        let key: Vec<&str> = key.split_whitespace().take(2).collect();
+        key.len() == 2 && self.keys.iter().any(|known| known.key == key.join(" "))
+    }
+
+    /// The sum of the newest commit.
+    pub(super) fn head(&self) -> Option<&str> {
+        self.commits.last().map(|commit| commit.sha.as_str())
+    }
+
     /// Whether there is nothing in it yet.
     pub(super) fn is_empty(&self) -> bool {
         self.commits.is_empty()
