@@ -79,6 +79,8 @@ fn make(dir: &Path, world: &World, certificates: &Certificates) -> Result<Creden
         ("HOMELAB_VALKEY_PASSWORD", hex(&secret_bytes()?[..24])),
         ("HOMELAB_PG_N8N_PASSWORD", hex(&secret_bytes()?[..24])),
         ("HOMELAB_N8N_ENCRYPTION_KEY", hex(&secret_bytes()?[..24])),
+        ("HOMELAB_GARAGE_RPC_SECRET", hex(&secret_bytes()?)),
+        ("HOMELAB_GARAGE_ADMIN_TOKEN", hex(&secret_bytes()?)),
         ("HOMELAB_JUPYTER_PASSWORD_HASH", format!("sha256:{}:{}", &hex(&secret_bytes()?)[..12], hex(&secret_bytes()?))),
         ("HOMELAB_KUBECONFIG", dir.join("kubeconfig").display().to_string()),
     ];

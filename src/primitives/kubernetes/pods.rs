@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::handle::{Asked, Kubernetes};
+use super::handle::{Asked, Kubernetes, REALM};
 use super::reads::text;
 use super::ready::condition;
 use crate::clients::kubernetes::segment;
 use crate::error::{Class, Error, Result};
 use crate::run::resource::Reader;
+use crate::run::scope;
 use crate::run::unknown::Unknown;
 
 /// A pod, or how it is found.
@@ -74,7 +75,15 @@ impl Whose {
         let pods = list.get("items").and_then(Json::as_array).into_iter().flatten();
         let pods = pods.filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_none());
         let rank = |pod: &&Json| (condition(pod, "Ready", "True").is_some(), text(pod, "/metadata/creationTimestamp"));
-        let newest = pods.max_by_key(rank).ok_or_else(|| {
+        let newest = pods.max_by_key(rank);
+        if newest.is_none()
+            && scope::is_planning()?
+            && let Some(cause) = scope::stale_realm(REALM)?
+        {
+            // What is planned may bring it.
+            return Ok(Found::NotYet(cause.part("pod")));
+        }
+        let newest = newest.ok_or_else(|| {
             Error::new(Class::Blocked, format!("{}: there is no such pod", self.shown()))
                 .help("wait for what makes it: `k.apply(…, #{ wait: true })`, or `k.wait`")
         })?;

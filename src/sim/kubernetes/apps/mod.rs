@@ -5,6 +5,7 @@
 
 mod coredns;
 mod databases;
+mod garage;
 mod homes;
 mod monitoring;
 mod traefik;
@@ -80,6 +81,7 @@ const ALL: &[App] = &[
     coredns::APP,
     homes::N8N,
     homes::HOME_ASSISTANT,
+    garage::APP,
     traefik::APP,
     monitoring::PROMETHEUS,
     monitoring::ALERTMANAGER,
