@@ -182,6 +182,26 @@ impl User {
         }
     }
 
+    /// Refuses to remove a home that is somebody else's, which the tools leave where it is.
+    fn refuse_foreign_home(&self, state: &State, asking: &Asking<'_>) -> Result<()> {
+        let user = state.here();
+        let home = user.and_then(|user| user.get("home")).and_then(Value::as_text).filter(|_| self.options.remove);
+        let (Some(home), Some(Value::Int(uid))) = (home, user.and_then(|user| user.get("uid"))) else { return Ok(()) };
+        let path = asking.host.path_cell(home);
+        if scope::stale_cells(&asking.host.realm(), |cell| *cell == path)?.is_some() {
+            return Ok(());
+        }
+        let answer = asking.ask(&format!("stat -L -c %u -- {} 2> /dev/null || :\n", quote(home)))?;
+        let owner = answer.stdout_text().trim().to_owned();
+        if owner.is_empty() || owner == uid.to_string() {
+            return Ok(());
+        }
+        let (host, name) = (asking.host.name(), &self.options.name);
+        Err(Error::new(Class::Blocked, format!("{host}: user {name}: {home} is not its own, and would stay"))
+            .cause(format!("it belongs to the user with the number {owner}, and {name} has {uid}"))
+            .help("leave out `remove`, and see to that folder with `h.directory`"))
+    }
+
     fn creation(&self, difference: &Difference) -> String {
         let options = &self.options;
         let name = quote(&options.name);
@@ -236,6 +256,7 @@ impl Part for User {
     fn complete(&self, state: State, asking: &Asking<'_>) -> Result<State> {
         Numbers::Users.refuse_taken(&self.options.name, self.options.uid, &state, asking)?;
         self.refuse_missing_groups(&state, asking)?;
+        self.refuse_foreign_home(&state, asking)?;
         // Asked for together with a password, which only root reads.
         match (&state, &self.options.password_hash) {
             (State::Here(Value::Map(map)), Some(_)) if !map.contains_key("password") => Err(Error::new(

@@ -13,6 +13,7 @@ use crate::run::value::{Map, State, Value};
 
 use super::super::handle::Host;
 use super::image;
+use super::names::Account;
 use super::probe::{self, Amount, Answer, Found, Kind, Look};
 
 /// A path of a host. Its state: a file is a map with `mode`, `owner`, `group` and `content` (or `sha256` and `size`,
@@ -64,8 +65,8 @@ impl Entry {
     }
 
     fn state(&self, found: Found) -> Result<State> {
-        let owner = if self.by_number.0 { found.owner.id } else { found.owner.name };
-        let group = if self.by_number.1 { found.group.id } else { found.group.name };
+        let owner = if self.by_number.0 { found.owner.id } else { Account::User.name(&self.host, found.owner)? };
+        let group = if self.by_number.1 { found.group.id } else { Account::Group.name(&self.host, found.group)? };
         let mut map = Map::from([
             ("mode".to_owned(), Value::Text(probe::show_mode(found.mode))),
             ("owner".to_owned(), Value::Text(owner)),

@@ -12,6 +12,7 @@ pub mod invocation;
 pub mod live;
 pub mod look;
 pub mod memory;
+pub mod names;
 pub mod ownership;
 pub mod part;
 pub mod probe;

@@ -44,6 +44,35 @@ fn a_number_that_somebody_else_has_is_refused_by_the_plan() {
 }
 
 #[test]
+fn a_home_that_is_somebody_elses_is_not_removed_and_the_plan_says_so() {
+    let bench = Bench::simulated();
+    bench.shell("useradd -u 2001 -m deploy; chown 2002 /home/deploy");
+    let script = "h.user(#{ name: \"deploy\", absent: true, remove: true, allow_destroy: true })";
+    let error = bench.plan(script).error();
+    assert_eq!(error.class(), Class::Blocked);
+    assert!(error.to_string().contains("vm: user deploy: /home/deploy is not its own, and would stay"), "{error}");
+    bench.converge("h.user(#{ name: \"deploy\", absent: true })");
+}
+
+#[test]
+fn an_owner_is_called_in_a_plan_what_it_will_be_called_in_the_run() {
+    let bench = Bench::simulated();
+    bench.shell("groupadd -g 2001 old; echo x > /srv/one; chgrp 2000 /srv/one; echo x > /srv/two; chgrp old /srv/two");
+    let script = r#"
+        h.group(#{ name: "web", gid: 2000 });
+        h.group(#{ name: "old", absent: true });
+        h.file(#{ path: "/srv/one", group: "root" });
+        h.file(#{ path: "/srv/two", group: "root" });
+    "#;
+    let groups = |told: String| -> Vec<String> {
+        let found = regex::Regex::new(r#""path":"group","before":"(\w+)""#).expect("it is one");
+        found.captures_iter(&told).map(|one| one[1].to_owned()).collect()
+    };
+    assert_eq!(groups(bench.plan(script).told()), ["web", "2001"]);
+    bench.converge(script);
+}
+
+#[test]
 fn a_group_that_is_not_there_is_found_by_the_plan_unless_it_is_planned() {
     let bench = Bench::simulated();
     let user = "h.user(#{ name: \"ops\", groups: [\"video\", \"web\"], append: true })";

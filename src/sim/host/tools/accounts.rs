@@ -147,7 +147,7 @@ pub fn userdel(p: &Process) -> Exit {
     let options = Options::parse(p, "rf", &[("remove", 'r'), ("force", 'f')])?;
     let [name] = options.required()? else { return Err(Stop::Fail(2, "one name is needed".to_owned())) };
     need_root(p)?;
-    let home = p.session.with(|machine| {
+    let (uid, home) = p.session.with(|machine| {
         let user = machine.user(name).ok_or_else(|| Stop::Fail(6, format!("user '{name}' does not exist")))?;
         machine.replace_entry("/etc/passwd", name, None)?;
         machine.replace_entry("/etc/shadow", name, None)?;
@@ -162,9 +162,13 @@ pub fn userdel(p: &Process) -> Exit {
         {
             machine.replace_entry("/etc/group", name, None)?;
         }
-        Ok::<_, Stop>(user.home)
+        Ok::<_, Stop>((user.uid, user.home))
     })?;
     if options.has('r') {
+        let is_own = |inode: &Inode| inode.uid == uid;
+        if !p.fs(|fs, cred| fs.stat(cred, &home, true).map(is_own))? {
+            return Err(Stop::Fail(12, format!("{home} not owned by {name}, not removing")));
+        }
         let mut paths = super::find::walk(p, &home);
         paths.reverse();
         for path in paths {
