@@ -85,11 +85,17 @@ impl Environment {
         self.get(name).map(|(value, _)| value).ok_or_else(|| self.missing(name))
     }
 
-    /// What is in the variables of homelab's own whose names say that they hold a secret.
+    /// What is in the variables of homelab's own whose names say that they hold a secret: wherever they are set, also where
+    /// the simulator has a value of its own for them.
     pub fn secrets(&self) -> BTreeSet<String> {
-        let names = [&self.sim, &self.envrc].into_iter().flatten().flat_map(Envrc::entries).map(|entry| &entry.name);
+        let files = [&self.sim, &self.envrc].into_iter().flatten();
+        let names = files.clone().flat_map(Envrc::entries).map(|entry| &entry.name);
         let secret = self.process.keys().chain(names).filter(|name| names_a_secret(name));
-        secret.filter_map(|name| self.get(name)).map(|(value, _)| value).collect()
+        let values = secret.flat_map(|name| {
+            let in_files = files.clone().filter_map(|file| file.get(name));
+            in_files.chain(self.process.get(name).map(String::as_str)).filter(|value| !value.is_empty())
+        });
+        values.map(str::to_owned).collect()
     }
 
     /// What `.envrc.example` says about the variables.
