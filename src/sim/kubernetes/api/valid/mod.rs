@@ -140,7 +140,9 @@ fn metadata(kind: &Kind, looked: &Looked<'_>, all: &mut Faults) {
     }
     for (index, finalizer) in items(own, "/finalizers").iter().enumerate() {
         let text = finalizer.as_str().unwrap_or_default();
-        if !text.contains('/') && !matches!(text, "kubernetes" | "orphan" | "foregroundDeletion") {
+        // Those of custom kinds may be any name: Flux has `finalizers.fluxcd.io`.
+        let is_known = kind.custom.is_some() || matches!(text, "kubernetes" | "orphan" | "foregroundDeletion");
+        if !text.contains('/') && !is_known {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             all.invalid(format!("metadata.finalizers[{index}]"), finalizer, why);
         }
