@@ -30,14 +30,14 @@ pub fn measure(figures: &mut Figures) {
         return;
     };
     let lab = Lab::new(program);
-    let mut ours = Worker { lab: &lab, requests: 0 };
+    let mut ours = Worker { lab: &lab, dry_before: 0 };
     let first = ours.of("run --sim -q playbooks/bench.rhai", true);
     figures.report(&format!("homelab: first run of {OBJECTS} objects"), &first.0, None);
     let again = ours.of("run --sim -q playbooks/bench.rhai", false);
     figures.report("homelab: a run that changes nothing", &again.0, None);
     let plan = ours.of("plan --sim -q playbooks/bench.rhai", false);
     figures.report("homelab: a plan without changes", &plan.0, None);
-    let dry = lab.asked("dryRun").saturating_sub(ours.requests);
+    let dry = lab.asked("dryRun").saturating_sub(ours.dry_before);
     let their_first = theirs(&lab, &[APPLY_FIRST, WAIT, APPLY_REST], true);
     figures.report("kubectl apply --server-side: first, definition, wait, the rest", &their_first.0, None);
     let their_again = theirs(&lab, &[APPLY_ALL], false);
@@ -146,7 +146,7 @@ impl Lab {
 /// homelab, and how many dry runs there were before its last measurement.
 struct Worker<'a> {
     lab: &'a Lab,
-    requests: usize,
+    dry_before: usize,
 }
 
 impl Worker<'_> {
@@ -157,7 +157,7 @@ impl Worker<'_> {
             if is_new {
                 self.lab.clear();
             }
-            self.requests = self.lab.asked("dryRun");
+            self.dry_before = self.lab.asked("dryRun");
             let before = self.lab.asked("");
             let began = Instant::now();
             self.lab.project.says(line);

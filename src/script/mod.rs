@@ -15,6 +15,11 @@ pub mod unknown;
 /// What a function that scripts call gives back.
 pub type RhaiResult<T> = Result<T, Box<rhai::EvalAltResult>>;
 
+/// What was found out, as scripts have it.
+pub fn answer(value: crate::error::Result<crate::run::value::Value>) -> RhaiResult<rhai::Dynamic> {
+    value.map(|value| convert::to_dynamic(&value)).map_err(failure::fail)
+}
+
 /// Teaches the engine our values.
 pub fn register(engine: &mut rhai::Engine) {
     failure::register(engine);

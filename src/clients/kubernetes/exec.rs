@@ -40,6 +40,13 @@ pub struct Command {
     pub limit: Duration,
 }
 
+impl Command {
+    /// What people call it.
+    fn program(&self) -> &str {
+        self.words.first().map_or("a command", String::as_str)
+    }
+}
+
 /// What came of a command.
 #[derive(Clone)]
 pub struct Ended {
@@ -82,10 +89,11 @@ impl Client {
     }
 
     async fn run(&self, command: &Command) -> Result<Ended> {
-        let Command { namespace, pod, words, limit, .. } = command;
+        let Command { namespace, pod, limit, .. } = command;
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/exec");
         let late = || {
-            let text = format!("{}: {} in {namespace}/{pod} did not end within {limit:?}", self.place(), words[0]);
+            let text =
+                format!("{}: {} in {namespace}/{pod} did not end within {limit:?}", self.place(), command.program());
             Error::new(Class::Timeout, text).help("give it more time: `timeout`; it may still run there")
         };
         tokio::time::timeout(*limit, self.attended(command, &path)).await.map_err(|_| late())?
@@ -113,7 +121,7 @@ impl Client {
         };
         process.abort();
         let broken = || {
-            let text = format!("{}: the connection was lost while {} ran", self.place(), command.words[0]);
+            let text = format!("{}: the connection was lost while {} ran", self.place(), command.program());
             Error::new(Class::Unreachable, text).help("look whether it has run before you repeat it")
         };
         let exit = self.exit(&status.ok_or_else(broken)?, path)?;
@@ -131,28 +139,22 @@ impl Client {
             .find_map(|cause| cause.message.as_deref()?.parse().ok());
         match code {
             Some(code) => Ok(code),
-            None => Err(self.refused(status, path).into()),
+            None => {
+                let code = status.code.and_then(|code| u16::try_from(code).ok()).filter(|code| *code != 0);
+                Err(self.refused(code.unwrap_or(500), status, path).into())
+            }
         }
     }
 
-    fn refused(&self, status: &Status, path: &str) -> ApiError {
+    fn refused(&self, code: u16, status: &impl serde::Serialize, path: &str) -> ApiError {
         let text = serde_json::to_string(status).unwrap_or_default();
-        let code = status.code.and_then(|code| u16::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(500);
-        let mut refused = ApiError::read(code, &with_kind(&text));
-        refused.method = "GET".to_owned();
-        refused.path = path.to_owned();
-        refused.place = self.place().to_owned();
-        refused
+        let (path, place) = (path.to_owned(), self.place().to_owned());
+        ApiError { method: "GET".to_owned(), path, place, ..ApiError::read(code, &with_kind(&text)) }
     }
 
     fn lost(&self, error: &kube::Error, path: &str) -> Failure {
         if let kube::Error::Api(status) = error {
-            let mut refused =
-                ApiError::read(status.code, &with_kind(&serde_json::to_string(status).unwrap_or_default()));
-            refused.method = "GET".to_owned();
-            refused.path = path.to_owned();
-            refused.place = self.place().to_owned();
-            return refused.into();
+            return self.refused(status.code, status, path).into();
         }
         let way =
             lost::Way { place: self.place(), connect_timeout: self.connect_timeout(), method: &Method::GET, path };

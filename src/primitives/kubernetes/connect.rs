@@ -46,7 +46,7 @@ fn ten_seconds() -> args::Duration {
     args::Duration::from_secs(10)
 }
 
-fn half_a_minute() -> args::Duration {
+pub(super) fn half_a_minute() -> args::Duration {
     args::Duration::from_secs(30)
 }
 

@@ -12,6 +12,7 @@ use super::apply::manifest::{address, split_version};
 use super::handle::{Asked, Kubernetes, REALM};
 use super::kinds::{Kind, Served, object_cell, served};
 use super::reads::{check_path, text};
+use super::wait::two_minutes;
 use crate::error::{Class, Error, Result};
 use crate::primitives::flow::outcome;
 use crate::run::capability::Writer;
@@ -84,10 +85,6 @@ impl Propagation {
 
 fn v1() -> String {
     "v1".to_owned()
-}
-
-fn two_minutes() -> args::Duration {
-    args::Duration::from_secs(120)
 }
 
 /// An object that should not be there.

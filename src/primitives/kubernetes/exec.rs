@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::handle::{Kubernetes, REALM};
 use super::pods::{Found, Whose};
+use super::wait::two_minutes;
 use super::{reads, veil};
 use crate::clients::kubernetes::{Command, Ended};
 use crate::error::{Class, Error, Result};
@@ -55,10 +56,6 @@ pub struct ExecOptions {
     /// How long it may take. Default: 2 minutes.
     #[serde(default = "two_minutes")]
     pub timeout: args::Duration,
-}
-
-fn two_minutes() -> args::Duration {
-    args::Duration::from_secs(120)
 }
 
 /// A command, and where it is run.

@@ -11,12 +11,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use super::connect::half_a_minute;
 use super::handle::{Kubernetes, REALM};
 use super::pods::{Found, Whose};
 use super::reads;
 use super::service::PostOptions;
 use crate::clients::kubernetes::{Answer, Ask};
-use crate::error::{Class, Error, Result};
+use crate::error::Result;
 use crate::run::ensure::read;
 use crate::run::raw::{Raw, mutate};
 use crate::run::resource::{Cell, Fact, Reader};
@@ -54,10 +55,6 @@ pub struct PortForwardOptions {
     pub timeout: args::Duration,
 }
 
-fn half_a_minute() -> args::Duration {
-    args::Duration::from_secs(30)
-}
-
 /// A handle on a port of a pod.
 #[derive(Debug, Clone)]
 pub struct Forward {
@@ -86,7 +83,7 @@ impl Forward {
         if let Some(cause) = reads::opaque()? {
             return Ok(Value::Unknown(cause.part("port")));
         }
-        check(path)?;
+        reads::check_path_of("a pod", path, "/health")?;
         Ok(read(&Question { forward: self, method, path, body })?.into_value())
     }
 
@@ -95,7 +92,7 @@ impl Forward {
         if how.query {
             return self.question(Method::POST, path, Some(body));
         }
-        check(path)?;
+        reads::check_path_of("a pod", path, "/health")?;
         let (forward, path) = (self.clone(), path.to_owned());
         mutate(Raw {
             address: format!("{REALM}:POST {}{path}", self.place()),
@@ -103,7 +100,7 @@ impl Forward {
             details: body.clone(),
             send: Arc::new(move |writer| {
                 let client = forward.inner.k.writing()?;
-                let needed = |unknown: crate::run::unknown::Unknown| unknown.needed(&forward.place());
+                let needed = |unknown: Unknown| unknown.needed(&forward.place());
                 let pod = match forward.inner.whose.find(&forward.inner.k, &Reader::default())? {
                     Found::Pod(pod) => pod,
                     Found::NotYet(unknown) => return Err(needed(unknown)),
@@ -136,13 +133,6 @@ impl Forward {
     ) -> Ask<'a> {
         Ask { namespace: &self.inner.whose.namespace, pod, port: self.inner.options.port, method, path, headers, body }
     }
-}
-
-fn check(path: &str) -> Result<()> {
-    if path.starts_with('/') {
-        return Ok(());
-    }
-    Err(Error::new(Class::Script, format!("`{path}` is not a path")).help("write it from the root, as in `/health`"))
 }
 
 /// JSON as data, all else as text.
@@ -206,16 +196,10 @@ mod methods {
 
     use crate::primitives::kubernetes::forward::Forward;
     use crate::primitives::kubernetes::service::PostOptions;
-    use crate::run::value::Value;
+    use crate::script::answer;
     use crate::script::context::options;
-    use crate::script::convert::to_dynamic;
-    use crate::script::failure::fail;
 
     type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
-
-    fn answer(value: crate::error::Result<Value>) -> RhaiResultOf<Dynamic> {
-        value.map(|value| to_dynamic(&value)).map_err(fail)
-    }
 
     /// What a path answers: JSON as data, all else as text, `()` where there is none.
     ///

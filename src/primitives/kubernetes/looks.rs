@@ -13,16 +13,11 @@ mod methods {
     use rhai::{Dynamic, EvalAltResult, Map, NativeCallContext};
 
     use crate::primitives::kubernetes::{Kubernetes, find, forward, logs, reads, service, wait};
-    use crate::run::value::Value;
+    use crate::script::answer;
     use crate::script::context::options;
-    use crate::script::convert::to_dynamic;
     use crate::script::failure::fail;
 
     type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
-
-    fn answer(value: crate::error::Result<Value>) -> RhaiResultOf<Dynamic> {
-        value.map(|value| to_dynamic(&value)).map_err(fail)
-    }
 
     /// What a path of the API answers: JSON as data, all else as text, `()` where there is no such thing.
     ///

@@ -16,16 +16,11 @@ mod methods {
     use crate::primitives::kubernetes::{
         Kubernetes, apply, carried, delete, drain, exec, helm, node, objects, probe, prune,
     };
-    use crate::run::value::Value;
+    use crate::script::answer;
     use crate::script::context::options;
-    use crate::script::convert::to_dynamic;
     use crate::script::failure::fail;
 
     type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
-
-    fn answer(value: crate::error::Result<Value>) -> RhaiResultOf<Dynamic> {
-        value.map(|value| to_dynamic(&value)).map_err(fail)
-    }
 
     /// Makes objects as they should be: a map is one, a list of maps or a YAML text with several documents are many. By server-side
     /// apply under the manager `homelab`: what is left out next time goes away, and what others have set stays theirs. A dry run

@@ -182,11 +182,16 @@ pub(super) fn get(k: &Kubernetes, path: &str) -> Result<Value> {
 
 /// Refuses what is no path of the API.
 pub(super) fn check_path(path: &str) -> Result<()> {
+    check_path_of("the API", path, "/api/v1/nodes")
+}
+
+/// Refuses what is no path of somebody who answers, or may lead elsewhere; `example` is one.
+pub(super) fn check_path_of(whose: &str, path: &str, example: &str) -> Result<()> {
     if path.starts_with('/') && !path.contains('#') && !path.split(['/', '?']).any(|part| part == "..") {
         return Ok(());
     }
-    Err(Error::new(Class::Script, format!("`{path}` is not a path of the API"))
-        .help("write it from the root, as in `/api/v1/nodes`"))
+    Err(Error::new(Class::Script, format!("`{path}` is not a path of {whose}"))
+        .help(format!("write it from the root, as in `{example}`")))
 }
 
 /// The version: `gitVersion` and more.
@@ -306,6 +311,15 @@ pub(super) fn awaited(node: &str) -> Result<Option<Unknown>> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_path_that_leads_elsewhere_is_refused() {
+        for path in ["health", "/../../../secrets", "/a#b", "/a/.."] {
+            let told = check_path_of("a Service", path, "/health").expect_err("refused");
+            assert_eq!(told.message(), format!("`{path}` is not a path of a Service"));
+        }
+        assert!(check_path_of("a Service", "/api/v1/query?query=a..b", "/health").is_ok());
+    }
 
     #[test]
     fn the_checks_of_readyz_are_told_one_by_one() {

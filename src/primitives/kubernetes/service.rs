@@ -79,11 +79,8 @@ impl Service {
     }
 
     fn path(&self, path: &str) -> Result<String> {
-        if path.starts_with('/') {
-            return Ok(format!("{}{path}", self.proxy));
-        }
-        Err(Error::new(Class::Script, format!("`{path}` is not a path of a Service"))
-            .help("write it from the root, as in `/api/v1/targets`"))
+        reads::check_path_of("a Service", path, "/api/v1/targets")?;
+        Ok(format!("{}{path}", self.proxy))
     }
 
     /// What a path answers: JSON as data, all else as text, `()` where there is none.
@@ -165,16 +162,10 @@ mod methods {
     use rhai::{Dynamic, EvalAltResult, Map, NativeCallContext};
 
     use crate::primitives::kubernetes::service::{PostOptions, Service};
-    use crate::run::value::Value;
+    use crate::script::answer;
     use crate::script::context::options;
-    use crate::script::convert::to_dynamic;
-    use crate::script::failure::fail;
 
     type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
-
-    fn answer(value: crate::error::Result<Value>) -> RhaiResultOf<Dynamic> {
-        value.map(|value| to_dynamic(&value)).map_err(fail)
-    }
 
     /// What a path answers: JSON as data, all else as text, `()` where there is none.
     ///

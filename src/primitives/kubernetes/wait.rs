@@ -61,6 +61,10 @@ fn ready() -> Value {
     Value::text("ready")
 }
 
+pub(super) fn two_minutes() -> args::Duration {
+    args::Duration::from_secs(120)
+}
+
 pub(super) fn five_minutes() -> args::Duration {
     args::Duration::from_secs(300)
 }

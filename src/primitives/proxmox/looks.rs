@@ -13,14 +13,9 @@ mod methods {
     use rhai::{Dynamic, EvalAltResult};
 
     use crate::primitives::proxmox::{Proxmox, inventory};
-    use crate::script::convert::to_dynamic;
-    use crate::script::failure::fail;
+    use crate::script::answer;
 
     type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
-
-    fn answer(value: crate::error::Result<crate::run::value::Value>) -> RhaiResultOf<Dynamic> {
-        value.map(|value| to_dynamic(&value)).map_err(fail)
-    }
 
     /// The disks of a node, each a map with `devpath`, `model`, `serial`, `size`, `health`, `wearout` (what is left, in percent) and
     /// more.

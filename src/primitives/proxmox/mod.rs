@@ -121,16 +121,11 @@ mod methods {
     use crate::primitives::flow::outcome;
     use crate::primitives::host::Host;
     use crate::run::ensure::ensure;
-    use crate::run::value::Value;
+    use crate::script::answer;
     use crate::script::context::options;
-    use crate::script::convert::to_dynamic;
     use crate::script::failure::fail;
 
     type RhaiResultOf<T> = Result<T, Box<EvalAltResult>>;
-
-    fn answer(value: crate::error::Result<Value>) -> RhaiResultOf<Dynamic> {
-        value.map(|value| to_dynamic(&value)).map_err(fail)
-    }
 
     /// Gives a virtual machine these settings: cloned from a template where it does not exist, adopted where it does,
     /// never made anew to change it.

@@ -4,29 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::api::nanos;
 use super::cluster::Cluster;
 use super::controllers::{follows, items, key_of, leaves, text};
 use super::store::{Key, timestamp};
 
-/// Resources that are counted in thousandths, or in bytes; others are counted one by one. All of them fit into one number.
-pub(super) fn quantity(text: &str) -> u128 {
-    let text = text.trim();
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let factor: f64 = match unit {
-        "m" => 1.0,
-        "k" => 1e6,
-        "M" => 1e9,
-        "G" => 1e12,
-        "T" => 1e15,
-        "Ki" => 1024e3,
-        "Mi" => 1_048_576e3,
-        "Gi" => 1_073_741_824e3,
-        "Ti" => 1_099_511_627_776e3,
-        _ => 1000.0,
-    };
-    // What is told as no number is nothing.
-    (number.parse::<f64>().unwrap_or_default() * factor) as u128
+/// One of something, as [`quantity`] counts.
+const ONE: u128 = 1_000_000_000;
+
+/// An amount in billionths. What is told as no number is nothing.
+pub(super) fn quantity(value: &Value) -> u128 {
+    nanos(value).and_then(|nanos| u128::try_from(nanos).ok()).unwrap_or_default()
 }
 
 /// Whether a pod bears the taints of a node.
@@ -75,8 +63,7 @@ pub(super) fn requests(pod: &Value) -> BTreeMap<String, u128> {
             own.extend(resources[part].as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value)));
         }
         for (name, value) in own {
-            let amount = value.as_str().map_or_else(|| u128::from(value.as_u64().unwrap_or_default()) * 1000, quantity);
-            *all.entry(name.to_owned()).or_default() += amount;
+            *all.entry(name.to_owned()).or_default() += quantity(value);
         }
     }
     all
@@ -258,13 +245,13 @@ fn objections(
         return vec!["node(s) didn't match PersistentVolume's node affinity".to_owned()];
     }
     let mut short = Vec::new();
-    let room = |name: &str| quantity(text(&node["status"]["allocatable"], &format!("/{}", name.replace('/', "~1"))));
+    let room = |name: &str| quantity(&node["status"]["allocatable"][name]);
     for (name, amount) in wanted {
         if load.asked.get(name).copied().unwrap_or_default() + amount > room(name) {
             short.push(format!("Insufficient {name}"));
         }
     }
-    if load.pods as u128 * 1000 >= room("pods") {
+    if load.pods as u128 * ONE >= room("pods") {
         short.push("Too many pods".to_owned());
     }
     short
@@ -288,11 +275,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities_of_one_size_are_alike_however_they_are_spelt() {
-        assert_eq!(quantity("1"), quantity("1000m"));
-        assert_eq!(quantity("1Gi"), quantity("1024Mi"));
-        assert_eq!(quantity("8024Ki"), 8024 * 1024 * 1000);
-        assert_eq!(quantity(""), 0);
+    fn what_is_no_amount_is_nothing() {
+        assert_eq!((quantity(&json!("")), quantity(&json!("-1")), quantity(&json!(1))), (0, 0, ONE));
     }
 
     #[test]
@@ -302,7 +286,7 @@ mod tests {
             { "resources": { "limits": { "nvidia.com/gpu": 1 } } },
         ] } });
         let all = requests(&pod);
-        assert_eq!(all["nvidia.com/gpu"], 2000);
-        assert_eq!(all["cpu"], 500);
+        assert_eq!(all["nvidia.com/gpu"], 2 * ONE);
+        assert_eq!(all["cpu"], ONE / 2);
     }
 }

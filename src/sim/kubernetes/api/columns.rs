@@ -91,7 +91,8 @@ fn pod_state(pod: &Value, _: u64) -> Value {
 }
 
 fn restarts(pod: &Value, _: u64) -> Value {
-    json!(items(pod, "/status/containerStatuses").map(|state| number(state, "/restartCount")).sum::<u64>().to_string())
+    let counts = items(pod, "/status/containerStatuses").map(|state| number(state, "/restartCount"));
+    json!(counts.fold(0, u64::saturating_add).to_string())
 }
 
 fn node_state(node: &Value, _: u64) -> Value {

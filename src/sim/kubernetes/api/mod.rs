@@ -12,6 +12,7 @@ mod ownership;
 mod patching;
 mod pods;
 mod protobuf;
+mod quantity;
 mod read;
 mod remove;
 mod reviews;
@@ -25,7 +26,7 @@ mod tables;
 mod typed;
 mod types;
 mod usual;
-mod valid;
+mod validation;
 pub(crate) mod watch;
 mod write;
 
@@ -36,6 +37,7 @@ use serde_json::Value;
 
 use super::cluster::{Client, Cluster};
 use kinds::Kind;
+pub(super) use quantity::nanos;
 pub(super) use remove::{FOREGROUND, ORPHAN, mark};
 use status::Refusal;
 

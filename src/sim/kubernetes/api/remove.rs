@@ -78,10 +78,10 @@ pub(in crate::sim::kubernetes) fn mark(object: &mut Value, grace: u64, now: u64)
     let metadata = &mut object["metadata"];
     if metadata["deletionTimestamp"].is_null() {
         if let Some(generation) = metadata["generation"].as_u64() {
-            metadata["generation"] = json!(generation + 1);
+            metadata["generation"] = json!(generation.saturating_add(1));
         }
         metadata["deletionGracePeriodSeconds"] = json!(grace);
-        metadata["deletionTimestamp"] = json!(timestamp(now + grace * 1000));
+        metadata["deletionTimestamp"] = json!(timestamp(now.saturating_add(grace.saturating_mul(1000))));
     }
 }
 

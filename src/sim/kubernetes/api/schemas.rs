@@ -104,14 +104,14 @@ pub(super) fn of<'a>(kinds: impl Iterator<Item = &'a Kind>) -> Value {
             (Some(version), _) => {
                 let reversed: Vec<&str> = kind.group.split('.').rev().collect();
                 let name = format!("{}.{}.{}", reversed.join("."), kind.version, kind.kind);
-                let mut schema = version["schema"]["openAPIV3Schema"].clone();
-                schema["type"] = json!("object");
-                for field in ["apiVersion", "kind"] {
-                    schema["properties"][field] = json!({ "type": "string" });
-                }
-                schema["properties"]["metadata"] = book.of(&types::METADATA);
-                schema["x-kubernetes-group-version-kind"] = is_of(kind);
-                book.told.insert(name, schema);
+                let mut schema = version["schema"]["openAPIV3Schema"].as_object().cloned().unwrap_or_default();
+                let mut fields = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+                fields.extend(["apiVersion", "kind"].map(|field| (field.to_owned(), json!({ "type": "string" }))));
+                fields.insert("metadata".to_owned(), book.of(&types::METADATA));
+                schema.insert("type".to_owned(), json!("object"));
+                schema.insert("properties".to_owned(), Value::Object(fields));
+                schema.insert("x-kubernetes-group-version-kind".to_owned(), is_of(kind));
+                book.told.insert(name, Value::Object(schema));
             }
             (None, Type::Named(name)) => {
                 book.mentioned.insert(name);

@@ -350,7 +350,7 @@ impl Cluster {
         if live.is_none() {
             self.admit_object(kind, &change.key, &mut object)?;
         }
-        let causes = super::valid::faults(kind, &object, live.as_ref(), change.place.part);
+        let causes = super::validation::faults(kind, &object, live.as_ref(), change.place.part);
         if !causes.is_empty() {
             return Err(Refusal::invalid(&kind.group, &kind.kind, &change.key.name, &causes));
         }

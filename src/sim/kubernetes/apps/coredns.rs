@@ -25,7 +25,7 @@ fn answer(site: &mut Site<'_>, ask: &Ask) -> Answer {
         (8080, "/health") | (8181, "/ready") => Answer::text(200, "OK"),
         (9153, "/metrics") => Answer::text(200, &metrics(text(site.container, "/image"))),
         (8080 | 8181 | 9153, _) => Answer::text(404, "404 page not found\n"),
-        (port, _) => Answer::text(501, &format!("homelab sim: not simulated: what CoreDNS answers at port {port}\n")),
+        (port, _) => Answer::not_simulated_at("CoreDNS", port),
     }
 }
 

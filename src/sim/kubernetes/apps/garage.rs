@@ -25,7 +25,7 @@ fn token(site: &Site<'_>) -> Option<String> {
 
 fn answer(site: &mut Site<'_>, ask: &Ask) -> Answer {
     if ask.port != ADMIN {
-        return Answer::text(501, &format!("homelab sim: not simulated: what Garage answers at port {}\n", ask.port));
+        return Answer::not_simulated_at("Garage", ask.port);
     }
     let given = ask.authorization.as_deref().and_then(|header| header.strip_prefix("Bearer "));
     if given.is_none() || given.map(str::to_owned) != token(site) {
@@ -39,7 +39,7 @@ fn answer(site: &mut Site<'_>, ask: &Ask) -> Answer {
         ("GET", "/v2/GetClusterHealth") => Answer::json(200, &health(site)),
         ("POST", "/v2/UpdateClusterLayout") => stage(site, &body),
         ("POST", "/v2/ApplyClusterLayout") => apply(site, &body),
-        _ => Answer::text(501, &format!("homelab sim: not simulated: {} {} of Garage\n", ask.method, ask.path)),
+        _ => Answer::not_simulated("Garage", ask),
     }
 }
 

@@ -6,8 +6,9 @@
 mod coredns;
 mod databases;
 mod garage;
-mod homes;
+mod home_assistant;
 mod monitoring;
+mod n8n;
 mod traefik;
 
 use std::collections::BTreeMap;
@@ -55,6 +56,16 @@ impl Answer {
         Answer { status, kind: "application/json", location: None, body: value.to_string() }
     }
 
+    /// Nobody here answers this for that program.
+    pub(super) fn not_simulated(program: &str, ask: &Ask) -> Self {
+        Answer::text(501, &format!("homelab sim: not simulated: {} {} of {program}\n", ask.method, ask.path))
+    }
+
+    /// Nobody here answers for that program at this port.
+    pub(super) fn not_simulated_at(program: &str, port: u64) -> Self {
+        Answer::text(501, &format!("homelab sim: not simulated: what {program} answers at port {port}\n"))
+    }
+
     pub(crate) fn moved(status: u16, location: String) -> Self {
         Answer { location: Some(location), ..Answer::text(status, "") }
     }
@@ -79,8 +90,8 @@ pub(super) struct App {
 /// All of them.
 const ALL: &[App] = &[
     coredns::APP,
-    homes::N8N,
-    homes::HOME_ASSISTANT,
+    n8n::APP,
+    home_assistant::APP,
     garage::APP,
     traefik::APP,
     monitoring::PROMETHEUS,
@@ -140,7 +151,7 @@ impl Cluster {
         let image = text(container, "/image");
         let repository = images::repository(image);
         let Some(app) = ALL.iter().find(|app| app.repository == repository) else {
-            return Answer::text(501, &format!("homelab sim: not simulated: what {image} answers at port {port}\n"));
+            return Answer::not_simulated_at(image, port);
         };
         let place = workload(pod);
         let mut state = self.remembered.remove(&place).unwrap_or_else(|| json!({}));

@@ -18,10 +18,6 @@ pub(super) const LOKI: App = App { repository: "docker.io/grafana/loki", answer:
 const MONITORS: &str = "servicemonitors.monitoring.coreos.com";
 const RULES: &str = "prometheusrules.monitoring.coreos.com";
 
-fn not_simulated(what: &str, ask: &Ask) -> Answer {
-    Answer::text(501, &format!("homelab sim: not simulated: {} {} of {what}\n", ask.method, ask.path))
-}
-
 fn success(data: &Value) -> Answer {
     Answer::json(200, &json!({ "status": "success", "data": data }))
 }
@@ -148,10 +144,10 @@ fn prometheus(site: &mut Site<'_>, ask: &Ask) -> Answer {
                         .collect(),
                 ),
                 Some("vector(1)") => vector(vec![json!({ "metric": {}, "value": [seconds, "1"] })]),
-                _ => not_simulated("Prometheus with this question", ask),
+                _ => Answer::not_simulated("Prometheus with this question", ask),
             }
         }
-        _ => not_simulated("Prometheus", ask),
+        _ => Answer::not_simulated("Prometheus", ask),
     }
 }
 
@@ -177,7 +173,7 @@ fn alertmanager(site: &mut Site<'_>, ask: &Ask) -> Answer {
                 .collect();
             Answer::json(200, &json!(all))
         }
-        _ => not_simulated("Alertmanager", ask),
+        _ => Answer::not_simulated("Alertmanager", ask),
     }
 }
 
@@ -203,7 +199,7 @@ fn grafana(site: &mut Site<'_>, ask: &Ask) -> Answer {
             &json!({ "message": "Invalid username or password", "messageId": "password-auth.failed", "statusCode": 401 }),
         ),
         ("GET", "/api/org") => Answer::json(200, &json!({ "id": 1, "name": "Main Org." })),
-        _ => not_simulated("Grafana", ask),
+        _ => Answer::not_simulated("Grafana", ask),
     }
 }
 
@@ -218,7 +214,7 @@ fn loki(site: &mut Site<'_>, ask: &Ask) -> Answer {
                 .and_then(|(_, rest)| rest.split_once('"'))
                 .map(|(name, _)| name.to_owned());
             let Some(namespace) = namespace.filter(|_| asked.starts_with("sum(count_over_time(")) else {
-                return not_simulated("Loki with this question", ask);
+                return Answer::not_simulated("Loki with this question", ask);
             };
             let brings = |node: &str| {
                 site.cluster.store.list("pods", None).any(|pod| {
@@ -234,6 +230,6 @@ fn loki(site: &mut Site<'_>, ask: &Ask) -> Answer {
             };
             success(&json!({ "resultType": "vector", "result": result }))
         }
-        _ => not_simulated("Loki", ask),
+        _ => Answer::not_simulated("Loki", ask),
     }
 }

@@ -1,13 +1,13 @@
 //! Flux: repositories that are fetched, and what is in them applied. Each controller does its work only where its Deployment
 //! has a pod that is ready.
 
-mod built;
+mod kustomize;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use self::built::build;
+use self::kustomize::build;
 use super::{generation, has_condition, items, key_of, leaves, number, set_condition, text};
 use crate::sim::kubernetes::Outside;
 use crate::sim::kubernetes::api::{Call, Caller};
@@ -26,7 +26,7 @@ const AGAIN: u64 = 2_000;
 
 /// Milliseconds of `1m`, `10m0s`, `1h`.
 fn millis(text: &str) -> Option<u64> {
-    let (mut all, mut digits) = (0, String::new());
+    let (mut all, mut digits) = (0_u64, String::new());
     for letter in text.chars() {
         match letter {
             '0'..='9' => digits.push(letter),
@@ -37,7 +37,8 @@ fn millis(text: &str) -> Option<u64> {
                     's' => 1_000,
                     _ => return None,
                 };
-                all += std::mem::take(&mut digits).parse::<u64>().ok()? * unit;
+                let amount = std::mem::take(&mut digits).parse::<u64>().ok()?.checked_mul(unit)?;
+                all = amount.checked_add(all)?;
             }
         }
     }
@@ -104,7 +105,7 @@ impl Cluster {
         let waits = (interval as f64 * outside.pace) as u64;
         number(object, "/status/observedGeneration") != Some(generation(object))
             || asked(object) != &object["status"]["lastHandledReconcileAt"]
-            || outside.now >= since + waits
+            || outside.now >= since.saturating_add(waits)
     }
 
     fn note_look(&mut self, key: &Key, now: u64) {
@@ -336,6 +337,7 @@ mod tests {
         assert_eq!(millis("1m"), Some(60_000));
         assert_eq!(millis("1h10m0s"), Some(4_200_000));
         assert_eq!((millis("soon"), millis("5")), (None, None));
+        assert_eq!((millis("9999999999999999h"), millis("5124095576030h5124095576030h")), (None, None));
         assert_eq!(place("ssh://git@github.com/me/lab"), Some(("me", "lab")));
         assert_eq!(place("ssh://git@github.com/me/lab.git"), Some(("me", "lab")));
         assert_eq!(place("https://github.com/me/lab"), None);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Report, has_condition, items, leaves, text};
 use crate::sim::kubernetes::cluster::Cluster;
+use crate::sim::kubernetes::scheduler::quantity;
 use crate::sim::kubernetes::store::{Key, fresh_uid};
 
 const CLAIMS: &str = "persistentvolumeclaims";
@@ -119,7 +120,7 @@ impl Cluster {
 
     /// A volume that somebody has made, and that a claim can have.
     fn matching(&self, claim: &Value, class: &str) -> Option<Key> {
-        let room = |object: &Value, pointer: &str| crate::sim::kubernetes::scheduler::quantity(text(object, pointer));
+        let room = |object: &Value, pointer: &str| quantity(object.pointer(pointer).unwrap_or(&Value::Null));
         let wanted = room(claim, "/spec/resources/requests/storage");
         let fits = |volume: &&Value| {
             let claimed = &volume["spec"]["claimRef"];
@@ -282,8 +283,7 @@ impl Cluster {
     /// Gives a claim that wants more room what it wants, if its class lets it.
     fn expand(&mut self, key: &Key, claim: &Value) {
         let wanted = &claim["spec"]["resources"]["requests"]["storage"];
-        let room = |text: &str| crate::sim::kubernetes::scheduler::quantity(text);
-        if room(wanted.as_str().unwrap_or_default()) <= room(text(claim, "/status/capacity/storage")) {
+        if quantity(wanted) <= quantity(&claim["status"]["capacity"]["storage"]) {
             return;
         }
         let class = Key::new(CLASSES, "", text(claim, "/spec/storageClassName"));

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::kinds::Kind;
+use super::super::quantity::nanos;
 use super::{Faults, Looked, QUALIFIED, entries, has_words, items, text};
 
 const KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
@@ -167,7 +168,7 @@ fn quota(looked: &Looked<'_>, all: &mut Faults) {
         if !name.contains('/') && !QUOTAS.contains(&name.as_str()) && !QUOTAS.contains(&first) {
             all.invalid(&field, &json!(name), "must be a standard resource for quota");
         }
-        if super::pods::amount(amount).is_some_and(|amount| amount < 0.0) {
+        if nanos(amount).is_some_and(|amount| amount < 0) {
             all.invalid(&field, amount, "must be greater than or equal to 0");
         }
     }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use similar::TextDiff;
 
+use super::super::quantity::nanos;
 use super::{Faults, Looked, items, text};
 
 pub(super) fn class(looked: &Looked<'_>, all: &mut Faults) {
@@ -68,7 +69,7 @@ pub(super) fn claim(looked: &Looked<'_>, all: &mut Faults) {
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
         all.forbidden("spec", &format!("{why}\n{diff}"));
     } else if is_bound {
-        let amount = |spec: &Value| super::pods::amount(&spec["resources"]["requests"]["storage"]);
+        let amount = |spec: &Value| nanos(&spec["resources"]["requests"]["storage"]);
         if amount(spec).zip(amount(&live["spec"])).is_some_and(|(now, before)| now < before) {
             all.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
         }

@@ -13,7 +13,7 @@ type Files = BTreeMap<String, String>;
 pub(super) fn build(files: &Files, path: &str) -> Result<Vec<Value>, String> {
     let path = joined("", path);
     let mut objects = Vec::new();
-    folder(files, &path, &mut objects).map_err(|why| format!("kustomize build failed: {why}"))?;
+    folder(files, &path, &mut Vec::new(), &mut objects).map_err(|why| format!("kustomize build failed: {why}"))?;
     Ok(objects)
 }
 
@@ -31,7 +31,11 @@ fn joined(from: &str, path: &str) -> String {
     parts.join("/")
 }
 
-fn folder(files: &Files, path: &str, objects: &mut Vec<Value>) -> Result<(), String> {
+/// Takes in what a folder comes to; `above` are those that lead to it.
+fn folder(files: &Files, path: &str, above: &mut Vec<String>, objects: &mut Vec<Value>) -> Result<(), String> {
+    if let Some(root) = above.iter().find(|root| *root == path) {
+        return Err(format!("cycle detected: candidate root '/{path}' contains visited root '/{root}'"));
+    }
     let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
     let Some(text) = files.get(&format!("{prefix}kustomization.yaml")) else {
         let own: Vec<&String> = files.keys().filter(|file| file.starts_with(&prefix)).collect();
@@ -49,6 +53,7 @@ fn folder(files: &Files, path: &str, objects: &mut Vec<Value>) -> Result<(), Str
         }
     }
     let first = objects.len();
+    above.push(path.to_owned());
     for one in read["resources"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         let place = joined(path, one);
         let accumulating = |why: String| {
@@ -57,9 +62,10 @@ fn folder(files: &Files, path: &str, objects: &mut Vec<Value>) -> Result<(), Str
         if files.contains_key(&place) {
             file(files, &place, objects).map_err(accumulating)?;
         } else {
-            folder(files, &place, objects).map_err(accumulating)?;
+            folder(files, &place, above, objects).map_err(accumulating)?;
         }
     }
+    above.pop();
     if let Some(namespace) = read["namespace"].as_str() {
         for object in &mut objects[first..] {
             object["metadata"]["namespace"] = Value::from(namespace);
@@ -118,6 +124,9 @@ mod tests {
         let why = build(&files, "lab").unwrap_err();
         assert!(why.contains("accumulating resources from 'a.yaml'") && why.contains("lab/a.yaml"), "{why}");
         assert!(build(&files, "elsewhere").unwrap_err().contains("path not found"));
+        let turning =
+            tree(&[("lab/kustomization.yaml", "resources: [a]\n"), ("lab/a/kustomization.yaml", "resources: [..]\n")]);
+        assert!(build(&turning, "lab").unwrap_err().contains("cycle detected"));
         let missing = tree(&[("lab/kustomization.yaml", "resources: [gone.yaml]\n")]);
         assert!(build(&missing, "lab").unwrap_err().contains("gone.yaml"));
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::quantity::nanos;
 use super::{Faults, IMMUTABLE, LABEL, Looked, entries, is_label, items, text};
 
 /// Words that begin what is said about a change of a pod.
@@ -102,40 +103,14 @@ fn container(container: &Value, volumes: &[&str], at: &str, all: &mut Faults) {
     let at = format!("{at}.resources.requests");
     for (name, request) in entries(container, "/resources/requests") {
         let limit = &container["resources"]["limits"][name];
-        let (asked, most) = (amount(request), amount(limit));
-        if asked.is_some_and(|asked| asked < 0.0) {
+        let (asked, most) = (nanos(request), nanos(limit));
+        if asked.is_some_and(|asked| asked < 0) {
             all.invalid(format!("{at}[{name}]"), request, "must be greater than or equal to 0");
         } else if asked.zip(most).is_some_and(|(asked, most)| asked > most) {
             let why = format!("must be less than or equal to {name} limit of {}", limit.as_str().unwrap_or_default());
             all.invalid(&at, request, &why);
         }
     }
-}
-
-/// An amount as a number.
-pub(super) fn amount(value: &Value) -> Option<f64> {
-    let text = value.as_str().map(str::to_owned).or_else(|| value.as_f64().map(|number| number.to_string()))?;
-    let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (digits, ending) = text.split_at(end);
-    let scale = match ending {
-        "" => 1.0,
-        "n" => 1e-9,
-        "u" => 1e-6,
-        "m" => 1e-3,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "P" => 1e15,
-        "E" => 1e18,
-        "Ki" => 1024.0,
-        "Mi" => 1024_f64.powi(2),
-        "Gi" => 1024_f64.powi(3),
-        "Ti" => 1024_f64.powi(4),
-        "Pi" => 1024_f64.powi(5),
-        _ => return text.parse().ok(),
-    };
-    Some(digits.parse::<f64>().ok()? * scale)
 }
 
 /// What pods of a workload are made after: its labels are those that it selects by.
