@@ -58,10 +58,8 @@ fn carry_out<R: Resource + 'static>(
     gather: Gather<'_, R>,
 ) -> Result<Vec<Outcome>> {
     let due = || prepared.iter().filter_map(|one| if let Prepared::Due(due) = one { Some(&**due) } else { None });
-    for due in due() {
-        due.begin(run)?;
-    }
     let all: Vec<&Due<'_>> = due().collect();
+    Due::begin_all(&all, run)?;
     let mut changed = change_all(run, &all)?.into_iter();
     let stirred: Vec<Arc<R>> =
         resources.iter().zip(&prepared).filter_map(|(resource, one)| is_due(one, resource)).collect();

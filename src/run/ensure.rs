@@ -267,7 +267,7 @@ fn apply(run: &Arc<Run>, resource: &dyn Resource, wish: Wish) -> Result<Outcome>
         Prepared::Settled(outcome) => return Ok(*outcome),
         Prepared::Due(due) => *due,
     };
-    due.begin(run)?;
+    Due::begin_all(&[&due], run)?;
     let result = during(due.id(), || due.change().and_then(|revealed| due.prove(run, revealed)))?;
     due.end(run, result)
 }
@@ -325,10 +325,11 @@ impl Due<'_> {
         self.change.id
     }
 
-    /// Says that it begins.
-    pub(super) fn begin(&self, run: &Run) -> Result<()> {
-        run.emit(What::ChangeStarted { change: self.change.clone(), step: scope::step() })?;
-        run.stir(self.resource.is_confined());
+    /// Says that they begin.
+    pub(super) fn begin_all(all: &[&Due<'_>], run: &Run) -> Result<()> {
+        let begins = |due: &&Due<'_>| What::ChangeStarted { change: due.change.clone(), step: scope::step() };
+        run.emit_all(all.iter().map(begins).collect())?;
+        all.iter().for_each(|due| run.stir(due.resource.is_confined()));
         Ok(())
     }
 

@@ -399,4 +399,9 @@ pub enum Level {
 pub trait Subscriber: Send {
     /// Takes note of an event. Secrets are already removed. An error stops the run before the change it announces.
     fn notice(&mut self, event: &Event) -> crate::error::Result<()>;
+
+    /// The same for events that come at once.
+    fn notice_all(&mut self, events: &[Event]) -> crate::error::Result<()> {
+        events.iter().try_for_each(|event| self.notice(event))
+    }
 }

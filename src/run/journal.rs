@@ -110,6 +110,16 @@ impl Journal {
         })
     }
 
+    fn note(&self, event: &Event, durability: Durability) -> Result<()> {
+        self.with_durability(durability, "cannot note what happens", |inner| {
+            let Some(current) = inner.current.as_mut() else {
+                // Nothing can be lost by an event of no run: `begin_run` gives the number that the first event carries.
+                return Ok(());
+            };
+            write::note(&mut inner.db, current, event)
+        })
+    }
+
     /// Works on the database, with SQLite's errors said in ours: `doing` goes on from the file's name.
     fn with<T>(&self, doing: &str, work: impl FnOnce(&mut Inner) -> rusqlite::Result<T>) -> Result<T> {
         self.with_durability(Durability::AtOnce, doing, work)
@@ -140,13 +150,15 @@ impl Inner {
 
 impl Subscriber for Journal {
     fn notice(&mut self, event: &Event) -> Result<()> {
-        self.with_durability(write::durability(event), "cannot note what happens", |inner| {
-            let Some(current) = inner.current.as_mut() else {
-                // Nothing can be lost by an event of no run: `begin_run` gives the number that the first event carries.
-                return Ok(());
-            };
-            write::note(&mut inner.db, current, event)
-        })
+        self.note(event, write::durability(event))
+    }
+
+    /// All of them are on disk with the last one, by one wait for the disk.
+    fn notice_all(&mut self, events: &[Event]) -> Result<()> {
+        let Some((last, others)) = events.split_last() else { return Ok(()) };
+        others.iter().try_for_each(|event| self.note(event, Durability::WithTheNext))?;
+        let is_at_once = events.iter().any(|event| write::durability(event) == Durability::AtOnce);
+        self.note(last, if is_at_once { Durability::AtOnce } else { Durability::WithTheNext })
     }
 }
 

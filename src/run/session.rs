@@ -147,21 +147,24 @@ impl Run {
         })
     }
 
-    /// Tells everybody. This is where secrets are taken out of what leaves the program.
-    pub fn emit(&self, mut what: What) -> Result<()> {
-        what.clean(&self.redactor);
+    /// Tells everybody.
+    pub fn emit(&self, what: What) -> Result<()> {
+        self.emit_all(vec![what])
+    }
+
+    /// Tells everybody several things at once. This is where secrets are taken out of what leaves the program.
+    pub fn emit_all(&self, mut all: Vec<What>) -> Result<()> {
+        all.iter_mut().for_each(|what| what.clean(&self.redactor));
         let mut subscribers = lock(&self.subscribers);
-        let event = Event {
+        let event = |what| Event {
             schema: SCHEMA_VERSION,
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed) + 1,
             at: jiff::Timestamp::now().as_millisecond(),
             mode: self.mode,
             what,
         };
-        for subscriber in subscribers.iter_mut() {
-            subscriber.notice(&event)?;
-        }
-        Ok(())
+        let events: Vec<Event> = all.into_iter().map(event).collect();
+        subscribers.iter_mut().try_for_each(|subscriber| subscriber.notice_all(&events))
     }
 
     /// A number for the next change.

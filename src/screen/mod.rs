@@ -34,10 +34,14 @@ impl Screens {
 
 impl Subscriber for Screens {
     fn notice(&mut self, event: &Event) -> Result<()> {
-        let announces_change = matches!(event.what, What::ChangeStarted { .. });
+        self.notice_all(std::slice::from_ref(event))
+    }
+
+    fn notice_all(&mut self, events: &[Event]) -> Result<()> {
+        let announces_change = events.iter().any(|event| matches!(event.what, What::ChangeStarted { .. }));
         let mut first = Ok(());
         for subscriber in &mut self.subscribers {
-            let noticed = subscriber.notice(event);
+            let noticed = subscriber.notice_all(events);
             if noticed.is_err() && announces_change {
                 return noticed;
             }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::*;
-use crate::run::event::{Action, Change, Mark, SCHEMA_VERSION, Status, What};
+use crate::run::event::{Action, Change, Level, Mark, SCHEMA_VERSION, Status, What};
 use crate::run::fidelity::{Done, Foretold};
 use crate::run::secret::DOTS;
 
@@ -89,6 +89,22 @@ fn finish_run(journal: &Journal, result: &str) {
 
 fn mode_of(path: &Path) -> u32 {
     std::fs::metadata(path).expect("there").permissions().mode() & 0o777
+}
+
+#[test]
+fn changes_that_begin_at_once_are_all_on_disk_when_the_first_is_made() {
+    let project = Project::new();
+    let mut journal = project.journal();
+    journal.begin_run(info(Mode::Run)).expect("begun");
+    let begins = |id: u64| What::ChangeStarted { change: vm(id, &format!("proxmox:vm:{id}")), step: None };
+    let event = |what| Event { schema: SCHEMA_VERSION, sequence: 1, at: 1_000, mode: Mode::Run, what };
+    let message = What::Message { level: Level::Info, text: "a word".into(), step: None };
+    let events = [begins(1), begins(2), message].map(event);
+    journal.notice_all(&events).expect("noted");
+    assert_eq!(journal.inner.lock().expect("not poisoned").durability, Durability::AtOnce);
+    let in_flight = project.journal().in_flight("live").expect("read");
+    let addresses: Vec<&str> = in_flight.iter().map(|change| change.address.as_str()).collect();
+    assert_eq!(addresses, ["proxmox:vm:1", "proxmox:vm:2"]);
 }
 
 #[test]

@@ -104,7 +104,8 @@ impl Look {
         format!("p={}\n{}", quote(&self.path), self.script_telling(NEIGHBOURS))
     }
 
-    /// The command for the path that the variable `p` holds. It only depends on how is looked.
+    /// The command for the path that the variable `p` holds. It only depends on how is looked, and needs a shell of its own: the
+    /// program that shows the content takes its place, which costs the host one process less.
     pub fn script_for_p(&self) -> String {
         self.script_telling("")
     }
@@ -115,11 +116,11 @@ impl Look {
         let link = if self.follow { "false" } else { r#"[ -L "$p" ]"# };
         let content = match self.amount {
             Amount::Nothing => r#"printf '%s\nfile\n\n' "$s""#.to_owned(),
-            Amount::Whole => r#"printf '%s\nfile\n\n\n' "$s"; cat -- "$p" || exit 1"#.to_owned(),
+            Amount::Whole => r#"printf '%s\nfile\n\n\n' "$s"; exec cat -- "$p""#.to_owned(),
             // The size is the fifth word of both.
             Amount::Compared => format!(
                 r#"set -f; set -- $s
-  if [ "$5" -le {MAX_CONTENT} ]; then printf '%s\nfile\n\n\n' "$s"; cat -- "$p" || exit 1
+  if [ "$5" -le {MAX_CONTENT} ]; then printf '%s\nfile\n\n\n' "$s"; exec cat -- "$p"
   else h=$(sha256sum < "$p") || exit 1; printf '%s\nfile\nsha256 %s\n' "$s" "${{h%% *}}"; fi"#
             ),
         };
