@@ -11,6 +11,7 @@ mod hostile;
 #[path = "../machines/mod.rs"]
 mod machines;
 
+mod ai;
 mod apps;
 mod check;
 mod doc;

@@ -67,6 +67,7 @@ fn from_machines_to_applications_that_answer_as_planned_and_then_all_is_quiet() 
         "would create postgresql.cnpg.io/Database:infrastructure/n8n",
         "would create networking.k8s.io/Ingress:applications/n8n",
         "would create apps/StatefulSet:home-assistant/home-assistant",
+        "would create helm.cattle.io/HelmChart:kube-system/ollama",
     ] {
         assert!(planned.contains(wanted), "{wanted}\n{planned}");
     }
@@ -88,6 +89,7 @@ fn from_machines_to_applications_that_answer_as_planned_and_then_all_is_quiet() 
         "5.1.2.check  Valkey answers who knows the password",
         "5.2.1.check  n8n answers",
         "5.2.2.check  Home Assistant answers",
+        "5.3.1.check  a model of Ollama answers on the card",
     ] {
         assert!(ran.contains(answered), "{answered}\n{ran}");
     }

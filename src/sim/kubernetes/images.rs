@@ -72,10 +72,10 @@ fn split(image: &str) -> (String, String, Option<&str>) {
 }
 
 fn is_like(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, end)) => text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end),
-    }
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(text) = text.strip_prefix(start) else { return false };
+    // The star stands for what comes before any place where the rest fits.
+    text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| is_like(rest, &text[at..]))
 }
 
 /// The name of an image with its registry, without tag and digest.
@@ -138,5 +138,12 @@ mod tests {
         assert!(look("busybox:no-such-tag").unwrap_err().ends_with("docker.io/library/busybox:no-such-tag: not found"));
         assert!(look("nobody/has-this:1").unwrap_err().contains("pull access denied"));
         assert!(look("busybox@sha256:short").is_err());
+    }
+
+    #[test]
+    fn a_star_stands_for_anything_wherever_it_stands() {
+        assert_eq!(look("nvcr.io/nvidia/cuda:12.8.0-base-ubuntu24.04"), Ok(Does::Commands));
+        assert!(look("nvcr.io/nvidia/cuda:12.8.0-devel-ubuntu24.04").is_err());
+        assert!(is_like("cu128-*", "cu128-slim") && !is_like("cu128-*", "cu126-slim"));
     }
 }

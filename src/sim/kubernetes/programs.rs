@@ -49,15 +49,9 @@ impl Cluster {
         }
     }
 
-    /// Whether a container of a pod sees the graphics card of its node: the runtime of the card runs it.
-    fn sees_card(&self, here: &Here<'_>) -> bool {
-        let class = text(here.pod, "/spec/runtimeClassName");
-        class == "nvidia" && self.around.cards.get(&here.node).is_some_and(|card| card.has_driver)
-    }
-
     fn add_vectors(&self, here: &Here<'_>) -> Program {
         let first = "[Vector addition of 50000 elements]\n";
-        if !self.sees_card(here) {
+        if !self.sees_card(here.pod) {
             let why = "Failed to allocate device vector A (error code CUDA driver version is insufficient for CUDA runtime version)!\n";
             return Program::Ends(1, format!("{first}{why}"));
         }
@@ -68,7 +62,7 @@ impl Cluster {
     /// What the device plugin says. What it offers, its controller tells.
     fn offer_devices(&self, here: &Here<'_>) -> Program {
         let begun = "I0101 00:00:00.000000       1 main.go:235] \"Starting NVIDIA Device Plugin\"\n";
-        if !self.sees_card(here) {
+        if !self.sees_card(here.pod) {
             let why = "E0101 00:00:00.000000       1 factory.go:112] Incompatible strategy detected auto\nE0101 00:00:00.000000       1 factory.go:113] If this is a GPU node, did you configure the NVIDIA Container Toolkit?\nI0101 00:00:00.000000       1 main.go:381] No devices found. Waiting indefinitely.\n";
             return Program::Stays(format!("{begun}{why}"));
         }

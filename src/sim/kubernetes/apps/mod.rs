@@ -3,12 +3,14 @@
 //! An application is a file here with an [`App`] in it, listed in [`ALL`]. What it remembers is its own and outlives its
 //! pods, as what it keeps on its volume does. Whatever is in no table says that it is not simulated.
 
+mod cards;
 mod coredns;
 mod databases;
 mod garage;
 mod home_assistant;
 mod monitoring;
 mod n8n;
+mod ollama;
 mod traefik;
 
 use std::collections::BTreeMap;
@@ -93,6 +95,7 @@ const ALL: &[App] = &[
     n8n::APP,
     home_assistant::APP,
     garage::APP,
+    ollama::APP,
     traefik::APP,
     monitoring::PROMETHEUS,
     monitoring::ALERTMANAGER,

@@ -9,13 +9,19 @@ pub(super) const CHART: Chart = Chart {
     name: "ollama",
     repositories: &["https://helm.otwld.com"],
     versions: &[Version { chart: "1.77.0", app: "0.32.15" }],
-    values: "ollama: {port: 11434, gpu: {enabled: false, type: nvidia, number: 1}, models: {pull: [], run: []}}\nruntimeClassName: ''\nnodeSelector: {}\nextraEnv: []\nreplicaCount: 1\npersistentVolume: {enabled: false, size: 30Gi, storageClass: '', accessModes: [ReadWriteOnce]}\nservice: {port: 11434}\ningress: {enabled: false, className: '', hosts: []}\n",
+    values: "ollama: {port: 11434, gpu: {enabled: false, type: nvidia, number: 1}, models: {pull: [], run: [], create: []}}\nruntimeClassName: ''\nnodeSelector: {}\ntolerations: []\nresources: {}\nextraEnv: []\nreplicaCount: 1\npersistentVolume: {enabled: false, size: 30Gi, storageClass: '', accessModes: [ReadWriteOnce]}\nservice: {port: 11434}\ningress: {enabled: false, className: '', hosts: []}\n",
     render,
 };
 
 const PORT: u16 = 11434;
 
 fn render(release: &Release<'_>) -> Result<Vec<Value>, String> {
+    for way in ["pull", "run", "create"] {
+        let models = release.value(&format!("ollama.models.{way}"));
+        if models.as_array().is_some_and(|models| !models.is_empty()) {
+            return Err(format!("not simulated: ollama.models.{way}; pull models by the API of Ollama"));
+        }
+    }
     let name = release.name;
     let mut container = parts::container("ollama", &format!("ollama/ollama:{}", release.app), &[("http", PORT)]);
     let mut env = vec![json!({ "name": "OLLAMA_HOST", "value": format!("0.0.0.0:{PORT}") })];
@@ -23,10 +29,13 @@ fn render(release: &Release<'_>) -> Result<Vec<Value>, String> {
     container["env"] = json!(env);
     container["readinessProbe"] = json!({ "httpGet": { "path": "/", "port": "http" } });
     container["volumeMounts"] = json!([{ "name": "ollama-data", "mountPath": "/root/.ollama" }]);
+    let mut tolerations = release.value("tolerations").as_array().cloned().unwrap_or_default();
+    container["resources"] = release.value("resources").clone();
     if release.is("ollama.gpu.enabled") {
         match release.text("ollama.gpu.type") {
             "nvidia" => {
-                container["resources"] = json!({ "limits": { "nvidia.com/gpu": release.value("ollama.gpu.number") } })
+                container["resources"]["limits"]["nvidia.com/gpu"] = release.value("ollama.gpu.number").clone();
+                tolerations.push(json!({ "key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule" }));
             }
             other => return Err(format!("not simulated: graphics cards of the type {other}")),
         }
@@ -46,6 +55,9 @@ fn render(release: &Release<'_>) -> Result<Vec<Value>, String> {
     let spec = &mut deployment["spec"]["template"]["spec"];
     spec["volumes"] = json!([volume]);
     spec["nodeSelector"] = release.value("nodeSelector").clone();
+    if !tolerations.is_empty() {
+        spec["tolerations"] = json!(tolerations);
+    }
     if !release.text("runtimeClassName").is_empty() {
         spec["runtimeClassName"] = release.value("runtimeClassName").clone();
     }

@@ -8,7 +8,7 @@ use super::workloads::one;
 const CHARTS: &str = "helmcharts.helm.cattle.io";
 const DATABASES: &str = "databases.postgresql.cnpg.io";
 
-fn chart(lab: &mut Lab, (name, version, repository): (&str, &str, &str), namespace: &str, values: Value) {
+pub(super) fn chart(lab: &mut Lab, (name, version, repository): (&str, &str, &str), namespace: &str, values: Value) {
     let spec = json!({
         "chart": name, "repo": repository, "version": version, "targetNamespace": namespace, "createNamespace": true,
         "failurePolicy": "abort", "values": values,

@@ -64,6 +64,16 @@ fn values() -> Value {
     json!({ "runtimeClassName": "nvidia", "nodeSelector": { "homelab/gpu": "true" }, "config": { "map": { "default": config } } })
 }
 
+/// A server and an agent with a card that is offered three times.
+pub(super) fn with_card() -> Lab {
+    let mut lab = lab();
+    driver(&lab);
+    toolkit(&mut lab);
+    restart(&mut lab);
+    plugin(&mut lab, values());
+    lab
+}
+
 fn offered(lab: &Lab) -> Value {
     lab.look("nodes", "", "gpu-1")["status"]["allocatable"]["nvidia.com/gpu"].clone()
 }

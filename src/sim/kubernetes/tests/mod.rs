@@ -1,5 +1,6 @@
 //! K3s on a few machines.
 
+mod ai;
 mod applications;
 mod charts;
 mod graphics;
