@@ -24,6 +24,7 @@ mod saving;
 mod scenario;
 mod seed;
 mod session;
+mod signature;
 mod tls;
 mod web;
 mod world;

@@ -171,7 +171,9 @@ impl Fact for Question<'_> {
             Ok(headers) => headers,
             Err(unknown) => return Ok(State::Unknown(unknown)),
         };
-        let pod = match inner.whose.find(&inner.k, reader)? {
+        reader.touch(format!("{}{}", self.forward.place(), self.path));
+        // Which pod answers is no part of what is said: two that ask different things read nothing in common.
+        let pod = match inner.whose.find(&inner.k, &Reader::default())? {
             Found::Pod(pod) => pod,
             Found::NotYet(unknown) => return Ok(State::Unknown(unknown)),
         };

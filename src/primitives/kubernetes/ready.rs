@@ -96,7 +96,9 @@ fn custom(json: &Json, group: &str) -> Verdict {
         return Verdict::Waiting("its controller has not seen the last change yet".to_owned());
     }
     if let Some(why) = condition(json, "Stalled", "True") {
-        return Verdict::Failed(why);
+        // Flux says there how often it has tried, and of what came of it elsewhere.
+        let more = condition(json, "Ready", "False").filter(|more| *more != why && !more.is_empty());
+        return Verdict::Failed(more.map_or_else(|| why.clone(), |more| format!("{why}: {more}")));
     }
     let conditions = json.pointer("/status/conditions").and_then(Json::as_array).cloned().unwrap_or_default();
     match conditions.iter().find(|it| text(it, "/type") == "Ready") {

@@ -30,6 +30,8 @@ pub enum Errand {
         /// Whom it trusts.
         trust: Trust,
     },
+    /// To send a request over HTTP.
+    Send(Sent),
     /// To say something to what listens at a port, and to hear what it answers.
     Talk {
         /// The address.
@@ -53,6 +55,19 @@ pub enum Errand {
     },
     /// To hear the snapshots of this machine, as a JSON document.
     Snapshots,
+}
+
+/// A request over HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// The method.
+    pub method: String,
+    /// The URL, with an address for the name of the server.
+    pub url: String,
+    /// The headers by their names in small letters.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 /// What becomes of it.

@@ -22,6 +22,8 @@ const LOOK: Duration = Duration::from_millis(10);
 pub struct Outlook {
     /// Who answers, by address. Nobody, where the machine's own network leads nowhere.
     pub neighbours: BTreeMap<String, Neighbour>,
+    /// Whether packets find their way to more than those: whoever runs the machine knows who is there.
+    pub is_routed: bool,
     /// What name servers know: addresses by whole name.
     pub names: BTreeMap<String, String>,
     /// The cluster that it is in.

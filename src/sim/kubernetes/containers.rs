@@ -112,7 +112,8 @@ impl Surroundings {
         if names.is_some() {
             neighbours.insert(NAMES.to_owned(), Neighbour { ports: vec![53], mtu: 1450, ..Neighbour::default() });
         }
-        machine.outlook = Arc::new(Outlook { neighbours, names: names.unwrap_or_default(), ..Outlook::default() });
+        machine.outlook =
+            Arc::new(Outlook { neighbours, names: names.unwrap_or_default(), is_routed: true, ..Outlook::default() });
         Arc::new(Mutex::new(machine))
     }
 }

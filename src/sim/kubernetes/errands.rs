@@ -39,7 +39,7 @@ impl Kubernetes {
             }
             Errand::Snapshot { name } => self.snapshot(host, name, now),
             Errand::Snapshots => self.snapshots(host),
-            Errand::Fetch { .. } | Errand::Talk { .. } => Told::failed("No route to host"),
+            Errand::Fetch { .. } | Errand::Send(_) | Errand::Talk { .. } => Told::failed("No route to host"),
         }
     }
 

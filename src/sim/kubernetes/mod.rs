@@ -30,6 +30,7 @@ mod pod_status;
 mod programs;
 mod proxy;
 mod registration;
+mod releases;
 mod scheduler;
 mod serve;
 mod shell;

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use super::apps::Ask;
 use super::cluster::Cluster;
 use super::controllers::text;
-use crate::sim::host::errands::{Errand, Told};
+use crate::sim::host::errands::{Errand, Sent, Told};
 
 impl Cluster {
     /// What the name server of the cluster knows, if it runs: services, and what its node finds.
@@ -33,7 +33,10 @@ impl Cluster {
             let errands = run.machine.lock().unwrap_or_else(PoisonError::into_inner).errands.take();
             for (number, errand) in errands {
                 let told = match &errand {
-                    Errand::Fetch { url, .. } => self.reach(url, now),
+                    Errand::Fetch { url, .. } => {
+                        self.reach(&Sent { method: "GET".into(), url: url.clone(), ..Sent::default() }, now)
+                    }
+                    Errand::Send(sent) => self.reach(sent, now),
                     Errand::Talk { address, port, text } => self.talk(address, *port, text),
                     _ => Told::failed("nobody is there"),
                 };
@@ -43,7 +46,8 @@ impl Cluster {
     }
 
     /// What is answered at a URL: by a service at its address in the cluster, or at one that others reach.
-    fn reach(&mut self, url: &str, now: u64) -> Told {
+    fn reach(&mut self, sent: &Sent, now: u64) -> Told {
+        let url = sent.url.as_str();
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let (authority, path) = rest.find(['/', '?']).map_or((rest, "/"), |at| rest.split_at(at));
         let usual = if scheme == "https" { "443" } else { "80" };
@@ -56,12 +60,18 @@ impl Cluster {
             return Told::failed("no route to host");
         };
         let (namespace, name) = (text(&service, "/metadata/namespace"), text(&service, "/metadata/name"));
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let target = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let mut headers = sent.headers.clone();
         let ask = Ask {
-            method: "GET".into(),
-            path: if path.is_empty() { "/".into() } else { path.to_owned() },
+            method: sent.method.clone(),
+            path: percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned(),
             query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             host: host.to_owned(),
+            authorization: headers.remove("authorization"),
+            target: target.clone(),
+            headers,
+            body: sent.body.clone(),
             now,
             ..Ask::default()
         };

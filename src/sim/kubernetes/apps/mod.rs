@@ -32,6 +32,10 @@ pub(crate) struct Ask {
     /// The name that was asked for, in small letters and without a port.
     pub(crate) host: String,
     pub(crate) authorization: Option<String>,
+    /// The path with its query as it was sent, where a signature is about it.
+    pub(crate) target: String,
+    /// The other headers, where a signature is about them, by their names in small letters.
+    pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
     /// The port of the pod.
     pub(crate) port: u64,

@@ -117,6 +117,11 @@ pub(super) fn lay_over(live: &mut Value, wanted: &Value) {
     }
 }
 
+/// Whether a repository is published at a URL.
+pub(super) fn is_published_at(url: &str) -> bool {
+    ALL.iter().any(|chart| chart.repositories.iter().any(|place| place.trim_end_matches('/') == url))
+}
+
 /// Finds a chart where it is said to be.
 pub(super) fn find(chart: &str, repository: &str, version: &str) -> Result<(&'static Chart, &'static Version), String> {
     let trimmed = |text: &str| text.trim_end_matches('/').to_owned();

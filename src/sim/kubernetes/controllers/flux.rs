@@ -1,7 +1,10 @@
-//! Flux: repositories that are fetched, and what is in them applied. Each controller does its work only where its Deployment
-//! has a pod that is ready.
+//! Flux: repositories that are fetched, what is in them applied, and releases of charts. Each controller does its work only where
+//! its Deployment has a pod that is ready.
 
 mod kustomize;
+mod releases;
+mod repositories;
+mod values;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -61,9 +64,11 @@ fn place(url: &str) -> Option<(&str, &str)> {
 }
 
 impl Cluster {
-    /// Whether anybody follows a repository.
+    /// Whether there is anything for Flux to follow.
     pub(in crate::sim::kubernetes) fn follows_repositories(&self) -> bool {
-        [SOURCES, APPLIED].iter().any(|resource| self.store.list(resource, None).next().is_some())
+        [SOURCES, APPLIED, repositories::REPOSITORIES, releases::RELEASES]
+            .iter()
+            .any(|resource| self.store.list(resource, None).next().is_some())
     }
 
     /// Lets Flux do what it does, as far as it runs. Tells whether anything changed.
@@ -75,6 +80,10 @@ impl Cluster {
                     self.fetch(&key, &source, outside);
                 }
             }
+            self.run_repositories(outside);
+        }
+        if self.runs_controller("helm-controller") {
+            self.run_releases(outside);
         }
         if self.runs_controller("kustomize-controller") {
             for (key, wanted) in self.all(APPLIED) {

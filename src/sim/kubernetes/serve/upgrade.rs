@@ -315,6 +315,7 @@ async fn reach(
         body,
         port: u64::from(port),
         now: now(),
+        ..Ask::default()
     };
     let answer = visit.frame.world().kubernetes.ask_port(file, namespace, pod, &ask);
     if ask.method != "GET" {

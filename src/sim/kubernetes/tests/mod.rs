@@ -3,6 +3,8 @@
 mod ai;
 mod applications;
 mod charts;
+mod flux;
+mod garage;
 mod graphics;
 mod joining;
 mod lab;

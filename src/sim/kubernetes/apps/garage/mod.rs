@@ -1,4 +1,8 @@
-//! Garage: its admin API, as far as its health and the layout of its nodes go.
+//! Garage: its admin API, as far as health, the layout of its nodes, buckets and keys go, and the objects in its buckets.
+
+mod buckets;
+mod keys;
+mod objects;
 
 use serde_json::{Value, json};
 
@@ -8,27 +12,86 @@ use crate::sim::kubernetes::controllers::text;
 
 pub(super) const APP: App = App { repository: "docker.io/dxflrs/garage", answer };
 
-/// The port of its admin API.
-const ADMIN: u64 = 3903;
 /// How many parts it deals objects out to.
 const PARTITIONS: u64 = 256;
 
-fn refused(status: u16, code: &str, message: &str) -> Answer {
-    Answer::json(status, &json!({ "code": code, "message": message, "region": "garage", "path": "" }))
+/// Why something is not done: a status, a code and words.
+struct Refusal {
+    status: u16,
+    code: &'static str,
+    message: String,
 }
 
-/// The token that it was given in a file.
-fn token(site: &Site<'_>) -> Option<String> {
-    let files = site.cluster.mounted(site.pod, site.container);
-    files.into_iter().find(|(path, _)| path.ends_with("/admin_token")).map(|(_, token)| token.trim().to_owned())
+impl Refusal {
+    fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Refusal { status, code, message: message.into() }
+    }
+
+    fn bad(why: &str) -> Self {
+        Refusal::new(400, "InvalidRequest", format!("Bad request: {why}"))
+    }
+
+    fn forbidden(why: &str) -> Self {
+        Refusal::new(403, "AccessDenied", format!("Forbidden: {why}"))
+    }
+
+    fn no_bucket(name: &str) -> Self {
+        Refusal::new(404, "NoSuchBucket", format!("Bucket not found: {name}"))
+    }
+}
+
+fn refused(status: u16, code: &'static str, message: &str) -> Answer {
+    told(Err(Refusal::new(status, code, message)))
+}
+
+/// What the admin API answers.
+fn told(done: Result<Value, Refusal>) -> Answer {
+    match done {
+        Ok(value) => Answer::json(200, &value),
+        Err(Refusal { status, code, message }) => {
+            Answer::json(status, &json!({ "code": code, "message": message, "region": "garage", "path": "" }))
+        }
+    }
+}
+
+/// A file that it was given.
+fn file(site: &Site<'_>, ending: &str) -> Option<String> {
+    site.cluster
+        .mounted(site.pod, site.container)
+        .into_iter()
+        .find(|(path, _)| path.ends_with(ending))
+        .map(|(_, text)| text)
+}
+
+/// What its configuration says.
+struct Settings {
+    region: String,
+    objects: u64,
+    admin: u64,
+}
+
+impl Settings {
+    /// Reads `garage.toml`; nothing where it is none.
+    fn read(site: &Site<'_>) -> Option<Self> {
+        let table: toml::Table = file(site, "/garage.toml")?.parse().ok()?;
+        let port = |part: &str| table.get(part)?.get("api_bind_addr")?.as_str()?.rsplit_once(':')?.1.parse().ok();
+        let region = table.get("s3_api")?.get("s3_region")?.as_str()?.to_owned();
+        Some(Settings { region, objects: port("s3_api")?, admin: port("admin")? })
+    }
 }
 
 fn answer(site: &mut Site<'_>, ask: &Ask) -> Answer {
-    if ask.port != ADMIN {
-        return Answer::not_simulated_at("Garage", ask.port);
+    match Settings::read(site) {
+        Some(settings) if ask.port == settings.objects => objects::answer(site, ask, &settings.region),
+        Some(settings) if ask.port == settings.admin => administer(site, ask),
+        _ => Answer::not_simulated_at("Garage", ask.port),
     }
+}
+
+/// What the admin API answers to whoever knows its token.
+fn administer(site: &mut Site<'_>, ask: &Ask) -> Answer {
     let given = ask.authorization.as_deref().and_then(|header| header.strip_prefix("Bearer "));
-    if given.is_none() || given.map(str::to_owned) != token(site) {
+    if given.is_none() || given != file(site, "/admin_token").as_deref().map(str::trim) {
         return refused(403, "AccessDenied", "Forbidden: Invalid `Authorization` token.");
     }
     let body: Value = serde_json::from_slice(&ask.body).unwrap_or_default();
@@ -39,7 +102,17 @@ fn answer(site: &mut Site<'_>, ask: &Ask) -> Answer {
         ("GET", "/v2/GetClusterHealth") => Answer::json(200, &health(site)),
         ("POST", "/v2/UpdateClusterLayout") => stage(site, &body),
         ("POST", "/v2/ApplyClusterLayout") => apply(site, &body),
-        _ => Answer::not_simulated("Garage", ask),
+        (method, path) => match (version(site), path.strip_prefix("/v2/").unwrap_or_default()) {
+            // Whatever is kept in tables is kept by nodes with a place in the layout.
+            (0, verb) if buckets::knows(method, verb) || keys::knows(method, verb) => told(Err(Refusal::new(
+                503,
+                "ServiceUnavailable",
+                "Internal error: Could not reach quorum of 1 (sets=None). 0 of 0 request succeeded, others returned errors: []",
+            ))),
+            (_, verb) if buckets::knows(method, verb) => told(buckets::answer(site, verb, ask, &body)),
+            (_, verb) if keys::knows(method, verb) => told(keys::answer(site, verb, ask, &body)),
+            _ => Answer::not_simulated("Garage", ask),
+        },
     }
 }
 
@@ -112,4 +185,12 @@ fn apply(site: &mut Site<'_>, body: &Value) -> Answer {
         200,
         &json!({ "message": ["==== COMPUTATION OF A NEW PARTITION ASSIGNATION ===="], "layout": layout(site) }),
     )
+}
+
+/// Puts something at the end of a list that it keeps.
+fn push(state: &mut Value, list: &str, one: Value) {
+    match state[list].as_array_mut() {
+        Some(all) => all.push(one),
+        None => state[list] = json!([one]),
+    }
 }
