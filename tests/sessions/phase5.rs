@@ -68,6 +68,7 @@ fn from_machines_to_applications_that_answer_as_planned_and_then_all_is_quiet() 
         "would create networking.k8s.io/Ingress:applications/n8n",
         "would create apps/StatefulSet:home-assistant/home-assistant",
         "would create helm.cattle.io/HelmChart:kube-system/ollama",
+        "would create helm.toolkit.fluxcd.io/HelmRelease:infrastructure/valkey",
     ] {
         assert!(planned.contains(wanted), "{wanted}\n{planned}");
     }
@@ -87,6 +88,7 @@ fn from_machines_to_applications_that_answer_as_planned_and_then_all_is_quiet() 
         "4.3.5.check  Loki has logs of the last minutes",
         "5.1.1.check  PostgreSQL lets applications into their databases",
         "5.1.2.check  Valkey answers who knows the password",
+        "5.1.3.check  Garage is healthy, and its buckets take objects",
         "5.2.1.check  n8n answers",
         "5.2.2.check  Home Assistant answers",
         "5.3.1.check  a model of Ollama answers on the card",

@@ -256,6 +256,15 @@ mod tests {
                 json!({ "status": { "conditions": [{ "type": "Stalled", "status": "True", "reason": "NoPath" }] } }),
                 Verdict::Failed("NoPath".into()),
             ),
+            (
+                "helm.toolkit.fluxcd.io",
+                "HelmRelease",
+                json!({ "status": { "conditions": [
+                    { "type": "Ready", "status": "False", "reason": "InstallFailed", "message": "no such chart" },
+                    { "type": "Stalled", "status": "True", "reason": "RetriesExceeded", "message": "Failed after 1 attempt(s)" },
+                ] } }),
+                Verdict::Failed("RetriesExceeded: Failed after 1 attempt(s): InstallFailed: no such chart".into()),
+            ),
         ];
         for (group, kind, object, wanted) in cases {
             assert_eq!(verdict(&object, group, kind), wanted, "{kind}");
