@@ -83,6 +83,7 @@ fn make(dir: &Path, world: &World, certificates: &Certificates) -> Result<Creden
         ("HOMELAB_GARAGE_ADMIN_TOKEN", hex(&secret_bytes()?)),
         ("HOMELAB_S3_KEY_ID", format!("GK{}", hex(&secret_bytes()?[..12]))),
         ("HOMELAB_S3_SECRET", hex(&secret_bytes()?)),
+        ("HOMELAB_COMFYUI_PASSWORD", hex(&secret_bytes()?[..24])),
         ("HOMELAB_JUPYTER_PASSWORD_HASH", format!("sha256:{}:{}", &hex(&secret_bytes()?)[..12], hex(&secret_bytes()?))),
         ("HOMELAB_KUBECONFIG", dir.join("kubeconfig").display().to_string()),
     ];

@@ -3,7 +3,7 @@
 use super::project::Project;
 
 const MACHINES: &str = "playbooks/phase3.rhai playbooks/phase3_5.rhai";
-const CARDS: &str = "--step 4.2.[123]* playbooks/phase4.rhai";
+const CARDS: &str = "--step 4.1* --step 4.2.[123]* playbooks/phase4.rhai";
 
 /// A homelab whose cluster offers its card.
 fn with_a_card() -> Project {
@@ -90,9 +90,9 @@ fn ollama_pulls_the_models_of_the_table_and_computes_with_one_on_the_card() {
 
     // A model that nobody has, and one that no disk of the lab has room for.
     edit(&project, "docs/SOFTWARE.md", "llama3.2:1b)  ", "llama9.2:1b)  ");
-    insta::assert_snapshot!(sentence(&project, run, 1), @r#"llama9.2:1b cannot be pulled: ai/ollama-…:11434: POST /api/pull: refused, 500: {"error":"pull model manifest: file does not exist"}. Its name is one of https://ollama.com/library, with its tag, and its disk needs room for it"#);
+    insta::assert_snapshot!(sentence(&project, run, 1), @r#"llama9.2:1b cannot be pulled: ai/ollama-…:11434: POST /api/pull: refused, 500: {"error":"pull model manifest: file does not exist"}. Its name is one of the library of Ollama, with its tag, and its disk needs room for it"#);
     edit(&project, "docs/SOFTWARE.md", "llama9.2:1b)  ", "llama3.1:405b)");
-    insta::assert_snapshot!(sentence(&project, run, 1), @r#"llama3.1:405b cannot be pulled: ai/ollama-…:11434: POST /api/pull: refused, 500: {"error":"write /root/.ollama/models/blobs/sha256-533056cbcbb64b586c72fdcd41f0632b9c8ecb0f525c3f91bd3e1e20c3e96853-partial: no space left on device"}. Its name is one of https://ollama.com/library, with its tag, and its disk needs room for it"#);
+    insta::assert_snapshot!(sentence(&project, run, 1), @r#"llama3.1:405b cannot be pulled: ai/ollama-…:11434: POST /api/pull: refused, 500: {"error":"write /root/.ollama/models/blobs/sha256-533056cbcbb64b586c72fdcd41f0632b9c8ecb0f525c3f91bd3e1e20c3e96853-partial: no space left on device"}. Its name is one of the library of Ollama, with its tag, and its disk needs room for it"#);
     let row = "llama3.1:405b)         | chat      | (2)  ";
     edit(&project, "docs/SOFTWARE.md", row, "llama3.1:405b)         | chat      | (243)");
     insta::assert_snapshot!(sentence(&project, run, 4), @"the models of docs/SOFTWARE.md take 250 GB, and the volume of ollama has 100: write down fewer models, or a larger size_gb");
@@ -122,4 +122,54 @@ fn ollama_pulls_the_models_of_the_table_and_computes_with_one_on_the_card() {
     // Its pods no longer run with the runtime of the card: it computes on the processor.
     edit(&project, "playbooks/apps/ollama/values.yaml.j2", "runtimeClassName: nvidia\n", "");
     insta::assert_snapshot!(sentence(&project, run, 4), @"llama3.2:1b is loaded, and none of it is on the card: Ollama found no card, or no memory of it that was free. Phase 4 (4.2) tells which link to the card is broken; who else is on the card, nvidia-smi tells on its node");
+}
+
+/// Gives a variable of the environment another value.
+fn set(project: &Project, name: &str, value: &str) {
+    let envrc = project.read(".homelab/sim/envrc");
+    let line = envrc.lines().find(|line| line.contains(&format!("{name}="))).expect("the variable");
+    edit(project, ".homelab/sim/envrc", line, &format!("export {name}='{value}'"));
+}
+
+#[test]
+fn jupyter_and_comfyui_ask_for_a_password_and_have_the_card() {
+    let project = with_a_card();
+    let ran = deploys(&project, "jupyter");
+    assert!(ran.contains("5.3.3.check  Jupyter asks for its password, and has the card"), "{ran}");
+    let run = "run --sim playbooks/apps/jupyter";
+
+    // The password itself in the place of its hash, and another one than Jupyter was set up with.
+    set(&project, "HOMELAB_JUPYTER_PASSWORD_HASH", "open-sesame");
+    insta::assert_snapshot!(sentence(&project, run, 4), @"HOMELAB_JUPYTER_PASSWORD_HASH is no hash that Jupyter knows: .envrc.example says how one is made. One by argon2 has dollars in it, so it stands in single quotes");
+    let other = format!("sha256:0123456789ab:{}", "5".repeat(64));
+    set(&project, "HOMELAB_JUPYTER_PASSWORD_HASH", &other);
+    for command in ["plan", "run"] {
+        let told = project.ends(&format!("{command} --sim playbooks/apps/jupyter"), 1);
+        assert!(told.contains("Secret:ai/jupyter: there is another value for password_hash"), "{told}");
+        assert!(!told.contains("5555555"), "{told}");
+    }
+    assert_eq!(project.ends("sim log --mutating --last", 0), "", "nothing is written over");
+
+    // Nobody gets to ComfyUI without a password, which may change at any time.
+    let ran = deploys(&project, "comfyui");
+    assert!(ran.contains("5.3.2.check  ComfyUI answers who knows the password, and computes on the card"), "{ran}");
+    let run = "run --sim playbooks/apps/comfyui";
+    set(&project, "HOMELAB_COMFYUI_PASSWORD", "another-long-password");
+    let ran = project.ends(run, 0);
+    assert!(ran.contains("updated Secret:ai/comfyui-door") && !ran.contains("another-long-password"), "{ran}");
+
+    // An image that is written down with its digest is that one, whatever becomes of its tag.
+    let image = "docker.io/yanwk/comfyui-boot                                                  | ";
+    edit(&project, "docs/SOFTWARE.md", &format!("{image}–       "), &format!("{image}{}", "ab".repeat(32)));
+    let planned = project.ends("plan --sim playbooks/apps/comfyui", 0);
+    assert!(planned.contains(&format!("comfyui-boot:cu128-slim@sha256:{}", "ab".repeat(32))), "{planned}");
+
+    // Outside of the runtime of the card it ends again and again, with its own words.
+    let library = include_str!("../../stdlib/apps.rhai");
+    let patience = "const PATIENCE = \"30m\";";
+    assert!(library.contains(patience), "it is waited for as long as that");
+    project.write("stdlib/apps.rhai", &library.replace(patience, "const PATIENCE = \"5s\";"));
+    edit(&project, "playbooks/apps/comfyui/manifest.yaml.j2", "      runtimeClassName: nvidia\n", "");
+    let told = project.ends(run, 1);
+    assert!(told.contains("RuntimeError: Found no NVIDIA driver on your system."), "{told}");
 }

@@ -69,6 +69,8 @@ fn from_machines_to_applications_that_answer_as_planned_and_then_all_is_quiet() 
         "would create apps/StatefulSet:home-assistant/home-assistant",
         "would create helm.cattle.io/HelmChart:kube-system/ollama",
         "would create helm.toolkit.fluxcd.io/HelmRelease:infrastructure/valkey",
+        "would create traefik.io/Middleware:ai/comfyui-door",
+        "would create apps/StatefulSet:ai/jupyter",
     ] {
         assert!(planned.contains(wanted), "{wanted}\n{planned}");
     }
@@ -92,6 +94,8 @@ fn from_machines_to_applications_that_answer_as_planned_and_then_all_is_quiet() 
         "5.2.1.check  n8n answers",
         "5.2.2.check  Home Assistant answers",
         "5.3.1.check  a model of Ollama answers on the card",
+        "5.3.2.check  ComfyUI answers who knows the password, and computes on the card",
+        "5.3.3.check  Jupyter asks for its password, and has the card",
     ] {
         assert!(ran.contains(answered), "{answered}\n{ran}");
     }

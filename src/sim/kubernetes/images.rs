@@ -11,6 +11,8 @@ pub(super) enum Does {
     Stays,
     /// It stays, unless it is told another command.
     Serves,
+    /// It stays where it has a graphics card, and ends without one.
+    Computes,
     /// It ends, and all is well.
     Ends,
     /// It installs charts.
@@ -45,6 +47,7 @@ fn parse(line: &'static str) -> Option<Image> {
         "commands" => Does::Commands,
         "stays" => Does::Stays,
         "serves" => Does::Serves,
+        "computes" => Does::Computes,
         "ends" => Does::Ends,
         "helm" => Does::Helm,
         "vectors" => Does::Vectors,

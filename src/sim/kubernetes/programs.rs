@@ -39,6 +39,7 @@ impl Cluster {
                 command if command.is_empty() => Program::Stays(String::new()),
                 command => Program::Command([command, words(container, "args")].concat()),
             },
+            Does::Computes => self.compute(here.pod, container),
             Does::Ends => Program::Ends(0, String::new()),
             Does::Helm => {
                 let (exit, log) = self.run_helm(here.pod, container, here.now);
@@ -47,6 +48,17 @@ impl Cluster {
             Does::Vectors => self.add_vectors(here),
             Does::DevicePlugin => self.offer_devices(here),
         }
+    }
+
+    /// What computes on a card ends at once where it finds none, unless it is told to do without.
+    fn compute(&self, pod: &Value, container: &Value) -> Program {
+        let told = self.environment(pod, container).unwrap_or_default();
+        let does_without = told.get("CLI_ARGS").is_some_and(|told| told.split_whitespace().any(|word| word == "--cpu"));
+        if self.has_card(pod) || does_without {
+            return Program::Stays(String::new());
+        }
+        let why = "RuntimeError: Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU and installed a driver from http://www.nvidia.com/Download/index.aspx\n";
+        Program::Ends(1, why.to_owned())
     }
 
     fn add_vectors(&self, here: &Here<'_>) -> Program {

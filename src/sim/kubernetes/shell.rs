@@ -1,5 +1,5 @@
 //! Commands that somebody runs in a container. They run on its own small machine; one whose program is no command but a server
-//! has none, so a fresh one with its files and variables stands in for it, which knows the usual tools and nothing of the server.
+//! has none, so a fresh one with its files and variables stands in for it, which knows the usual tools and of the server what its application says to commands.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Kubernetes;
 use super::api::kinds;
 use super::api::status::Refusal;
-use super::apps::{Answer, Ask};
+use super::apps::{self, Answer, Ask};
 use super::cluster::Cluster;
 use super::containers::{self, Run};
 use super::controllers::{is_ready, items, key_of, text};
@@ -21,11 +21,16 @@ use crate::sim::host::{self, ExecResult, SharedMachine};
 pub(crate) struct Shell {
     machine: SharedMachine,
     env: BTreeMap<String, String>,
+    image: String,
+    has_card: bool,
 }
 
 impl Shell {
     /// Runs a command.
     pub(crate) fn run(&self, command: &[String], stdin: &[u8]) -> ExecResult {
+        if let Some(said) = apps::run(&self.image, command, self.has_card) {
+            return said;
+        }
         host::run_shared(&self.machine, "root", &containers::with_variables(&self.env, command.to_vec()), stdin)
     }
 }
@@ -86,7 +91,12 @@ impl Cluster {
         }
         let surroundings = self.surroundings(&here, container);
         let env = surroundings.env.clone();
-        Ok(Shell { machine: begun.unwrap_or_else(|| surroundings.machine()), env })
+        Ok(Shell {
+            machine: begun.unwrap_or_else(|| surroundings.machine()),
+            env,
+            image: text(container, "/image").to_owned(),
+            has_card: self.has_card(&pod),
+        })
     }
 }
 

@@ -10,8 +10,11 @@ use crate::sim::kubernetes::scheduler;
 /// What a share of a card is called among what pods ask for.
 const SHARE: &str = "nvidia.com/gpu";
 
+/// What a card is called.
+pub(super) const NAME: &str = "NVIDIA RTX 4000 Ada Generation";
+
 /// The bytes of the memory of a card.
-const MEMORY: u64 = 20_475 << 20;
+pub(super) const MEMORY: u64 = 20_475 << 20;
 
 /// The bytes of it that its driver takes.
 const DRIVER: u64 = 423 << 20;
@@ -43,7 +46,7 @@ impl Cluster {
     }
 
     /// Whether a pod computes on a card: it sees one, and was given a share of it.
-    pub(super) fn has_card(&self, pod: &Value) -> bool {
+    pub(in crate::sim::kubernetes) fn has_card(&self, pod: &Value) -> bool {
         self.sees_card(pod) && scheduler::requests(pod).get(SHARE).is_some_and(|shares| *shares > 0)
     }
 

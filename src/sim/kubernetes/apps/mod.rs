@@ -4,10 +4,12 @@
 //! pods, as what it keeps on its volume does. Whatever is in no table says that it is not simulated.
 
 mod cards;
+mod comfyui;
 mod coredns;
 mod databases;
 mod garage;
 mod home_assistant;
+mod jupyter;
 mod monitoring;
 mod n8n;
 mod ollama;
@@ -21,6 +23,7 @@ use super::cluster::Cluster;
 use super::controllers::{items, text};
 use super::images;
 use super::store::Key;
+use crate::sim::host::ExecResult;
 
 /// A request.
 #[derive(Debug, Clone, Default)]
@@ -100,6 +103,8 @@ const ALL: &[App] = &[
     home_assistant::APP,
     garage::APP,
     ollama::APP,
+    comfyui::APP,
+    jupyter::APP,
     traefik::APP,
     monitoring::PROMETHEUS,
     monitoring::ALERTMANAGER,
@@ -114,6 +119,11 @@ pub(crate) enum Silence {
     Nobody,
     /// No pod is behind it that does its work.
     Empty,
+}
+
+/// What a program of an image says to a command in its container; nothing where the command is none of its own.
+pub(super) fn run(image: &str, command: &[String], has_card: bool) -> Option<ExecResult> {
+    (images::repository(image) == jupyter::APP.repository).then(|| jupyter::run(command, has_card)).flatten()
 }
 
 /// What tells a workload from others, whichever of its pods it is asked through.

@@ -1,5 +1,7 @@
 //! Traefik: hands requests on by the names that they ask for.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use super::{Answer, App, Ask, Silence, Site};
@@ -8,8 +10,17 @@ use crate::sim::kubernetes::controllers::{items, text};
 
 pub(super) const APP: App = App { repository: "docker.io/rancher/mirrored-library-traefik", answer };
 
-/// Where a request is handed on to: namespace, service, and its port.
-type Way = (String, String, String);
+/// Where a request is handed on to.
+struct Way {
+    namespace: String,
+    service: String,
+    port: String,
+    /// What stands before it, as its Ingress names that.
+    middlewares: String,
+}
+
+/// Under which an Ingress names what stands before its services.
+const MIDDLEWARES: &str = "/metadata/annotations/traefik.ingress.kubernetes.io~1router.middlewares";
 
 /// What Traefik is told on its command line.
 fn told(container: &Value, name: &str) -> Option<String> {
@@ -37,14 +48,41 @@ fn answer(site: &mut Site<'_>, ask: &Ask) -> Answer {
             return Answer::moved(status, format!("{scheme}://{}{}", ask.host, ask.path));
         }
     }
-    let Some((namespace, service, port)) = way(site.cluster, ask) else {
+    let Some(way) = way(site.cluster, ask) else {
         return Answer::text(404, "404 page not found\n");
     };
-    match site.cluster.ask_service(&namespace, &service, &port, ask) {
+    if let Some(held) = held(site.cluster, &way.middlewares, ask) {
+        return held;
+    }
+    match site.cluster.ask_service(&way.namespace, &way.service, &way.port, ask) {
         Ok(answer) => answer,
         Err(Silence::Nobody) => Answer::text(404, "404 page not found\n"),
         Err(Silence::Empty) => Answer::text(503, "no available server\n"),
     }
+}
+
+/// What a request is answered that middlewares do not let by.
+fn held(cluster: &Cluster, middlewares: &str, ask: &Ask) -> Option<Answer> {
+    middlewares.split(',').map(str::trim).filter(|name| !name.is_empty()).find_map(|name| {
+        let is_it = |one: &&Value| {
+            format!("{}-{}@kubernetescrd", text(one, "/metadata/namespace"), text(one, "/metadata/name")) == name
+        };
+        // Where one of them is not there, there is no way.
+        let Some(found) = cluster.store.list("middlewares.traefik.io", None).find(is_it) else {
+            return Some(Answer::text(404, "404 page not found\n"));
+        };
+        let secret = text(found, "/spec/basicAuth/secret");
+        if secret.is_empty() {
+            return Some(Answer::text(
+                501,
+                "homelab sim: not simulated: a middleware that asks for no password of a Secret\n",
+            ));
+        }
+        let login = cluster.values("secrets", text(found, "/metadata/namespace"), secret);
+        let login = login.and_then(|login| Some(format!("{}:{}", login.get("username")?, login.get("password")?)));
+        let wanted = login.map(|login| format!("Basic {}", BASE64_STANDARD.encode(login)));
+        (wanted.is_none() || wanted != ask.authorization).then(|| Answer::text(401, "401 Unauthorized\n"))
+    })
 }
 
 /// The longest way that fits a request.
@@ -63,7 +101,9 @@ fn way(cluster: &Cluster, ask: &Ask) -> Option<Way> {
                     .map_or_else(|| text(backend, "/port/name").to_owned(), |port| port.to_string());
                 if best.as_ref().is_none_or(|(known, _)| *known < length) {
                     let namespace = text(ingress, "/metadata/namespace").to_owned();
-                    best = Some((length, (namespace, text(backend, "/name").to_owned(), port)));
+                    let service = text(backend, "/name").to_owned();
+                    let middlewares = text(ingress, MIDDLEWARES).to_owned();
+                    best = Some((length, Way { namespace, service, port, middlewares }));
                 }
             }
         }

@@ -184,3 +184,114 @@ fn the_memory_of_the_card_is_one_for_all_pods_that_share_it() {
     generate(&mut lab, "gemma3:12b");
     assert_eq!(on_card(&mut lab), 100, "what is given back can be taken");
 }
+
+/// A pod of an image, with a share of the card and the runtime of this class.
+fn computing(lab: &mut Lab, name: &str, image: &str, class: &str) {
+    let container = json!({
+        "name": "a", "image": image, "resources": { "limits": { "nvidia.com/gpu": 1 } },
+        "volumeMounts": [{ "name": "configuration", "mountPath": "/usr/local/etc/jupyter" }],
+    });
+    let mut spec = json!({
+        "containers": [container], "nodeSelector": { "homelab/gpu": "true" },
+        "volumes": [{ "name": "configuration", "configMap": { "name": name, "optional": true } }],
+    });
+    if !class.is_empty() {
+        spec["runtimeClassName"] = json!(class);
+    }
+    let metadata = json!({ "labels": { "app": name } });
+    lab.put("pods", "default", name, json!({ "metadata": metadata, "spec": spec, "status": { "phase": "Pending" } }));
+    lab.pass(3000);
+}
+
+/// Asks a pod by its name.
+fn ask_pod(lab: &mut Lab, name: &str, port: u64, path: &str) -> (u16, Value) {
+    let pod = lab.look("pods", "default", name);
+    let ask = Ask { method: "GET".into(), path: path.into(), now: lab.now, ..Ask::default() };
+    let cluster = lab.kubernetes.clusters.values_mut().next().expect("a cluster");
+    let answer = cluster.ask_pod(&pod, port, &ask);
+    (answer.status, serde_json::from_str(&answer.body).unwrap_or(json!(answer.body)))
+}
+
+const COMFYUI: &str = "yanwk/comfyui-boot:cu128-slim";
+const JUPYTER: &str = "quay.io/jupyter/pytorch-notebook:cuda12-2026-10-19";
+
+#[test]
+fn comfyui_tells_the_card_that_it_computes_on_and_ends_without_one() {
+    let mut lab = with_card();
+    computing(&mut lab, "with", COMFYUI, "nvidia");
+    let (status, stats) = ask_pod(&mut lab, "with", 8188, "/system_stats");
+    assert_eq!((status, &stats["devices"][0]["type"]), (200, &json!("cuda")), "{stats}");
+    assert_eq!(stats["devices"][0]["name"], "cuda:0 NVIDIA RTX 4000 Ada Generation : cudaMallocAsync");
+    computing(&mut lab, "without", COMFYUI, "");
+    let pod = lab.look("pods", "default", "without");
+    let restarts = pod["status"]["containerStatuses"][0]["restartCount"].as_u64();
+    assert!(restarts.is_some_and(|times| times > 0), "{pod}");
+}
+
+#[test]
+fn jupyter_tells_everybody_its_version_and_nothing_else_unless_its_door_was_opened() {
+    let mut lab = with_card();
+    computing(&mut lab, "closed", JUPYTER, "nvidia");
+    assert_eq!(ask_pod(&mut lab, "closed", 8888, "/api").0, 200);
+    assert_eq!(ask_pod(&mut lab, "closed", 8888, "/lab").0, 302);
+    assert_eq!(ask_pod(&mut lab, "closed", 8888, "/api/status").0, 403);
+    let open = "c.PasswordIdentityProvider.token = \"\"\n";
+    let map = json!({ "metadata": {}, "data": { "jupyter_server_config.py": open } });
+    lab.put("configmaps", "default", "open", map);
+    computing(&mut lab, "open", JUPYTER, "nvidia");
+    assert_eq!(ask_pod(&mut lab, "open", 8888, "/api/status").0, 200);
+}
+
+#[test]
+fn python_in_jupyter_says_whether_pytorch_has_a_card() {
+    let mut lab = with_card();
+    for (name, class, says) in [("with", "nvidia", "True\n"), ("without", "", "False\n")] {
+        computing(&mut lab, name, JUPYTER, class);
+        let shell = lab.kubernetes.shell("cp-1", "default", name, None).expect("a shell");
+        let look = ["python3", "-c", "import torch; print(torch.cuda.is_available())"].map(str::to_owned);
+        assert_eq!(String::from_utf8_lossy(&shell.run(&look, b"").stdout), says);
+        assert_eq!(shell.run(&["true".to_owned()], b"").exit, 0, "all else is run by the shell");
+    }
+}
+
+#[test]
+fn a_password_that_the_ingress_asks_for_keeps_others_from_the_service() {
+    let mut lab = with_card();
+    computing(&mut lab, "comfyui", COMFYUI, "nvidia");
+    let ports = json!([{ "port": 8188, "targetPort": 8188 }]);
+    let service =
+        json!({ "selector": { "app": "comfyui" }, "ports": ports, "clusterIP": "10.43.9.9", "type": "ClusterIP" });
+    lab.put("services", "default", "comfyui", json!({ "metadata": {}, "spec": service }));
+    let backend = json!({ "service": { "name": "comfyui", "port": { "number": 8188 } } });
+    let paths = json!([{ "path": "/", "pathType": "Prefix", "backend": backend }]);
+    let annotations = json!({ "traefik.ingress.kubernetes.io/router.middlewares": "default-door@kubernetescrd" });
+    let rules = json!([{ "host": "comfyui.lab.example", "http": { "paths": paths } }]);
+    let ingress = json!({ "metadata": { "annotations": annotations }, "spec": { "ingressClassName": "traefik", "rules": rules } });
+    lab.put("ingresses.networking.k8s.io", "default", "comfyui", ingress);
+    lab.pass(2000);
+    let asked = |lab: &mut Lab, authorization: Option<&str>| {
+        let ask = Ask {
+            method: "GET".into(),
+            path: "/system_stats".into(),
+            host: "comfyui.lab.example".into(),
+            authorization: authorization.map(str::to_owned),
+            now: lab.now,
+            ..Ask::default()
+        };
+        let cluster = lab.kubernetes.clusters.values_mut().next().expect("a cluster");
+        cluster.ask_service("kube-system", "traefik", "websecure", &ask).expect("Traefik answers").status
+    };
+    assert_eq!(asked(&mut lab, None), 404, "there is no way where a middleware is not there");
+    let door = json!({ "metadata": {}, "spec": { "basicAuth": { "secret": "door" } } });
+    lab.put("middlewares.traefik.io", "default", "door", door);
+    assert_eq!(asked(&mut lab, Some("Basic YTpi")), 401, "without its Secret nobody comes in");
+    lab.put(
+        "secrets",
+        "default",
+        "door",
+        json!({ "metadata": {}, "data": { "username": "YQ==", "password": "Yg==" } }),
+    );
+    assert_eq!(asked(&mut lab, None), 401);
+    assert_eq!(asked(&mut lab, Some("Basic YTpj")), 401);
+    assert_eq!(asked(&mut lab, Some("Basic YTpi")), 200);
+}
