@@ -40,7 +40,7 @@ mod tests;
 mod tokens;
 mod vip;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
@@ -290,8 +290,10 @@ impl Kubernetes {
             }
             let heard = hosts.iter().filter(|host| host.connected);
             let heard = heard.filter_map(|host| self.instances.get(&host.file)).filter(own);
-            let heard = heard.map(|instance| instance.node.clone()).collect();
-            any |= cluster.watch_nodes(&heard, now, pace);
+            let heard: BTreeSet<String> = heard.map(|instance| instance.node.clone()).collect();
+            let mut alive = heard.clone();
+            alive.extend(cluster.renewed(now, pace));
+            any |= cluster.watch_nodes(&alive, now, pace);
             if !cluster.is_due(now) {
                 continue;
             }
@@ -304,7 +306,9 @@ impl Kubernetes {
             let far = nodes.iter().map(|(host, instance)| (instance.node.clone(), host.far())).collect();
             cluster.run_controllers(now);
             cluster.schedule(now);
+            cluster.work_as("kubelet", now);
             cluster.run_pods(&heard, &far, now, pace);
+            cluster.rest_hand();
             // What came of this look is looked at once more.
             cluster.looked = (before, now);
             any |= cluster.store.version() != before;

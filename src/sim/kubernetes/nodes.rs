@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;
+use super::controllers::MANAGER;
 use super::registration::MEMBER;
 use super::store::{Key, timestamp};
 
@@ -62,7 +63,8 @@ fn set_taint(node: &mut Value, key: &str, effect: &str, on: bool, now: u64) {
         (true, false) => taints.retain(|taint| !is_own(taint)),
         (false, true) => {
             let mut taint = json!({ "key": key, "effect": effect });
-            if effect == "NoExecute" {
+            // What is for those only that come is not dated, but for the one that an administrator asks for.
+            if effect == "NoExecute" || key == "node.kubernetes.io/unschedulable" {
                 taint["timeAdded"] = json!(timestamp(now));
             }
             taints.push(taint);
@@ -78,7 +80,35 @@ fn set_taint(node: &mut Value, key: &str, effect: &str, on: bool, now: u64) {
     }
 }
 
+/// Gives a node the older names of what its labels say, and how long what is mounted is believed.
+fn set_beta_labels(node: &mut Value) {
+    for name in ["arch", "os"] {
+        let own = node["metadata"]["labels"].get(format!("kubernetes.io/{name}")).cloned();
+        if let Some(own) = own {
+            node["metadata"]["labels"][format!("beta.kubernetes.io/{name}")] = own;
+        }
+    }
+    node["metadata"]["annotations"]["node.alpha.kubernetes.io/ttl"] = json!("0");
+}
+
 impl Cluster {
+    /// The nodes that no machine of the simulator runs, and whose kubelets have renewed their leases of late.
+    pub(super) fn renewed(&self, now: u64, pace: f64) -> Vec<String> {
+        let since = timestamp(now.saturating_sub((GRACE as f64 * pace) as u64));
+        let leases = self.store.list("leases.coordination.k8s.io", Some("kube-node-lease"));
+        let late = leases.filter(|lease| {
+            let renewed = lease["spec"]["renewTime"].as_str().unwrap_or_default();
+            // Both are told in seconds, and one of them beyond.
+            renewed.get(..19) >= since.get(..19)
+        });
+        let names = late.filter_map(|lease| lease["metadata"]["name"].as_str());
+        let is_foreign = |name: &&str| {
+            let node = self.store.get(&Key::new("nodes", "", name));
+            node.is_some_and(|node| node["metadata"]["annotations"].get("k3s.io/hostname").is_none())
+        };
+        names.filter(is_foreign).map(str::to_owned).collect()
+    }
+
     /// Looks at all nodes; `heard` are those whose kubelets are heard of. Tells whether anything changed.
     pub(super) fn watch_nodes(&mut self, heard: &BTreeSet<String>, now: u64, pace: f64) -> bool {
         let before = self.store.version();
@@ -96,15 +126,24 @@ impl Cluster {
             let is_heard = heard.contains(name);
             let since = *self.seen.entry(name.clone()).or_insert(if is_heard { now } else { 0 });
             let passed = |millis: u64| now >= since + (millis as f64 * pace) as u64;
+            self.work_as(if is_heard { "kubelet" } else { MANAGER }, now);
+            let is_foreign =
+                self.store.get(&key).is_some_and(|node| node["metadata"]["annotations"]["k3s.io/hostname"].is_null());
             self.store.change(&key, |node| {
                 match (is_heard, readiness(node)) {
                     (true, "True") => {}
+                    // It tells of itself.
+                    (true, _) if is_foreign => {}
                     (true, _) if !passed(READY_AFTER) => {}
                     (true, _) => node["status"]["conditions"] = well(now),
                     (false, "Unknown") => {}
                     (false, _) if !passed(GRACE) => {}
                     (false, _) => node["status"]["conditions"] = unknown(now),
                 }
+            });
+            self.work_as(MANAGER, now);
+            self.store.change(&key, |node| {
+                set_beta_labels(node);
                 let state = readiness(node).to_owned();
                 for effect in ["NoSchedule", "NoExecute"] {
                     set_taint(node, "node.kubernetes.io/unreachable", effect, state == "Unknown", now);
@@ -113,6 +152,7 @@ impl Cluster {
                 let cordoned = node["spec"]["unschedulable"] == true;
                 set_taint(node, "node.kubernetes.io/unschedulable", "NoSchedule", cordoned, now);
             });
+            self.rest_hand();
             // Since when a node is heard of counts until it is ready; since when it is not, from when it last was.
             let settled = self.store.get(&key).is_some_and(|node| readiness(node) == "True");
             if is_heard && settled {

@@ -9,6 +9,9 @@ use super::cluster::Cluster;
 use super::controllers::{follows, items, key_of, leaves, text};
 use super::store::{Key, timestamp};
 
+/// Under which name it changes objects.
+const SCHEDULER: &str = "kube-scheduler";
+
 /// One of something, as [`quantity`] counts.
 const ONE: u128 = 1_000_000_000;
 
@@ -111,11 +114,13 @@ impl Cluster {
                 loads.entry(text(pod, "/spec/nodeName").to_owned()).or_default().add(pod);
             }
         }
+        self.work_as(SCHEDULER, now);
         for pod in waiting {
             if matches!(text(&pod, "/spec/schedulerName"), "default-scheduler" | "") {
                 self.place(&pod, &mut loads, now);
             }
         }
+        self.rest_hand();
     }
 
     fn place(&mut self, pod: &Value, loads: &mut Loads, now: u64) {
@@ -125,18 +130,19 @@ impl Cluster {
             Claims::Waiting(keys) => (Vec::new(), keys),
             Claims::No(why) => {
                 let count = self.store.list("nodes", None).count();
-                let message = format!(
-                    "0/{count} nodes are available: {why}. preemption: 0/{count} nodes are available: {count} Preemption is not helpful for scheduling."
-                );
+                let message = format!("0/{count} nodes are available: {why}. not found");
                 return self.not_placed(&key, pod, &message, now);
             }
         };
         match self.choose(pod, &terms, loads) {
             Ok(node) if waiting.is_empty() => {
+                // A binding is nobody's.
+                self.rest_hand();
                 self.store.change(&key, |pod| {
                     pod["spec"]["nodeName"] = json!(node);
                     set_scheduled(pod, None, now);
                 });
+                self.work_as(SCHEDULER, now);
                 let message = format!("Successfully assigned {}/{} to {node}", key.namespace, key.name);
                 self.report(pod, "Scheduled", &message, "default-scheduler", now);
                 loads.entry(node).or_default().add(pod);
@@ -218,7 +224,7 @@ impl Cluster {
         let each: Vec<String> = reasons.iter().map(|(why, times)| format!("{times} {why}")).collect();
         let each = if each.is_empty() { String::new() } else { format!(": {}", each.join(", ")) };
         Err(format!(
-            "0/{count} nodes are available{each}. preemption: 0/{count} nodes are available: {count} Preemption is not helpful for scheduling."
+            "0/{count} nodes are available{each}. no new claims to deallocate, preemption: 0/{count} nodes are available: {count} Preemption is not helpful for scheduling."
         ))
     }
 }
@@ -264,6 +270,7 @@ fn set_scheduled(pod: &mut Value, why: Option<&str>, now: u64) {
         "lastTransitionTime": timestamp(now),
     });
     if let Some(message) = why {
+        condition["observedGeneration"] = pod["metadata"]["generation"].clone();
         condition["reason"] = json!("Unschedulable");
         condition["message"] = json!(message);
     }

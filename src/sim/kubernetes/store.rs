@@ -36,6 +36,19 @@ pub(crate) struct Store {
     /// The last changes, for those who watch.
     #[serde(skip)]
     history: VecDeque<Change>,
+    /// Whose changes are being made, if anybody's.
+    #[serde(skip)]
+    hand: Option<Hand>,
+}
+
+/// A part of the cluster that changes objects, so that the fields which it changes become its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Hand {
+    pub(crate) name: &'static str,
+    /// In milliseconds.
+    pub(crate) now: u64,
+    /// Whether it writes whatever it changes together with the status.
+    pub(crate) with_status: bool,
 }
 
 /// How many changes are remembered.
@@ -52,7 +65,7 @@ pub(crate) struct Change {
 
 impl Default for Store {
     fn default() -> Self {
-        Store { version: 1, objects: BTreeMap::new(), history: VecDeque::new() }
+        Store { version: 1, objects: BTreeMap::new(), history: VecDeque::new(), hand: None }
     }
 }
 
@@ -65,6 +78,12 @@ pub(crate) fn timestamp(millis: u64) -> String {
 pub(crate) fn fresh_uid() -> String {
     // Without randomness the simulator would not have started.
     secret_bytes().map(|bytes| uuid(&bytes)).unwrap_or_default()
+}
+
+impl Hand {
+    pub(crate) fn new(name: &'static str, now: u64) -> Option<Self> {
+        Some(Hand { name, now, with_status: false })
+    }
 }
 
 impl Store {
@@ -158,7 +177,20 @@ impl Store {
         }
         metadata["uid"] = json!(fresh_uid());
         metadata["creationTimestamp"] = json!(timestamp(now));
+        self.sign(key, &mut object);
         self.put(key, object);
+    }
+
+    /// Has whoever is at work own what he has made, as it is by now. What is put in later belongs to nobody.
+    pub(crate) fn sign(&self, key: &Key, object: &mut Value) {
+        if let Some(hand) = self.hand.as_ref().filter(|_| object["metadata"].get("managedFields").is_none()) {
+            super::api::sign(hand, &key.resource, None, object);
+        }
+    }
+
+    /// Says who is at work from now on. Gives who was until now.
+    pub(crate) fn work_as(&mut self, hand: Option<Hand>) -> Option<Hand> {
+        std::mem::replace(&mut self.hand, hand)
     }
 
     /// Changes an object, if there is one. It gets a new number only if it becomes another. Tells whether it did.
@@ -168,6 +200,9 @@ impl Store {
         change(&mut after);
         let is_other = *before != after;
         if is_other {
+            if let Some(hand) = &self.hand {
+                super::api::sign(hand, &key.resource, Some(before), &mut after);
+            }
             self.put(key, after);
         }
         is_other

@@ -47,14 +47,24 @@ impl Cluster {
         // Kinds of the table may be defined, too; who defines them knows better.
         let known = kinds::all()
             .iter()
+            .filter(|kind| !self.lacks(&kind.group))
             .filter(|kind| !own.iter().any(|one| one.is(&kind.group, &kind.version, &kind.resource)));
         known.cloned().chain(own.iter().cloned()).collect()
+    }
+
+    /// Whether a group of the table is not there: nobody has brought it along.
+    fn lacks(&self, group: &str) -> bool {
+        match group {
+            "helm.cattle.io" => self.critical.get("disable-helm-controller").is_some_and(|told| told == "true"),
+            "metrics.k8s.io" => self.store.get(&Key::new("services", "kube-system", "metrics-server")).is_none(),
+            _ => false,
+        }
     }
 
     /// A kind by its place in paths.
     pub(crate) fn find_kind(&self, group: &str, version: &str, resource: &str) -> Option<Arc<Kind>> {
         let is_own = |kind: &&Arc<Kind>| kind.is(group, version, resource);
-        if group.is_empty() || group.ends_with(".k8s.io") || !group.contains('.') {
+        if (group.is_empty() || group.ends_with(".k8s.io") || !group.contains('.')) && !self.lacks(group) {
             return kinds::all().iter().find(is_own).cloned().or_else(|| self.kinds().iter().find(is_own).cloned());
         }
         self.kinds().iter().find(is_own).cloned()
@@ -192,15 +202,35 @@ fn accept(definition: &mut Value, clash: Option<&(&'static str, String)>, now: u
         Some((reason, message)) => {
             set(&mut conditions, "NamesAccepted", false, reason, message, now);
             set(&mut conditions, "Established", false, "NotAccepted", "not all names are accepted", now);
-            if definition["status"]["acceptedNames"].is_null() {
-                definition["status"]["acceptedNames"] = json!({ "plural": "", "kind": "" });
+            // Those that nobody else has are accepted all the same.
+            let field = match *reason {
+                "PluralConflict" => "plural",
+                "SingularConflict" => "singular",
+                "ShortNamesConflict" => "shortNames",
+                "KindConflict" => "kind",
+                _ => "listKind",
+            };
+            let mut names = definition["spec"]["names"].clone();
+            match (definition["status"]["acceptedNames"].get(field).cloned(), names.as_object_mut()) {
+                (Some(known), Some(names)) => drop(names.insert(field.to_owned(), known)),
+                (None, Some(names)) => drop(names.shift_remove(field)),
+                (_, None) => {}
             }
+            definition["status"]["acceptedNames"] = names;
         }
     }
     definition["status"]["conditions"] = json!(conditions);
     if is_new {
         own_status(definition, now);
     }
+}
+
+/// Notes that a definition is to go, and its objects before it.
+pub(super) fn end(definition: &mut Value, now: u64) {
+    let mut all = definition["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let why = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+    set(&mut all, "Terminating", true, "InstanceDeletionPending", why, now);
+    definition["status"]["conditions"] = json!(all);
 }
 
 /// Notes in which versions objects have been kept.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::kinds::Kind;
 use super::status::Refusal;
 use crate::sim::kubernetes::cluster::Cluster;
-use crate::sim::kubernetes::store::Key;
+use crate::sim::kubernetes::store::{Key, fresh_uid};
 
 /// Puts a value where there is none.
 fn usual(object: &mut Value, name: &str, value: Value) {
@@ -57,6 +57,26 @@ pub(super) fn complete(kind: &Kind, object: &mut Value, live: Option<&Value>) {
                 );
             }
             usual(object, "spec", json!({}));
+            if live.is_none() {
+                object["status"] = json!({ "daemonEndpoints": { "kubeletEndpoint": { "Port": 0 } }, "nodeInfo": {} });
+            }
+            if !object["status"]["daemonEndpoints"].is_object() {
+                object["status"]["daemonEndpoints"] = json!({ "kubeletEndpoint": { "Port": 0 } });
+            }
+            for name in [
+                "machineID",
+                "systemUUID",
+                "bootID",
+                "kernelVersion",
+                "osImage",
+                "containerRuntimeVersion",
+                "kubeletVersion",
+                "kubeProxyVersion",
+                "operatingSystem",
+                "architecture",
+            ] {
+                usual(&mut object["status"]["nodeInfo"], name, json!(""));
+            }
             if object["spec"]["unschedulable"] == false
                 && let Some(spec) = object["spec"].as_object_mut()
             {
@@ -85,6 +105,7 @@ pub(crate) fn complete_job(object: &mut Value, live: Option<&Value>) {
         usual(spec, field, value);
     }
     complete_pod(&mut spec["template"]["spec"]);
+    let has_none = object["metadata"]["labels"].as_object().is_none_or(serde_json::Map::is_empty);
     usual(&mut object["metadata"], "labels", json!({}));
     if live.is_none() {
         let own = [
@@ -94,8 +115,11 @@ pub(crate) fn complete_job(object: &mut Value, live: Option<&Value>) {
             ("job-name", &name),
         ];
         for (label, value) in own {
-            object["metadata"]["labels"][label] = value.clone();
             object["spec"]["template"]["metadata"]["labels"][label] = value.clone();
+        }
+        // A Job without labels gets those of its pods.
+        if has_none {
+            object["metadata"]["labels"] = object["spec"]["template"]["metadata"]["labels"].clone();
         }
         object["spec"]["selector"] = json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } });
         object["status"] = json!({});
@@ -187,6 +211,53 @@ pub(crate) fn quality(spec: &Value) -> &'static str {
     if containers.into_iter().any(any) { "Burstable" } else { "BestEffort" }
 }
 
+/// Has an object stay until nobody uses it any more.
+fn hold(object: &mut Value, finalizer: &str) {
+    match object["metadata"].get_mut("finalizers").and_then(Value::as_array_mut) {
+        Some(all) if all.iter().any(|one| one == finalizer) => {}
+        Some(all) => all.push(json!(finalizer)),
+        None => object["metadata"]["finalizers"] = json!([finalizer]),
+    }
+}
+
+/// Where containers find the token of their account.
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// Gives the containers of a pod the token of its account, unless they have one of their own.
+fn mount_token(spec: &mut Value) {
+    let name = format!("kube-api-access-{}", &fresh_uid()[..5]);
+    let mut is_used = false;
+    for list in ["initContainers", "containers"] {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let mount = json!({ "name": name, "readOnly": true, "mountPath": TOKEN });
+            match container.get_mut("volumeMounts").and_then(Value::as_array_mut) {
+                Some(all) if all.iter().any(|one| one["mountPath"] == TOKEN) => continue,
+                Some(all) => all.push(mount),
+                None => container["volumeMounts"] = json!([mount]),
+            }
+            is_used = true;
+        }
+    }
+    if !is_used {
+        return;
+    }
+    let volume = json!({
+        "name": name,
+        "projected": {
+            "sources": [
+                { "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } },
+                { "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } },
+                { "downwardAPI": { "items": [{ "path": "namespace", "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.namespace" } }] } },
+            ],
+            "defaultMode": 420,
+        },
+    });
+    match spec.get_mut("volumes").and_then(Value::as_array_mut) {
+        Some(all) => all.push(volume),
+        None => spec["volumes"] = json!([volume]),
+    }
+}
+
 impl Cluster {
     /// Lets in what a controller makes, or tells in the words of the API why not.
     pub(crate) fn admit_made(&self, kind: &str, key: &Key, object: &mut Value) -> Result<(), String> {
@@ -197,15 +268,25 @@ impl Cluster {
 
     /// What is looked at before a new object is let in, beside whether it is sound by itself.
     pub(super) fn admit_object(&self, kind: &Kind, key: &Key, object: &mut Value) -> Result<(), Refusal> {
-        if kind.kind != "Pod" {
-            return Ok(());
+        match kind.kind.as_str() {
+            "Pod" => {}
+            "PersistentVolumeClaim" | "PersistentVolume" => {
+                let claims = kind.kind == "PersistentVolumeClaim";
+                hold(object, if claims { "kubernetes.io/pvc-protection" } else { "kubernetes.io/pv-protection" });
+                return if claims { self.check_quotas(key, object) } else { Ok(()) };
+            }
+            _ => return if kind.namespaced { self.check_quotas(key, object) } else { Ok(()) },
         }
         let spec = &mut object["spec"];
         usual(spec, "serviceAccountName", json!("default"));
         let account = spec["serviceAccountName"].as_str().unwrap_or_default().to_owned();
         spec["serviceAccount"] = json!(account);
-        if self.store.get(&Key::new("serviceaccounts", &key.namespace, &account)).is_none() {
+        let Some(known) = self.store.get(&Key::new("serviceaccounts", &key.namespace, &account)) else {
             return Err(Refusal::no_account(&key.name, &key.namespace, &account));
+        };
+        let told = |own: &Value| own["automountServiceAccountToken"].as_bool();
+        if told(spec).or(told(known)).unwrap_or(true) {
+            mount_token(spec);
         }
         for taint in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
             let own = json!({ "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
@@ -218,6 +299,12 @@ impl Cluster {
         for (field, value) in [("priority", json!(0)), ("preemptionPolicy", json!("PreemptLowerPriority"))] {
             usual(spec, field, value);
         }
-        Ok(())
+        let class = spec["runtimeClassName"].as_str().unwrap_or_default();
+        if !class.is_empty() && self.store.get(&Key::new("runtimeclasses.node.k8s.io", "", class)).is_none() {
+            let why = format!("pod rejected: RuntimeClass \"{class}\" not found");
+            return Err(Refusal::forbidden_object("pods", &key.name, &why));
+        }
+        self.check_security(key, object)?;
+        self.check_quotas(key, object)
     }
 }

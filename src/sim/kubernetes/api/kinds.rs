@@ -1,5 +1,6 @@
 //! The kinds of objects: those that every API has, as one table, and what definitions of custom ones describe.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
@@ -81,6 +82,13 @@ pub(crate) fn all() -> &'static [Arc<Kind>] {
         let lines = include_str!("kinds.txt").lines().filter(|line| !line.starts_with('#'));
         lines.filter_map(parse).map(Arc::new).collect()
     })
+}
+
+/// A kind by the name that its objects are kept under, in the version that is told of first.
+pub(crate) fn stored(name: &str) -> Option<&'static Arc<Kind>> {
+    static STORED: OnceLock<HashMap<String, &'static Arc<Kind>>> = OnceLock::new();
+    let all = STORED.get_or_init(|| all().iter().rev().map(|kind| (kind.stored(), kind)).collect());
+    all.get(name).copied()
 }
 
 /// A kind by its place in paths.

@@ -133,10 +133,14 @@ pub(crate) fn owners(object: &Value) -> Vec<Owner> {
     entries.map(|entry| Owner { entry: entry.clone(), fields: read(&entry["fieldsV1"]) }).collect()
 }
 
-/// Writes down who owns what: those who apply first.
+/// Writes down who owns what: those who apply first, and each sort by time and name.
 pub(crate) fn write_owners(object: &mut Value, mut owners: Vec<Owner>) {
     owners.retain(|owner| !owner.fields.is_empty());
-    owners.sort_by_key(|owner| !owner.applies());
+    let order = |owner: &Owner| {
+        ["operation", "time", "manager", "apiVersion", "subresource"]
+            .map(|name| owner.entry[name].as_str().unwrap_or_default().to_owned())
+    };
+    owners.sort_by_cached_key(order);
     let entry = |owner: &Owner| {
         let mut entry = owner.entry.clone();
         entry["fieldsV1"] = written(&owner.fields);

@@ -1,5 +1,6 @@
 //! The API of a cluster, as one of its servers answers it.
 
+mod bodies;
 mod columns;
 pub(crate) mod custom;
 pub(super) mod defaults;
@@ -10,9 +11,11 @@ mod managed;
 mod openapi;
 mod ownership;
 mod patching;
+mod pod_security;
 mod pods;
 mod protobuf;
 mod quantity;
+mod quotas;
 mod read;
 mod remove;
 mod reviews;
@@ -37,7 +40,9 @@ use serde_json::Value;
 
 use super::cluster::{Client, Cluster};
 use kinds::Kind;
+pub(super) use ownership::{own_field, sign};
 pub(super) use quantity::nanos;
+pub(super) use quotas::QUOTAS;
 pub(super) use remove::{FOREGROUND, ORPHAN, mark};
 use status::Refusal;
 

@@ -59,7 +59,7 @@ pub(super) fn put(object: &mut Value, pointer: &str, value: Value) {
 
 /// A patch in steps.
 pub(super) fn steps(object: &mut Value, body: &[u8]) -> Result<(), Refusal> {
-    let steps = match super::write::decoded(body)? {
+    let steps = match super::bodies::decoded(body)? {
         Value::Array(steps) => steps,
         other => {
             return Err(Refusal::bad(format!(

@@ -60,13 +60,8 @@ impl Cluster {
         let pod = self.store.get(&key).cloned().ok_or_else(|| Refusal::not_found(place.kind, name))?;
         let asked = call.object(place.kind)?;
         let options = &asked["deleteOptions"];
-        let uid = &pod["metadata"]["uid"];
-        if let Some(wanted) = options["preconditions"]["uid"].as_str().filter(|wanted| Some(*wanted) != uid.as_str()) {
-            let why = format!(
-                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {}",
-                uid.as_str().unwrap_or_default()
-            );
-            return Err(Refusal::conflict(place.kind, name, &why));
+        if asked["metadata"]["name"].as_str().is_some_and(|other| other != name) {
+            return Err(Refusal::bad("name in URL does not match name in Eviction object"));
         }
         let budgets: Vec<Value> = self
             .store
@@ -101,6 +96,14 @@ impl Cluster {
                 );
                 return Err(Refusal::budget(why, None));
             }
+        }
+        let uid = &pod["metadata"]["uid"];
+        if let Some(wanted) = options["preconditions"]["uid"].as_str().filter(|wanted| Some(*wanted) != uid.as_str()) {
+            let why = format!(
+                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {}",
+                uid.as_str().unwrap_or_default()
+            );
+            return Err(Refusal::conflict(place.kind, name, &why));
         }
         let is_dry = call.is_dry() || options["dryRun"].as_array().is_some_and(|all| all.contains(&json!("All")));
         if !is_dry {

@@ -59,6 +59,14 @@ pub(in crate::sim::kubernetes) fn nanos(value: &Value) -> Option<i128> {
     Some(read(&text(value)?)?.0)
 }
 
+/// An amount as it is kept: in its usual spelling, and what is less than a thousandth of something as one.
+pub(super) fn kept(value: &Value) -> Option<String> {
+    match read(&text(value)?)? {
+        (scaled, Spelling::Decimal) => spelt(&Value::from(format!("{}m", up(scaled, 1_000_000)))),
+        _ => spelt(value),
+    }
+}
+
 /// An amount in its usual spelling; nothing if it is none.
 pub(super) fn spelt(value: &Value) -> Option<String> {
     let text = text(value)?;
@@ -85,6 +93,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn amounts_are_kept_in_thousandths() {
+        for (told, wanted) in [("100u", "1m"), ("1.0005", "1001m"), ("1000m", "1"), ("1Gi", "1Gi"), ("1e0", "1e0")] {
+            assert_eq!(kept(&json!(told)).as_deref(), Some(wanted), "{told}");
+        }
+        assert_eq!(kept(&json!("x")), None);
+    }
 
     #[test]
     fn amounts_are_spelt_as_the_api_spells_them() {

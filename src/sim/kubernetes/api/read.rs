@@ -35,7 +35,7 @@ impl Cluster {
     fn list(&mut self, call: &Call, place: Place<'_>, form: Form) -> Outcome {
         let text = |name: &str| call.query.get(name).map(String::as_str);
         let selection = Selection::parse(place.kind, text("labelSelector"), text("fieldSelector"))?;
-        let from = self.check_list(call)?;
+        let (from, pinned) = self.check_list(call)?;
         let limit = match text("limit") {
             None | Some("") => 0,
             Some(text) => text
@@ -43,7 +43,9 @@ impl Cluster {
                 .map_err(|_| Refusal::bad(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))?,
         };
         let version = text("resourceVersion").filter(|_| text("resourceVersionMatch") == Some("Exact"));
-        let version = version.and_then(|text| text.parse().ok()).unwrap_or_else(|| self.store.version());
+        // All pages of a list tell of the same moment.
+        let version =
+            pinned.or_else(|| version.and_then(|text| text.parse().ok())).unwrap_or_else(|| self.store.version());
         let chosen: Vec<Value> = self
             .store
             .list_at(&place.kind.stored(), place.namespace, version)
@@ -51,10 +53,10 @@ impl Cluster {
             .filter(|object| selection.has(object))
             .collect();
         let all = chosen.len();
-        let end = if limit == 0 { all } else { all.min(from + limit) };
+        let end = if limit == 0 { all } else { all.min(from.saturating_add(limit)) };
         let mut metadata = json!({ "resourceVersion": version.to_string() });
         if end < all {
-            metadata["continue"] = json!(format!("sim{end}"));
+            metadata["continue"] = json!(format!("sim{version}-{end}"));
             if selection.is_everything() {
                 metadata["remainingItemCount"] = json!(all - end);
             }
@@ -66,6 +68,9 @@ impl Cluster {
     /// Objects as a list.
     pub(super) fn list_of(&self, place: Place<'_>, items: Vec<Value>, form: Form, metadata: Value, now: u64) -> Value {
         let mut metadata = metadata;
+        if place.kind.custom.is_some() && form == Form::Plain && metadata.get("continue").is_none() {
+            metadata["continue"] = json!("");
+        }
         if metadata["resourceVersion"].is_null() {
             metadata["resourceVersion"] = json!(self.store.version().to_string());
         }
@@ -96,7 +101,7 @@ impl Cluster {
     }
 
     /// Looks at what is asked of a list beside which objects; gives where it goes on.
-    fn check_list(&self, call: &Call) -> Result<usize, Refusal> {
+    fn check_list(&self, call: &Call) -> Result<(usize, Option<u64>), Refusal> {
         let text = |name: &str| call.query.get(name).map(String::as_str).filter(|text| !text.is_empty());
         let rule = text("resourceVersionMatch");
         if rule.is_some() && text("resourceVersion").is_none() {
@@ -109,7 +114,15 @@ impl Cluster {
             }
             let wrong =
                 || Refusal::bad("invalid continue token: continue key is not valid: it is not one of this server");
-            return token.strip_prefix("sim").and_then(|rest| rest.parse().ok()).ok_or_else(wrong);
+            let parts = token.strip_prefix("sim").and_then(|rest| rest.split_once('-'));
+            let parts = parts.and_then(|(version, from)| Some((version.parse::<u64>().ok()?, from.parse().ok()?)));
+            let (version, from) = parts.ok_or_else(wrong)?;
+            if version > self.store.version() || !self.store.remembers(version) {
+                return Err(Refusal::expired(
+                    "The provided continue parameter is too old to display a consistent list result.",
+                ));
+            }
+            return Ok((from, Some(version)));
         }
         if let Some(wanted) = text("resourceVersion") {
             let Ok(number) = wanted.parse::<u64>() else {
@@ -124,7 +137,7 @@ impl Cluster {
                 return Err(Refusal::expired("The resourceVersion for the provided list is too old."));
             }
         }
-        Ok(0)
+        Ok((0, None))
     }
 
     /// An object as it is told: with its kind first, and as its newest form where it has several.

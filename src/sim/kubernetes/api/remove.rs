@@ -13,6 +13,10 @@ use crate::sim::kubernetes::store::{Key, timestamp};
 pub(in crate::sim::kubernetes) const ORPHAN: &str = "orphan";
 pub(in crate::sim::kubernetes) const FOREGROUND: &str = "foregroundDeletion";
 
+/// Kinds of which the last state is told where one has gone, and not only that it has.
+const RETURNED: [&str; 6] =
+    ["Pod", "ServiceAccount", "PersistentVolumeClaim", "PersistentVolume", "ResourceQuota", "PodTemplate"];
+
 /// How something is to be deleted.
 struct Options {
     preconditions: Value,
@@ -117,7 +121,7 @@ impl Cluster {
         };
         match self.end(call, place, &options, object)? {
             Fate::Lingers(object) => shown(self, object),
-            Fate::Gone(object) if place.kind.kind == "Pod" => shown(self, object),
+            Fate::Gone(object) if RETURNED.contains(&place.kind.kind.as_str()) => shown(self, object),
             Fate::Gone(object) => {
                 let mut details = json!({ "name": name });
                 if !place.kind.group.is_empty() {
@@ -173,6 +177,12 @@ impl Cluster {
         let mut all = finalizers(&object);
         all.retain(|one| one != ORPHAN && one != FOREGROUND);
         all.extend(options.holds.map(|own| json!(own)));
+        if place.kind.kind == "CustomResourceDefinition" {
+            super::custom::end(&mut marked, call.now);
+            if !all.iter().any(|one| one == super::custom::CLEANUP) {
+                all.push(json!(super::custom::CLEANUP));
+            }
+        }
         if place.kind.kind == "Pod" && all.is_empty() {
             return Ok(self.end_pod(&key, object, options, call.now));
         }
@@ -183,7 +193,13 @@ impl Cluster {
             return Ok(Fate::Gone(object));
         }
         marked["metadata"]["finalizers"] = json!(all);
-        mark(&mut marked, 0, call.now);
+        if place.kind.kind == "CustomResourceDefinition" {
+            if marked["metadata"]["deletionTimestamp"].is_null() {
+                marked["metadata"]["deletionTimestamp"] = json!(timestamp(call.now));
+            }
+        } else {
+            mark(&mut marked, 0, call.now);
+        }
         let is_same = marked == object;
         Ok(Fate::Lingers(if options.is_dry || is_same { marked } else { self.store.put(&key, marked) }))
     }

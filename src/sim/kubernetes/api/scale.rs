@@ -75,7 +75,7 @@ impl Cluster {
         match (call.method.as_str(), call.media()) {
             ("PUT", _) => scale = call.object(place.kind)?,
             (_, "application/merge-patch+json" | "application/strategic-merge-patch+json") => {
-                let patch = super::write::decoded(&call.body)?;
+                let patch = super::bodies::decoded(&call.body)?;
                 super::patching::merge(&mut scale, &patch);
             }
             (_, "application/json-patch+json") => super::patching::steps(&mut scale, &call.body)?,

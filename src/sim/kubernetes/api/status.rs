@@ -169,6 +169,12 @@ impl Refusal {
         Refusal::new(403, "Forbidden", format!("{} \"{name}\" is forbidden: {why}", kind.full_name()), Some(details))
     }
 
+    /// Something that looks at new objects does not let one in.
+    pub(crate) fn forbidden_object(resource: &str, name: &str, why: &str) -> Self {
+        let details = json!({ "name": name, "kind": resource });
+        Refusal::new(403, "Forbidden", format!("{resource} \"{name}\" is forbidden: {why}"), Some(details))
+    }
+
     /// The account that a pod is to have is not there.
     pub(crate) fn no_account(name: &str, namespace: &str, account: &str) -> Self {
         let why =

@@ -100,6 +100,8 @@ fn items(of: &Type, own: &mut Vec<Value>, patch: &[Value], key: Option<&str>) ->
         }
         return Ok(());
     };
+    // What is new stands before what is there, in its own order.
+    let mut fresh = Vec::new();
     for item in patch {
         let Some(told) = item.get(key) else {
             return Err(Refusal::bad(format!("map: {item} does not contain declared merge key: {key}")));
@@ -118,10 +120,11 @@ fn items(of: &Type, own: &mut Vec<Value>, patch: &[Value], key: Option<&str>) ->
                 if let Value::Object(patch) = item {
                     over(of.items().0, &mut new, patch)?;
                 }
-                own.push(new);
+                fresh.push(new);
             }
         }
     }
+    own.splice(0..0, fresh);
     Ok(())
 }
 

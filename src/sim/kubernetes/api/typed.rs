@@ -368,7 +368,14 @@ pub(crate) fn differences(of: &Type, before: &Value, after: &Value) -> (Fields, 
         .iter()
         .filter(|path| {
             let is_new = !old.contains(*path);
-            let differs = at(of, before, path) != at(of, after, path);
+            let (then, now) = (at(of, before, path), at(of, after, path));
+            // What has lost all of its parts is what it was.
+            let is_emptied = !type_at(of, path).is_whole()
+                && matches!(
+                    (then, now),
+                    (Some(Value::Object(_)), Some(Value::Object(_))) | (Some(Value::Array(_)), Some(Value::Array(_)))
+                );
+            let differs = then != now && !is_emptied;
             if has_parts(path) { is_new && at(of, before, path).is_none() && !is_always(path) } else { differs }
         })
         .cloned();

@@ -69,7 +69,13 @@ pub(super) fn complete(kind: &Kind, object: &mut Value, live: Option<&Value>) {
                 &mut object["spec"],
                 &json!({ "volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Retain" }),
             );
-            usual(object, "status", json!({ "phase": "Pending" }));
+            if object["spec"]["storageClassName"] == ""
+                && let Some(spec) = object["spec"].as_object_mut()
+            {
+                spec.shift_remove("storageClassName");
+            }
+            let since = object["metadata"]["creationTimestamp"].clone();
+            usual(object, "status", json!({ "phase": "Pending", "lastPhaseTransitionTime": since }));
         }
         "StorageClass" => {
             all_usual(object, &json!({ "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate" }));
@@ -128,6 +134,17 @@ pub(super) fn told(kind: &Kind, object: &Value, live: Option<&Value>) -> Value {
                 if let Some(labels) = object.pointer_mut(at) {
                     drop_from(labels, &OWN);
                 }
+                // Where nobody told any, there is nothing to own, be it what would hold them.
+                let holder = at.trim_end_matches("/labels");
+                if let Some(Value::Object(holder)) = object.pointer_mut(holder)
+                    && holder.get("labels").and_then(Value::as_object).is_some_and(Map::is_empty)
+                {
+                    holder.shift_remove("labels");
+                }
+            }
+            let template = &mut object["spec"]["template"];
+            if template["metadata"].as_object().is_some_and(Map::is_empty) {
+                drop_from(template, &["metadata"]);
             }
         }
         "DaemonSet" => {
@@ -188,10 +205,14 @@ fn workload(kind: &str, object: &mut Value, live: Option<&Value>) {
             all_usual(spec, &json!({ "revisionHistoryLimit": 10, "updateStrategy": {} }));
             rolls(&mut spec["updateStrategy"], &json!({ "maxUnavailable": 1, "maxSurge": 0 }));
             let count = object["metadata"]["generation"].as_u64().unwrap_or(1);
-            if live.is_none() {
-                object["metadata"]["annotations"]["deprecated.daemonset.template.generation"] =
-                    json!(count.to_string());
-            }
+            const GENERATION: &str = "deprecated.daemonset.template.generation";
+            let before = live.map(|live| {
+                let own =
+                    live["metadata"]["annotations"][GENERATION].as_str().and_then(|text| text.parse::<u64>().ok());
+                let is_other = live["spec"]["template"] != object["spec"]["template"];
+                own.unwrap_or(1) + u64::from(is_other)
+            });
+            object["metadata"]["annotations"][GENERATION] = json!(before.unwrap_or(count).to_string());
         }
         _ => usual(spec, "replicas", json!(1)),
     }
@@ -217,6 +238,11 @@ fn rolls(strategy: &mut Value, steps: &Value) {
 
 fn service(object: &mut Value, live: Option<&Value>) {
     usual(object, "status", json!({ "loadBalancer": {} }));
+    for own in object.pointer_mut("/status/loadBalancer/ingress").and_then(Value::as_array_mut).into_iter().flatten() {
+        if own["ip"].is_string() {
+            usual(own, "ipMode", json!("VIP"));
+        }
+    }
     let spec = &mut object["spec"];
     all_usual(spec, &json!({ "type": "ClusterIP", "sessionAffinity": "None" }));
     let kind = spec["type"].as_str().unwrap_or_default().to_owned();
@@ -280,6 +306,10 @@ fn definition(object: &mut Value) {
         versions.filter(|version| version["storage"] == true).map(|version| version["name"].clone()).collect();
     let status = json!({ "conditions": null, "acceptedNames": { "plural": "", "kind": "" }, "storedVersions": stored });
     usual(object, "status", status);
+    if let Some(known) = object["status"]["storedVersions"].as_array_mut() {
+        let new: Vec<Value> = stored.into_iter().filter(|name| !known.contains(name)).collect();
+        known.extend(new);
+    }
 }
 
 fn webhooks(kind: &str, object: &mut Value) {
@@ -311,7 +341,7 @@ pub(super) fn normalize(of: &Type, value: &mut Value) -> bool {
             for (name, value) in map.iter_mut() {
                 let Some((field, _)) = of.field(name) else { continue };
                 if matches!(field.resolved(), Type::Quantity) {
-                    let Some(usual) = quantity::spelt(value) else { return false };
+                    let Some(usual) = quantity::kept(value) else { return false };
                     *value = json!(usual);
                 } else if !normalize(&field, value) {
                     return false;

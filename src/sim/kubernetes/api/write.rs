@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::bodies::{decoded, unknown_fields};
 use super::defaults;
 use super::kinds::Kind;
 use super::managed::{self, Owner};
@@ -19,56 +20,6 @@ use crate::sim::kubernetes::store::{Key, fresh_uid, timestamp};
 pub(super) const STALE: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
 const OTHER_TYPE: &str = "invalid object type: ";
-
-impl Call {
-    /// Who changes something: what the request says, or the program that it comes from.
-    pub(super) fn manager(&self) -> String {
-        let told = self.query.get("fieldManager").filter(|text| !text.is_empty());
-        told.cloned().unwrap_or_else(|| self.agent.split(['/', ' ']).next().unwrap_or("unknown").to_owned())
-    }
-
-    /// The media type of the body, without what is said about it.
-    pub(super) fn media(&self) -> &str {
-        self.content_type.as_deref().unwrap_or("application/json").split(';').next().unwrap_or_default().trim()
-    }
-
-    /// The body as an object.
-    pub(super) fn object(&self, kind: &Kind) -> Result<Value, Refusal> {
-        match self.media() {
-            "application/json" => serde_json::from_slice(&self.body).map_err(|error| {
-                let why = format!("couldn't get version/kind; json parse error: {error}");
-                Refusal::bad(format!("the object provided is unrecognized (must be of type {}): {why}", kind.kind))
-            }),
-            "application/yaml" => self.yaml().map_err(|error| {
-                Refusal::bad(format!(
-                    "the object provided is unrecognized (must be of type {}): yaml: {error}",
-                    kind.kind
-                ))
-            }),
-            super::protobuf::MEDIA => super::protobuf::object(&self.body),
-            _ => Err(Refusal::no_such_body()),
-        }
-    }
-
-    /// The body as YAML, of which JSON is a part.
-    fn yaml(&self) -> Result<Value, String> {
-        serde_json::from_slice(&self.body).or_else(|_| {
-            serde_saphyr::from_str(&String::from_utf8_lossy(&self.body)).map_err(|error| error.to_string())
-        })
-    }
-
-    /// Refuses what is tried neither alone nor for good.
-    pub(super) fn check_dry(&self, options: &str) -> Result<(), Refusal> {
-        match self.query.get("dryRun").map(String::as_str) {
-            None | Some("All") => Ok(()),
-            Some(other) => {
-                let message = format!("Unsupported value: [\"{other}\"]: supported values: \"All\"");
-                let cause = Cause { reason: "FieldValueNotSupported", message, field: "dryRun".into() };
-                Err(Refusal::invalid("meta.k8s.io", options, "", &[cause]))
-            }
-        }
-    }
-}
 
 /// What becomes of a change.
 pub(super) struct Change<'a> {
@@ -122,6 +73,7 @@ impl Cluster {
         drop_unknown(kind, &mut object);
         let change = Change { call, place, key };
         let object = self.finish(&change, None, object, Owners::Changing(Vec::new()))?;
+        let headers = [headers, self.warnings(place, None, &object)].concat();
         Ok(Reply { headers, ..Reply::json(201, self.shown(place, object, call.now)) })
     }
 
@@ -198,9 +150,7 @@ impl Cluster {
         }
         let uid = &object["metadata"]["uid"];
         if uid.as_str().is_some_and(|uid| !uid.is_empty() && live["metadata"]["uid"] != uid) {
-            let message = format!("Invalid value: {uid}: field is immutable");
-            let cause = Cause { reason: "FieldValueInvalid", message, field: "metadata.uid".into() };
-            return Err(Refusal::invalid(&place.kind.group, &place.kind.kind, name, &[cause.clone(), cause]));
+            return Err(other_uid(place, uid.as_str().unwrap_or_default()));
         }
         let (wanted, own) = (&object["metadata"]["resourceVersion"], &live["metadata"]["resourceVersion"]);
         if wanted.as_str().is_some_and(|wanted| Some(wanted) != own.as_str()) {
@@ -223,10 +173,14 @@ impl Cluster {
         drop_unknown(place.kind, &mut object);
         let key = Key::new(&place.kind.stored(), place.namespace.unwrap_or_default(), name);
         let change = Change { call, place, key };
-        let before = managed::owners(&live);
-        let told = object["metadata"]["managedFields"] != live["metadata"]["managedFields"];
-        let owners = if told { Owners::Known(managed::owners(&object)) } else { Owners::Changing(before) };
-        let object = self.finish(&change, Some(live), object, owners)?;
+        let owners = match object["metadata"]["managedFields"].as_array().map(Vec::as_slice) {
+            // One entry that says nothing takes all of them away; none at all leaves them.
+            Some([one]) if one.as_object().is_some_and(serde_json::Map::is_empty) => Owners::Known(Vec::new()),
+            None | Some([]) => Owners::Changing(managed::owners(&live)),
+            Some(_) => Owners::Changing(managed::owners(&object)),
+        };
+        let object = self.finish(&change, Some(live.clone()), object, owners)?;
+        let headers = [headers, self.warnings(place, Some(&live), &object)].concat();
         Ok(Reply { headers, ..Reply::json(200, self.shown(place, object, call.now)) })
     }
 
@@ -247,18 +201,24 @@ impl Cluster {
         let text = |name: &str| applied[name].as_str().unwrap_or_default().to_owned();
         let (version, told) = (text("apiVersion"), text("kind"));
         if version != kind.api_version() || told != kind.kind {
-            let version = if version.is_empty() { "/".to_owned() } else { version };
+            // The oldest group has no name.
+            let version = if version.contains('/') || told.is_empty() && !version.is_empty() {
+                version
+            } else {
+                format!("/{version}")
+            };
             return Err(Refusal::bad(format!("{OTHER_TYPE}{version}, Kind={told}")));
         }
         if applied["metadata"].is_null() {
-            applied["metadata"] = json!({});
+            applied["metadata"] = json!({ "name": place.name });
         }
         if applied["metadata"].get("managedFields").is_some_and(|fields| !fields.is_null()) {
             return Err(Refusal::bad("metadata.managedFields must be nil"));
         }
         let name = place.name.unwrap_or_default();
-        if applied["metadata"]["name"].as_str().is_some_and(|other| other != name) {
-            return Err(Refusal::bad("the name of the object does not match the name on the URL"));
+        if let Some(other) = applied["metadata"]["name"].as_str().filter(|other| *other != name) {
+            let message = format!("the name of the object ({other}) does not match the name on the URL ({name})");
+            return Err(Refusal::bad(message));
         }
         check_namespace(&applied, place)?;
         if let Some(fault) = typed::faults(&kind.of, &applied) {
@@ -270,6 +230,16 @@ impl Cluster {
             )));
         }
         drop_nulls(&mut applied);
+        // Status and the rest are applied apart.
+        if let Some(map) = applied.as_object_mut().filter(|_| kind.part("status").is_some()) {
+            match place.part {
+                None => drop(map.shift_remove("status")),
+                Some("status") => {
+                    map.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
+                }
+                Some(_) => {}
+            }
+        }
         let key = Key::new(&kind.stored(), place.namespace.unwrap_or_default(), name);
         let live = self.store.get(&key).cloned();
         let stale = |field: &str| {
@@ -278,10 +248,11 @@ impl Cluster {
             wanted.filter(|wanted| Some(*wanted) != own).map(str::to_owned)
         };
         if let Some(uid) = stale("uid") {
-            let own = live.as_ref().and_then(|live| live["metadata"]["uid"].as_str());
-            let found =
-                own.map_or("no existing object was found".to_owned(), |own| format!("existing object has uid {own}"));
-            let why = format!("uid mismatch: the provided object specified uid {uid}, and {found}");
+            if live.is_some() {
+                return Err(other_uid(place, &uid));
+            }
+            let why =
+                format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
             return Err(Refusal::conflict(kind, name, &why));
         }
         if live.is_some() && stale("resourceVersion").is_some() {
@@ -293,8 +264,22 @@ impl Cluster {
         let change = Change { call, place, key };
         let (object, owners) = put_over(&change, manager, live.as_ref(), &applied)?;
         let status = if live.is_some() { 200 } else { 201 };
-        let object = self.finish(&change, live, object, Owners::Known(owners))?;
-        Ok(Reply::json(status, self.shown(place, object, call.now)))
+        let object = self.finish(&change, live.clone(), object, Owners::Known(owners))?;
+        let headers = self.warnings(place, live.as_ref(), &object);
+        Ok(Reply { headers, ..Reply::json(status, self.shown(place, object, call.now)) })
+    }
+
+    /// What those who look at changes say of one that they let in.
+    fn warnings(&self, place: Place<'_>, live: Option<&Value>, object: &Value) -> Vec<(&'static str, String)> {
+        let all = match (place.kind.kind.as_str(), live) {
+            _ if place.part.is_some() => Vec::new(),
+            ("Namespace", Some(live)) => self.now_forbidden(live, object),
+            // What has not become another pod is not judged again.
+            ("Pod", Some(live)) if live["spec"] == object["spec"] => Vec::new(),
+            _ => self.security_warnings(place.kind, place.namespace.unwrap_or_default(), object),
+        };
+        let warning = |text: &String| ("warning", format!("299 - \"{}\"", text.replace('"', "\\\"")));
+        all.iter().map(warning).collect()
     }
 
     /// Refuses to make something in a namespace that is not there, or will not be for long.
@@ -402,39 +387,16 @@ impl Cluster {
     }
 }
 
-/// What is said of fields that a kind does not have: a warning each, or a refusal where that is wanted.
-fn unknown_fields(call: &Call, kind: &Kind, object: &Value) -> Result<Vec<(&'static str, String)>, Refusal> {
-    let unknown = schema::unknown(kind, object);
-    match call.query.get("fieldValidation").map(String::as_str) {
-        Some("Strict") if !unknown.is_empty() => {
-            let each: Vec<String> = unknown.iter().map(|field| format!("unknown field \"{field}\"")).collect();
-            Err(Refusal::bad(format!(
-                "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
-                kind.kind,
-                kind.version,
-                kind.kind,
-                each.join(", ")
-            )))
-        }
-        Some("Ignore") => Ok(Vec::new()),
-        _ => {
-            let warning = |field: &String| ("warning", format!("299 - \"unknown field \\\"{field}\\\"\""));
-            Ok(unknown.iter().map(warning).collect())
-        }
-    }
-}
-
-/// The patch that a body holds.
-pub(super) fn decoded(body: &[u8]) -> Result<Value, Refusal> {
-    serde_json::from_slice(body).map_err(|error| {
-        let why = if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
-        Refusal::bad(format!("error decoding patch: {why}"))
-    })
-}
-
 /// Takes out the fields that objects of a kind do not have.
 fn drop_unknown(kind: &Kind, object: &mut Value) {
     typed::prune(&kind.of, object);
+}
+
+/// Refuses to make an object another one.
+fn other_uid(place: Place<'_>, uid: &str) -> Refusal {
+    let message = format!("Invalid value: \"{uid}\": field is immutable");
+    let cause = Cause { reason: "FieldValueInvalid", message, field: "metadata.uid".into() };
+    Refusal::invalid(&place.kind.group, &place.kind.kind, place.name.unwrap_or_default(), &[cause.clone(), cause])
 }
 
 fn check_namespace(object: &Value, place: Place<'_>) -> Result<(), Refusal> {

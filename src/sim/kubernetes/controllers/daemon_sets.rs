@@ -20,6 +20,17 @@ const BORNE: &[(&str, &str)] = &[
     ("node.kubernetes.io/unschedulable", "NoSchedule"),
 ];
 
+/// The node that a pod is on, or is meant for.
+fn node_of(pod: &Value) -> &str {
+    match text(pod, "/spec/nodeName") {
+        "" => {
+            let terms = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+            text(pod, &format!("{terms}/0/matchFields/0/values/0"))
+        }
+        node => node,
+    }
+}
+
 /// The pod that a node would get.
 fn pod_for(set: &Value, prefix: &str, node: &str, revision: &str) -> Value {
     let mut pod = pod_of(&set["spec"]["template"], reference(set, "apps/v1", "DaemonSet"), prefix);
@@ -29,7 +40,15 @@ fn pod_for(set: &Value, prefix: &str, node: &str, revision: &str) -> Value {
     pod["spec"]["tolerations"] = json!(tolerations);
     pod["metadata"]["labels"][REVISION] = json!(revision);
     pod["metadata"]["labels"]["pod-template-generation"] = json!(generation(set).to_string());
-    pod["spec"]["nodeName"] = json!(node);
+    if !node.is_empty() {
+        let term = json!({ "matchFields": [{ "key": "metadata.name", "operator": "In", "values": [node] }] });
+        let wanted = "requiredDuringSchedulingIgnoredDuringExecution";
+        let terms = &mut pod["spec"]["affinity"]["nodeAffinity"][wanted]["nodeSelectorTerms"];
+        match terms.as_array_mut().filter(|terms| !terms.is_empty()) {
+            Some(terms) => terms.iter_mut().for_each(|own| own["matchFields"] = term["matchFields"].clone()),
+            None => *terms = json!([term]),
+        }
+    }
     pod
 }
 
@@ -55,7 +74,7 @@ impl Cluster {
         let wanted: Vec<String> =
             nodes.iter().filter(fits).map(|node| text(node, "/metadata/name").to_owned()).collect();
         for node in &wanted {
-            let there = pods.iter().find(|(_, pod)| text(pod, "/spec/nodeName") == node);
+            let there = pods.iter().find(|(_, pod)| node_of(pod) == node);
             match there {
                 Some((own, pod)) if !is_alive(pod) && !leaves(pod) => drop(self.store.remove(own)),
                 Some(_) => {}
@@ -63,7 +82,7 @@ impl Cluster {
             }
         }
         for (own, pod) in pods.iter().filter(|(_, pod)| !leaves(pod)) {
-            if !wanted.iter().any(|node| text(pod, "/spec/nodeName") == node) {
+            if !wanted.iter().any(|node| node_of(pod) == node) {
                 self.let_go(own, pod, now);
             }
         }
@@ -104,7 +123,7 @@ impl Cluster {
     fn tell_daemon_set(&mut self, key: &Key, uid: &str, revision: &str, wanted: &[String]) {
         let pods = self.owned("pods", &key.namespace, uid);
         let alive: Vec<&Value> = pods.iter().map(|(_, pod)| pod).filter(|pod| is_alive(pod)).collect();
-        let on_wanted = |pod: &&&Value| wanted.iter().any(|node| text(pod, "/spec/nodeName") == node);
+        let on_wanted = |pod: &&&Value| wanted.iter().any(|node| node_of(pod) == node);
         let scheduled = alive.iter().filter(on_wanted).count() as u64;
         let ready = alive.iter().filter(|pod| is_ready(pod)).count() as u64;
         let updated = alive.iter().filter(|pod| pod["metadata"]["labels"][REVISION] == revision).count() as u64;

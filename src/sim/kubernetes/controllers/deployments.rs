@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{
-    Report, count, drop_condition, generation, has_condition, items, leaves, number, reference, selects, set_condition,
-    share, template_hash, text,
+    Report, count, drop_condition, generation, has_condition, items, leaves, number, reference, selects, share,
+    template_hash, text,
 };
 use crate::sim::kubernetes::cluster::Cluster;
-use crate::sim::kubernetes::store::{Key, timestamp};
+use crate::sim::kubernetes::store::{Hand, Key, timestamp};
 
 /// Under which a Deployment and its ReplicaSets tell how often the template was changed.
 const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -126,10 +126,19 @@ impl Cluster {
             "status": { "replicas": 0 },
         });
         self.store.make(&Key::new("replicasets.apps", &key.namespace, &name), object, now);
-        self.store.change(key, |deployment| {
-            deployment["metadata"]["annotations"][REVISION] = json!(next.to_string());
-        });
+        self.note_revision(key, next);
         self.note_scaling(deployment, &format!("Scaled up replica set {name} from 0 to {first}"), now);
+    }
+
+    /// Notes at a Deployment how often its template was changed: that is written together with its status.
+    fn note_revision(&mut self, key: &Key, revision: u64) {
+        let hand = self.store.work_as(None);
+        let with_status = hand.clone().map(|hand| Hand { with_status: true, ..hand });
+        self.store.work_as(with_status);
+        self.store.change(key, |deployment| {
+            deployment["metadata"]["annotations"][REVISION] = json!(revision.to_string());
+        });
+        self.store.work_as(hand);
     }
 
     /// An earlier template that is wanted again has the newest number.
@@ -142,9 +151,7 @@ impl Cluster {
             self.store.change(&new.key, |set| set["metadata"]["annotations"][REVISION] = json!(next.to_string()));
         }
         if revision(deployment) != next {
-            self.store.change(key, |deployment| {
-                deployment["metadata"]["annotations"][REVISION] = json!(next.to_string());
-            });
+            self.note_revision(key, next);
         }
     }
 
@@ -304,6 +311,11 @@ impl Figures {
         }
         status["terminatingReplicas"] = json!(self.leaving);
         let enough = self.available >= wanted.saturating_sub(missing);
+        let name = &self.name;
+        if self.created && !paused {
+            let message = format!("Created new replica set \"{name}\"");
+            dated(status, ("Progressing", "True", "NewReplicaSetCreated", &message), now);
+        }
         let (value, reason, message) = if enough {
             ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
         } else {
@@ -321,7 +333,14 @@ impl Figures {
             dated(status, ("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused"), now);
             return;
         }
-        let name = &self.name;
+        // Who has come to the end of a rollout stays there, whatever becomes of its pods.
+        let is_through = items(before, "/status/conditions")
+            .iter()
+            .any(|one| one["type"] == "Progressing" && one["reason"] == "NewReplicaSetAvailable");
+        if is_through && self.replicas == self.updated && !self.created {
+            *progress = now;
+            return;
+        }
         let is_done = self.updated == wanted && self.replicas == wanted && self.available == wanted;
         let moved = ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"]
             .iter()
@@ -335,8 +354,7 @@ impl Figures {
             let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
             dated(status, ("Progressing", "True", "NewReplicaSetAvailable", &message), now);
         } else if self.created {
-            let message = format!("Created new replica set \"{name}\"");
-            dated(status, ("Progressing", "True", "NewReplicaSetCreated", &message), now);
+            // That was told.
         } else if now >= *progress + limit * 1000 {
             let message = format!("ReplicaSet \"{name}\" has timed out progressing.");
             dated(status, ("Progressing", "False", "ProgressDeadlineExceeded", &message), now);
@@ -349,15 +367,20 @@ impl Figures {
     }
 }
 
-/// Puts in a condition that also tells when it was last looked at anew.
+/// Puts in a condition that also tells when it was last looked at anew. One that says something else stands behind the others.
 fn dated(status: &mut Value, (kind, value, reason, message): (&str, &str, &str, &str), now: u64) {
-    let same = status["conditions"].as_array().into_iter().flatten().any(|one| {
+    let all = status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    if all.iter().any(|one| {
         one["type"] == kind && one["status"] == value && one["reason"] == reason && one["message"] == message
-    });
-    if !same {
-        let condition = json!({
-            "type": kind, "status": value, "lastUpdateTime": timestamp(now), "reason": reason, "message": message,
-        });
-        set_condition(status, condition, now);
+    }) {
+        return;
     }
+    let (own, mut others): (Vec<Value>, Vec<Value>) = all.into_iter().partition(|one| one["type"] == kind);
+    let time = json!(timestamp(now));
+    let passed = own.first().filter(|own| own["status"] == value).map(|own| own["lastTransitionTime"].clone());
+    others.push(json!({
+        "type": kind, "status": value, "lastUpdateTime": time, "lastTransitionTime": passed.unwrap_or(time.clone()),
+        "reason": reason, "message": message,
+    }));
+    status["conditions"] = json!(others);
 }

@@ -30,6 +30,9 @@ const IMAGE: &str = "rancher/klipper-helm:v0.9.8-build20250709";
 
 impl Cluster {
     pub(super) fn run_charts(&mut self, now: u64) {
+        if self.critical.get("disable-helm-controller").is_some_and(|told| told == "true") {
+            return;
+        }
         for (key, chart) in self.all(CHARTS) {
             let has_source = !text(&chart, "/spec/chart").is_empty() || !text(&chart, "/spec/chartContent").is_empty();
             if !chart["metadata"]["annotations"][UNMANAGED].is_null() || !has_source {

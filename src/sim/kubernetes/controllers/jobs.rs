@@ -20,6 +20,32 @@ struct Tally {
     leaving: u64,
     /// How often containers were begun anew in pods that are still there.
     restarts: u64,
+    /// The numbers of those that succeeded, where they have numbers.
+    indexes: Vec<u64>,
+}
+
+/// Under which pods of a Job tell their numbers.
+const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+
+fn index(pod: &Value) -> Option<u64> {
+    pod["metadata"]["annotations"][INDEX].as_str()?.parse().ok()
+}
+
+/// Numbers as ranges: `0,1,3-5`.
+fn ranges(all: &[u64]) -> String {
+    let mut each: Vec<(u64, u64)> = Vec::new();
+    for own in all {
+        match each.last_mut() {
+            Some((_, last)) if *last + 1 == *own => *last = *own,
+            _ => each.push((*own, *own)),
+        }
+    }
+    let shown = each.iter().map(|(first, last)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first},{last}"),
+        _ => format!("{first}-{last}"),
+    });
+    shown.collect::<Vec<_>>().join(",")
 }
 
 impl Tally {
@@ -37,6 +63,13 @@ impl Tally {
             failed: with(&|pod| text(pod, "/status/phase") == "Failed"),
             leaving: with(&|pod| !over(pod) && leaves(pod)),
             restarts: restarts.sum(),
+            indexes: pods
+                .iter()
+                .filter(|(_, pod)| text(pod, "/status/phase") == "Succeeded")
+                .filter_map(|(_, pod)| index(pod))
+                .collect::<BTreeSet<u64>>()
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -86,6 +119,11 @@ impl Cluster {
         self.begun.remove(text(job, "/metadata/uid"));
         self.store.change(key, |job| {
             if !has_condition(job, "Suspended", "True") {
+                for (field, value) in
+                    [("ready", json!(0)), ("terminating", json!(0)), ("uncountedTerminatedPods", json!({}))]
+                {
+                    job["status"][field] = value;
+                }
                 job["status"]["conditions"] = json!([condition("Suspended", "JobSuspended", "Job suspended", now)]);
             }
         });
@@ -102,8 +140,16 @@ impl Cluster {
         let end = before.end(wanted, limit, late);
         if end.is_none() {
             let room = number("parallelism", 1).min(wanted - before.succeeded);
+            let taken: Vec<u64> = pods
+                .iter()
+                .filter(|(_, pod)| text(pod, "/status/phase") != "Failed")
+                .filter_map(|(_, pod)| index(pod))
+                .collect();
+            let mut free = (0..wanted).filter(|own| !taken.contains(own));
+            let is_numbered = job["spec"]["completionMode"] == "Indexed";
             for _ in (before.active + before.leaving)..room {
-                self.begin_pod(key, job, now);
+                let own = if is_numbered { free.next() } else { None };
+                self.begin_pod(key, job, own, now);
             }
         } else {
             for (own, pod) in
@@ -119,9 +165,17 @@ impl Cluster {
         }
     }
 
-    fn begin_pod(&mut self, key: &Key, job: &Value, now: u64) {
-        let prefix = format!("{}-", key.name);
-        let pod = pod_of(&job["spec"]["template"], reference(job, "batch/v1", "Job"), &prefix);
+    fn begin_pod(&mut self, key: &Key, job: &Value, index: Option<u64>, now: u64) {
+        let prefix = match index {
+            Some(index) => format!("{}-{index}-", key.name),
+            None => format!("{}-", key.name),
+        };
+        let mut pod = pod_of(&job["spec"]["template"], reference(job, "batch/v1", "Job"), &prefix);
+        if let Some(index) = index {
+            pod["metadata"]["annotations"][INDEX] = json!(index.to_string());
+            pod["metadata"]["labels"][INDEX] = json!(index.to_string());
+            pod["spec"]["hostname"] = json!(prefix.trim_end_matches('-'));
+        }
         let (reason, message, warns) = match self.make_any_pod(&key.namespace, &prefix, pod, now) {
             Ok(name) => ("SuccessfulCreate", format!("Created pod: {name}"), false),
             Err(why) => ("FailedCreate", format!("Error creating: {why}"), true),
@@ -153,19 +207,34 @@ fn tell(status: &mut Value, tally: &Tally, end: Option<End>, began: u64, now: u6
     ] {
         count(status, field, value);
     }
+    if !tally.indexes.is_empty() {
+        status["completedIndexes"] = json!(ranges(&tally.indexes));
+    }
     status["ready"] = json!(if end.is_some() { 0 } else { tally.ready });
     status["terminating"] = json!(tally.leaving);
     status["uncountedTerminatedPods"] = json!({});
     if let Some((kind, before, reason, message)) = end {
-        status["conditions"] = json!([condition(before, reason, message, now), condition(kind, reason, message, now)]);
+        let mut all = status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        for one in &mut all {
+            if one["type"] == "Suspended" && one["status"] == "True" {
+                *one = resumed(now);
+            }
+        }
+        all.extend([condition(before, reason, message, now), condition(kind, reason, message, now)]);
+        status["conditions"] = json!(all);
         if kind == "Complete" {
             status["completionTime"] = json!(timestamp(now));
         }
     } else if status["conditions"][0]["type"] == "Suspended" && status["conditions"][0]["status"] == "True" {
-        let mut resumed = condition("Suspended", "JobResumed", "Job resumed", now);
-        resumed["status"] = json!("False");
-        status["conditions"] = json!([resumed]);
+        status["conditions"] = json!([resumed(now)]);
     }
+}
+
+/// What is said of a Job that was let go on.
+fn resumed(now: u64) -> Value {
+    let mut resumed = condition("Suspended", "JobResumed", "Job resumed", now);
+    resumed["status"] = json!("False");
+    resumed
 }
 
 fn condition(kind: &str, reason: &str, message: &str, now: u64) -> Value {

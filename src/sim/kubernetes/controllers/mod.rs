@@ -15,7 +15,9 @@ mod helm;
 mod jobs;
 mod metallb;
 mod namespaces;
+mod quotas;
 mod replica_sets;
+mod roles;
 mod services;
 mod stateful_sets;
 mod volumes;
@@ -30,11 +32,14 @@ use serde_json::{Map, Value, json};
 
 use super::api::defaults::complete_pod;
 use super::cluster::Cluster;
-use super::store::{Key, fresh_uid, timestamp};
+use super::store::{Hand, Key, fresh_uid, timestamp};
 use crate::sim::chance::{hex, sha256};
 
 /// How long controllers do without looking, in milliseconds.
 const LOOK: u64 = 1000;
+
+/// Under which name the controllers of Kubernetes itself change objects.
+pub(super) const MANAGER: &str = "kube-controller-manager";
 
 /// The letters that names are made up of: none of them makes a word.
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -152,7 +157,7 @@ pub(in crate::sim::kubernetes) fn set_condition(status: &mut Value, condition: V
 
 /// Takes a condition out of a status.
 fn drop_condition(status: &mut Value, kind: &str) {
-    if let Some(all) = status["conditions"].as_array_mut() {
+    if let Some(all) = status.get_mut("conditions").and_then(Value::as_array_mut) {
         all.retain(|one| one["type"] != kind);
     }
 }
@@ -195,9 +200,6 @@ fn pod_of(template: &Value, owners: Value, prefix: &str) -> Value {
     let mut spec = template["spec"].clone();
     complete_pod(&mut spec);
     spec["enableServiceLinks"] = json!(true);
-    if !spec["serviceAccountName"].is_string() {
-        spec["serviceAccountName"] = json!("default");
-    }
     let mut metadata = Map::new();
     metadata.insert("generateName".into(), json!(prefix));
     for part in ["labels", "annotations"] {
@@ -233,23 +235,41 @@ impl Cluster {
 
     /// Lets all controllers look, one after the other.
     pub(super) fn run_controllers(&mut self, now: u64) {
+        self.work_as(MANAGER, now);
         self.keep_namespaces(now);
         self.collect_orphans(now);
+        self.rest_hand();
         self.run_charts(now);
         self.run_databases(now);
         self.run_services(now);
         self.balance(now);
         self.run_metallb(now);
         self.keep_definitions(now);
+        self.work_as(MANAGER, now);
         self.run_volumes(now);
         self.run_deployments(now);
         self.run_replica_sets(now);
         self.run_stateful_sets(now);
         self.run_daemon_sets(now);
+        self.rest_hand();
         self.offer_cards();
+        self.work_as(MANAGER, now);
         self.run_cron_jobs(now);
         self.run_jobs(now);
         self.watch_budgets(now);
+        self.rest_hand();
+        self.gather_roles(now);
+        self.count_quotas(now);
+    }
+
+    /// Has a part of the cluster be at work, which gets to own what it changes from now on.
+    pub(super) fn work_as(&mut self, name: &'static str, now: u64) {
+        self.store.work_as(Hand::new(name, now));
+    }
+
+    /// Has nobody be at work any more.
+    pub(super) fn rest_hand(&mut self) {
+        self.store.work_as(None);
     }
 
     /// The objects of a resource that nobody has asked to go, with their keys.
@@ -268,6 +288,7 @@ impl Cluster {
         let key = Key::new("pods", namespace, name);
         pod["metadata"]["name"] = json!(name);
         pod["metadata"]["namespace"] = json!(namespace);
+        self.store.sign(&key, &mut pod);
         self.admit_made("Pod", &key, &mut pod)?;
         self.store.make(&key, pod, now);
         Ok(())
@@ -276,7 +297,8 @@ impl Cluster {
     /// Makes a pod with a name that is made up.
     fn make_any_pod(&mut self, namespace: &str, prefix: &str, pod: Value, now: u64) -> Result<String, String> {
         let name = format!("{prefix}{}", letters());
-        self.make_pod(namespace, &name, pod, now)?;
+        // Why one is not let in is told of the name that all of them begin with.
+        self.make_pod(namespace, &name, pod, now).map_err(|why| why.replace(&name, prefix))?;
         Ok(name)
     }
 

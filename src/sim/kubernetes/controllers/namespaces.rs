@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{items, leaves, set_condition};
+use crate::sim::kubernetes::api::mark;
 use crate::sim::kubernetes::cluster::Cluster;
-use crate::sim::kubernetes::store::{Key, timestamp};
+use crate::sim::kubernetes::store::Key;
 
 impl Cluster {
     /// Every namespace gets an account and the authority; one that is to go takes along what is in it.
@@ -48,7 +49,7 @@ impl Cluster {
                 *held.entry(finalizer).or_default() += 1;
             }
             if !leaves(object) {
-                self.store.change(&own, |object| object["metadata"]["deletionTimestamp"] = json!(timestamp(now)));
+                self.store.change(&own, |object| mark(object, 0, now));
             }
         }
         if remaining.is_empty() {

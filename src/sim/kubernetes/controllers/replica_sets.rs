@@ -97,7 +97,7 @@ impl Cluster {
                 ),
                 None => drop_condition(status, "ReplicaFailure"),
             }
-            if status["conditions"].as_array().is_some_and(Vec::is_empty)
+            if status.get("conditions").and_then(Value::as_array).is_some_and(Vec::is_empty)
                 && let Some(map) = status.as_object_mut()
             {
                 map.shift_remove("conditions");

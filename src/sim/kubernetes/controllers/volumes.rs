@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Report, has_condition, items, leaves, text};
 use crate::sim::kubernetes::cluster::Cluster;
 use crate::sim::kubernetes::scheduler::quantity;
-use crate::sim::kubernetes::store::{Key, fresh_uid};
+use crate::sim::kubernetes::store::{Key, fresh_uid, timestamp};
 
 const CLAIMS: &str = "persistentvolumeclaims";
 const VOLUMES: &str = "persistentvolumes";
@@ -34,7 +34,7 @@ impl Cluster {
             }
         }
         for (key, volume) in self.all(VOLUMES) {
-            self.look_after(&key, &volume);
+            self.look_after(&key, &volume, now);
         }
     }
 
@@ -106,6 +106,12 @@ impl Cluster {
             let message = "waiting for first consumer to be created before binding";
             return self.report_claim(claim, ("WaitForFirstConsumer", message), false, now);
         }
+        let provisioner = text(&class, "/provisioner").to_owned();
+        self.store.change(key, |claim| {
+            for name in ["volume.beta.kubernetes.io/storage-provisioner", "volume.kubernetes.io/storage-provisioner"] {
+                claim["metadata"]["annotations"][name] = json!(provisioner);
+            }
+        });
         match self.provision(key, claim, &class, &node) {
             Ok(volume) => {
                 let name = format!("pvc-{}", text(claim, "/metadata/uid"));
@@ -156,21 +162,23 @@ impl Cluster {
         }
     }
 
-    fn bind(&mut self, key: &Key, volume: &Key, _now: u64) {
+    fn bind(&mut self, key: &Key, volume: &Key, now: u64) {
         let Some(claim) = self.store.get(key).cloned() else { return };
         let reference = json!({
             "kind": "PersistentVolumeClaim", "apiVersion": "v1", "namespace": key.namespace, "name": key.name,
-            "uid": claim["metadata"]["uid"],
+            "uid": claim["metadata"]["uid"], "resourceVersion": claim["metadata"]["resourceVersion"],
         });
+        let was_told = !text(&claim, "/spec/volumeName").is_empty();
         self.store.change(volume, |volume| {
             volume["spec"]["claimRef"] = reference;
-            volume["status"]["phase"] = json!("Bound");
+            set_phase(volume, "Bound", now);
         });
         let Some(volume) = self.store.get(volume).cloned() else { return };
         self.store.change(key, |claim| {
             claim["spec"]["volumeName"] = volume["metadata"]["name"].clone();
-            for name in ["pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller"] {
-                claim["metadata"]["annotations"][name] = json!("yes");
+            claim["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = json!("yes");
+            if !was_told {
+                claim["metadata"]["annotations"]["pv.kubernetes.io/bound-by-controller"] = json!("yes");
             }
             claim["status"] = json!({
                 "phase": "Bound", "accessModes": volume["spec"]["accessModes"], "capacity": volume["spec"]["capacity"],
@@ -296,7 +304,7 @@ impl Cluster {
     }
 
     /// Tells what a volume is: free, taken, or left by a claim that is gone. One that is to go with its claim goes.
-    fn look_after(&mut self, key: &Key, volume: &Value) {
+    fn look_after(&mut self, key: &Key, volume: &Value, now: u64) {
         let claimed = &volume["spec"]["claimRef"];
         let claim = Key::new(CLAIMS, text(claimed, "/namespace"), text(claimed, "/name"));
         let is_there = self
@@ -319,7 +327,14 @@ impl Cluster {
             (false, false) => "Released",
         };
         if text(volume, "/status/phase") != phase {
-            self.store.change(key, |volume| volume["status"]["phase"] = json!(phase));
+            self.store.change(key, |volume| set_phase(volume, phase, now));
         }
+    }
+}
+
+/// Notes what a volume is by now, and since when.
+fn set_phase(volume: &mut Value, phase: &str, now: u64) {
+    if volume["status"]["phase"] != phase {
+        volume["status"] = json!({ "phase": phase, "lastPhaseTransitionTime": timestamp(now) });
     }
 }

@@ -1,8 +1,10 @@
 //! K3s on a few machines.
 
+mod admission;
 mod ai;
 mod applications;
 mod charts;
+mod comparing;
 mod flux;
 mod garage;
 mod graphics;
@@ -12,4 +14,6 @@ mod objects;
 mod recordings;
 mod servers;
 mod services;
+mod stand_in;
+mod used;
 mod workloads;
