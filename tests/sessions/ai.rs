@@ -65,7 +65,7 @@ fn others(count: u32) -> String {
     let spec =
         format!("#{{ replicas: {count}, selector: #{{ matchLabels: #{{ app: \"others\" }} }}, template: {pod} }}");
     format!(
-        "k.apply(#{{ kind: \"Deployment\", apiVersion: \"apps/v1\", metadata: #{{ name: \"others\", namespace: \"ai\" }}, spec: {spec} }}, #{{ wait: true }});"
+        "k.apply(#{{ kind: \"Deployment\", apiVersion: \"apps/v1\", metadata: #{{ name: \"others\", namespace: \"default\" }}, spec: {spec} }}, #{{ wait: true }});"
     )
 }
 
@@ -80,7 +80,7 @@ fn ollama_pulls_the_models_of_the_table_and_computes_with_one_on_the_card() {
     assert!(library.contains(patience), "it is waited for as long as that");
     project.write("stdlib/gpu_node.rhai", &library.replace(patience, "const SHARE_PATIENCE = \"2s\";"));
     somebody(&project, &others(4));
-    insta::assert_snapshot!(sentence(&project, run, 4), @"a share of a card for ollama: all that there are (4) are taken, by ai/others-…; ai/others-…; ai/others-…; ai/others-…: one of these has to go, or gpu_replicas in docs/SOFTWARE.md has to be larger");
+    insta::assert_snapshot!(sentence(&project, run, 4), @"a share of a card for ollama: all that there are (4) are taken, by default/others-…; default/others-…; default/others-…; default/others-…: one of these has to go, or gpu_replicas in docs/SOFTWARE.md has to be larger");
     assert_eq!(project.ends("sim log --mutating --last", 0), "", "nothing was deployed");
     somebody(&project, &others(0));
 

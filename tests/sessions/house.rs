@@ -96,7 +96,7 @@ step("1.2", "a word", || info("hello"));
 #[test]
 fn the_scripts_of_the_guide_pass_the_check() {
     let project = Project::new();
-    for file in ["docs/HARDWARE.md", "docs/NETWORK.md", "docs/SOFTWARE.md", ".envrc.example"] {
+    for file in ["docs/HARDWARE.md", "docs/LINKS.md", "docs/NETWORK.md", "docs/SOFTWARE.md", ".envrc.example"] {
         project.write(file, &read(file));
     }
     let mut count = 0;
