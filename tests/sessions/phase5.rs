@@ -53,6 +53,22 @@ fn what_the_token_lacks_is_said_before_anything_is_written() {
 const PHASES: &str = "playbooks/phase3.rhai playbooks/phase3_5.rhai playbooks/phase4.rhai playbooks/phase5.rhai";
 
 #[test]
+fn the_whole_plan_of_bare_nodes_is_foretold_to_its_last_line() {
+    let project = Project::homelab_itself();
+    let phases = ["0", "1", "2", "3", "3_5", "4", "5"].map(|phase| format!("playbooks/phase{phase}.rhai")).join(" ");
+    // Two steps wait for a person.
+    let planned = project.ends(&format!("plan --sim --sim-scenario bare --sim-answer-manual {phases}"), 4);
+    assert!(planned.contains("2 manual") && !planned.contains("deferred"), "{planned}");
+    let marked = |marks: &[&str]| {
+        let begins = |line: &&str| marks.iter().any(|mark| line.trim_start().starts_with(mark));
+        planned.lines().filter(begins).count()
+    };
+    let (all, unsure) = (marked(&["would ", "? would ", "~ would "]), marked(&["? would ", "~ would "]));
+    assert!(all > 200 && unsure * 10 < all, "{unsure} of {all} are not sure\n{planned}");
+    assert!(planned.contains("would create helm.toolkit.fluxcd.io/HelmRelease:infrastructure/valkey"), "{planned}");
+}
+
+#[test]
 fn from_machines_to_applications_that_answer_as_planned_and_then_all_is_quiet() {
     let project = Project::homelab_itself();
     let planned = project.ends(&format!("plan --sim {PHASES}"), 0);
