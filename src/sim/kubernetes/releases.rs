@@ -31,11 +31,10 @@ pub(super) fn unpacked(secret: &Value) -> Value {
     let decoded = |text: &[u8]| BASE64_STANDARD.decode(text).unwrap_or_default();
     let bytes = decoded(&decoded(secret["data"]["release"].as_str().unwrap_or_default().as_bytes()));
     let mut text = String::new();
+    let read = GzDecoder::new(bytes.as_slice()).take(LARGEST).read_to_string(&mut text);
+    let release: Value = read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default();
     // What somebody else has put there is no release.
-    match GzDecoder::new(bytes.as_slice()).take(LARGEST).read_to_string(&mut text) {
-        Ok(_) => serde_json::from_str(&text).unwrap_or_default(),
-        Err(_) => Value::Null,
-    }
+    if release["info"].is_object() { release } else { json!({ "info": {} }) }
 }
 
 /// The number of a release, by its Secret.
@@ -116,20 +115,8 @@ impl Cluster {
             .iter()
             .filter_map(|object| self.resource_of(object).map(|(resource, _)| key_of(&resource, object)))
             .collect();
-        let is_own = |object: &Value| {
-            let notes = &object["metadata"]["annotations"];
-            notes["meta.helm.sh/release-name"] == wanted.name.as_str()
-                && notes["meta.helm.sh/release-namespace"] == wanted.namespace.as_str()
-        };
-        let gone: Vec<Key> = self
-            .store
-            .everything()
-            .filter(|(key, object)| {
-                is_own(object) && !keys.contains(key) && !key.resource.starts_with("customresourcedefinitions")
-            })
-            .map(|(key, _)| key)
-            .collect();
-        gone.iter().for_each(|key| drop(self.store.remove(key)));
+        let gone = self.objects_of_release(wanted).into_iter().filter(|key| !keys.contains(key));
+        gone.for_each(|key| drop(self.store.remove(&key)));
         Ok(placed)
     }
 
@@ -209,7 +196,7 @@ impl Cluster {
     /// Keeps what was done in a Secret.
     fn keep_release(&mut self, wanted: &Wanted, made: &Made<'_>, (status, objects): (&str, &[Value])) {
         let known = self.releases(wanted);
-        let number = known.last().map(number_of).unwrap_or_default() + 1;
+        let number = known.last().map(number_of).unwrap_or_default().saturating_add(1);
         if status == "deployed" {
             self.supersede(&known);
         }
@@ -280,22 +267,38 @@ impl Cluster {
         });
     }
 
-    /// Takes a release down. Kinds of objects stay: with them all of their objects would go.
-    pub(super) fn uninstall(&mut self, wanted: &Wanted) -> Result<String, String> {
+    /// The objects that are there of a release and go with it. Kinds of objects stay: with them all of their objects would go.
+    fn objects_of_release(&self, wanted: &Wanted) -> Vec<Key> {
         let is_own = |object: &Value| {
             let notes = &object["metadata"]["annotations"];
             notes["meta.helm.sh/release-name"] == wanted.name.as_str()
                 && notes["meta.helm.sh/release-namespace"] == wanted.namespace.as_str()
         };
-        let own: Vec<Key> = self
-            .store
-            .everything()
-            .filter(|(key, object)| is_own(object) && !key.resource.starts_with("customresourcedefinitions"))
-            .map(|(key, _)| key)
-            .collect();
-        own.iter().for_each(|key| drop(self.store.remove(key)));
+        let all = self.store.everything().filter(|(_, object)| is_own(object));
+        all.map(|(key, _)| key).filter(|key| !key.resource.starts_with("customresourcedefinitions")).collect()
+    }
+
+    /// Takes a release down.
+    pub(super) fn uninstall(&mut self, wanted: &Wanted) -> Result<String, String> {
+        self.objects_of_release(wanted).iter().for_each(|key| drop(self.store.remove(key)));
         let secrets: Vec<Key> = self.releases(wanted).iter().map(|secret| key_of("secrets", secret)).collect();
         secrets.iter().for_each(|key| drop(self.store.remove(key)));
         Ok(format!("release \"{}\" uninstalled\n", wanted.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_release_is_read_as_one_that_says_nothing() {
+        let release = json!({ "info": { "status": "deployed" }, "version": 1 });
+        let kept = |release: &Value| json!({ "data": { "release": packed(release) } });
+        assert_eq!(unpacked(&kept(&release)), release);
+        for other in [json!("x"), json!([1]), json!({ "info": "x" }), Value::Null] {
+            assert_eq!(unpacked(&kept(&other)), json!({ "info": {} }), "{other}");
+        }
+        assert_eq!(unpacked(&json!({ "data": { "release": "eA==" } })), json!({ "info": {} }));
     }
 }

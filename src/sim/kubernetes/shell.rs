@@ -1,5 +1,6 @@
 //! Commands that somebody runs in a container. They run on its own small machine; one whose program is no command but a server
-//! has none, so a fresh one with its files and variables stands in for it, which knows the usual tools and of the server what its application says to commands.
+//! has none, so a fresh one with its files and variables stands in for it, which knows the usual tools, and of the server what its
+//! application says to commands.
 
 use std::collections::BTreeMap;
 

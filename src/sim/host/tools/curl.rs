@@ -75,13 +75,11 @@ pub fn curl(p: &Process) -> Exit {
         },
         _ => Trust::System,
     };
+    let is_more = options.last_of("uKεζ").is_some() || options.value('X').is_some_and(|method| method != "GET");
     let told = match p.session.with(|machine| machine.outlook.is_routed) {
         true => send(p, url, &options, quiet)?,
-        false => match options.last_of("XuKεζ") {
-            Some('X') if options.value('X') == Some("GET") => fetch(p, url, &trust, options.has('L'), quiet)?,
-            Some(_) => return not_simulated("curl on a machine with more than GET"),
-            None => fetch(p, url, &trust, options.has('L'), quiet)?,
-        },
+        false if is_more => return not_simulated("curl on a machine with more than GET"),
+        false => fetch(p, url, &trust, options.has('L'), quiet)?,
     };
     if told.status >= 400 && options.has('f') {
         return sorry(quiet, 22, format!("The requested URL returned error: {}", told.status));

@@ -55,7 +55,7 @@ impl Cluster {
     /// Whether a group of the table is not there: nobody has brought it along.
     fn lacks(&self, group: &str) -> bool {
         match group {
-            "helm.cattle.io" => self.critical.get("disable-helm-controller").is_some_and(|told| told == "true"),
+            "helm.cattle.io" => !self.has_helm_controller(),
             "metrics.k8s.io" => self.store.get(&Key::new("services", "kube-system", "metrics-server")).is_none(),
             _ => false,
         }

@@ -62,7 +62,7 @@ pub(in crate::sim::kubernetes) fn nanos(value: &Value) -> Option<i128> {
 /// An amount as it is kept: in its usual spelling, and what is less than a thousandth of something as one.
 pub(super) fn kept(value: &Value) -> Option<String> {
     match read(&text(value)?)? {
-        (scaled, Spelling::Decimal) => spelt(&Value::from(format!("{}m", up(scaled, 1_000_000)))),
+        (scaled, Spelling::Decimal) => decimal(up(scaled, 1_000_000).checked_mul(1_000_000)?),
         _ => spelt(value),
     }
 }
@@ -80,12 +80,17 @@ pub(super) fn spelt(value: &Value) -> Option<String> {
                 None => bytes.to_string(),
             })
         }
-        (0, Spelling::Decimal) => Some("0".to_owned()),
-        (scaled, Spelling::Decimal) => {
-            let fits = DECIMAL.iter().find(|(_, power)| scaled % 10_i128.pow((power + 9).unsigned_abs()) == 0)?;
-            Some(format!("{}{}", scaled / 10_i128.pow((fits.1 + 9).unsigned_abs()), fits.0))
-        }
+        (scaled, Spelling::Decimal) => decimal(scaled),
     }
+}
+
+/// Billionths with the largest ending that leaves no rest.
+fn decimal(scaled: i128) -> Option<String> {
+    if scaled == 0 {
+        return Some("0".to_owned());
+    }
+    let fits = DECIMAL.iter().find(|(_, power)| scaled % 10_i128.pow((power + 9).unsigned_abs()) == 0)?;
+    Some(format!("{}{}", scaled / 10_i128.pow((fits.1 + 9).unsigned_abs()), fits.0))
 }
 
 #[cfg(test)]
@@ -96,7 +101,16 @@ mod tests {
 
     #[test]
     fn amounts_are_kept_in_thousandths() {
-        for (told, wanted) in [("100u", "1m"), ("1.0005", "1001m"), ("1000m", "1"), ("1Gi", "1Gi"), ("1e0", "1e0")] {
+        for (told, wanted) in [
+            ("100u", "1m"),
+            ("1.0005", "1001m"),
+            ("1000m", "1"),
+            ("0", "0"),
+            ("1E", "1E"),
+            ("900000000000000001", "900000000000000001"),
+            ("1Gi", "1Gi"),
+            ("1e0", "1e0"),
+        ] {
             assert_eq!(kept(&json!(told)).as_deref(), Some(wanted), "{told}");
         }
         assert_eq!(kept(&json!("x")), None);

@@ -57,7 +57,7 @@ fn taken(resource: &str, object: &Value, name: &str) -> i128 {
             }
             let Some((side, resource)) = part(name) else { return 0 };
             let all = items(object, "/spec/containers").iter();
-            all.filter_map(|container| of_container(container, side, resource)).sum()
+            all.filter_map(|container| of_container(container, side, resource)).fold(0, i128::saturating_add)
         }
         ("services", "services.loadbalancers") => counts(text(object, "/spec/type") == "LoadBalancer"),
         ("services", "services.nodeports") => {
@@ -166,5 +166,12 @@ mod tests {
         let container = json!({ "resources": { "limits": { "cpu": "2" } } });
         assert_eq!(of_container(&container, "requests", "cpu"), Some(2 * ONE));
         assert_eq!(of_container(&container, "limits", "memory"), None);
+    }
+
+    #[test]
+    fn what_is_more_than_can_be_counted_is_as_much_as_can_be() {
+        let container = json!({ "resources": { "requests": { "cpu": "1e300" } } });
+        let pod = json!({ "spec": { "containers": [container, container] } });
+        assert_eq!(taken("pods", &pod, "requests.cpu"), i128::MAX);
     }
 }

@@ -210,7 +210,7 @@ fn workload(kind: &str, object: &mut Value, live: Option<&Value>) {
                 let own =
                     live["metadata"]["annotations"][GENERATION].as_str().and_then(|text| text.parse::<u64>().ok());
                 let is_other = live["spec"]["template"] != object["spec"]["template"];
-                own.unwrap_or(1) + u64::from(is_other)
+                own.unwrap_or(1).saturating_add(u64::from(is_other))
             });
             object["metadata"]["annotations"][GENERATION] = json!(before.unwrap_or(count).to_string());
         }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::workload;
 use crate::sim::kubernetes::cluster::Cluster;
-use crate::sim::kubernetes::controllers::{is_ready, items, text};
+use crate::sim::kubernetes::controllers::{is_ready, text};
 use crate::sim::kubernetes::scheduler;
 
 /// What a share of a card is called among what pods ask for.
@@ -56,7 +56,7 @@ impl Cluster {
             other["spec"]["nodeName"] == pod["spec"]["nodeName"] && is_ready(other) && self.has_card(other)
         };
         let of = |other: &Value| -> u64 {
-            let kept = self.remembered.get(&workload(other)).map(|state| items(state, "/on_card"));
+            let kept = self.remembered.get(&workload(other)).and_then(|state| state[KEPT].as_array());
             kept.into_iter().flatten().filter(|one| is_kept(one, other, now)).map(bytes).sum()
         };
         let taken: u64 = self.store.list("pods", None).filter(beside).map(of).sum();

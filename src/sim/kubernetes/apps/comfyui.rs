@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, App, Ask, Site, cards};
 
-pub(super) const APP: App = App { repository: "docker.io/yanwk/comfyui-boot", answer };
+pub(super) const APP: App = App { repository: "docker.io/yanwk/comfyui-boot", answer, run: None };
 
 /// What it takes of the memory of the card before it is asked for anything.
 const IDLE: u64 = 300 << 20;

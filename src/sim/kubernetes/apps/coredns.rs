@@ -3,7 +3,7 @@
 use super::{Answer, App, Ask, Site};
 use crate::sim::kubernetes::controllers::text;
 
-pub(super) const APP: App = App { repository: "docker.io/rancher/mirrored-coredns-coredns", answer };
+pub(super) const APP: App = App { repository: "docker.io/rancher/mirrored-coredns-coredns", answer, run: None };
 
 /// The parts that the configuration of K3s switches on.
 const PLUGINS: [&str; 11] = [

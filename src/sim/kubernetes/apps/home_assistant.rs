@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Answer, App, Ask, Site};
 
-pub(super) const APP: App = App { repository: "ghcr.io/home-assistant/home-assistant", answer };
+pub(super) const APP: App = App { repository: "ghcr.io/home-assistant/home-assistant", answer, run: None };
 
 fn answer(_site: &mut Site<'_>, ask: &Ask) -> Answer {
     match (ask.method.as_str(), ask.path.as_str()) {

@@ -6,7 +6,7 @@ use super::{Answer, App, Ask, Site};
 use crate::sim::host::ExecResult;
 use crate::sim::kubernetes::store::timestamp;
 
-pub(super) const APP: App = App { repository: "quay.io/jupyter/pytorch-notebook", answer };
+pub(super) const APP: App = App { repository: "quay.io/jupyter/pytorch-notebook", answer, run: Some(run) };
 
 /// What its configuration is called, in the directories where it looks.
 const CONFIGURATION: &str = "etc/jupyter/jupyter_server_config.py";
@@ -42,7 +42,7 @@ fn is_open(site: &Site<'_>) -> bool {
 }
 
 /// What a command in its container says; nothing where it is none of its own.
-pub(super) fn run(command: &[String], has_card: bool) -> Option<ExecResult> {
+fn run(command: &[String], has_card: bool) -> Option<ExecResult> {
     let words: Vec<&str> = command.iter().map(String::as_str).collect();
     let ended =
         |exit: i32, stdout: &str, stderr: &str| Some(ExecResult { exit, stdout: stdout.into(), stderr: stderr.into() });

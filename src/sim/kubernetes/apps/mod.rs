@@ -89,11 +89,16 @@ pub(super) struct Site<'a> {
     pub(super) state: &'a mut Value,
 }
 
+/// What its own programs say to a command in its container, where that has a card or none; nothing where the command is none of
+/// its own.
+type Run = fn(&[String], bool) -> Option<ExecResult>;
+
 /// An application.
 pub(super) struct App {
     /// The name of its image with its registry.
     repository: &'static str,
     answer: fn(&mut Site<'_>, &Ask) -> Answer,
+    run: Option<Run>,
 }
 
 /// All of them.
@@ -121,9 +126,15 @@ pub(crate) enum Silence {
     Empty,
 }
 
+/// The application that an image is of.
+fn find(image: &str) -> Option<&'static App> {
+    let repository = images::repository(image);
+    ALL.iter().find(|app| app.repository == repository)
+}
+
 /// What a program of an image says to a command in its container; nothing where the command is none of its own.
 pub(super) fn run(image: &str, command: &[String], has_card: bool) -> Option<ExecResult> {
-    (images::repository(image) == jupyter::APP.repository).then(|| jupyter::run(command, has_card)).flatten()
+    find(image)?.run?(command, has_card)
 }
 
 /// What tells a workload from others, whichever of its pods it is asked through.
@@ -166,8 +177,7 @@ impl Cluster {
     pub(super) fn ask_pod(&mut self, pod: &Value, port: u64, ask: &Ask) -> Answer {
         let Some(container) = container_with(pod, port) else { return Answer::text(502, "no container") };
         let image = text(container, "/image");
-        let repository = images::repository(image);
-        let Some(app) = ALL.iter().find(|app| app.repository == repository) else {
+        let Some(app) = find(image) else {
             return Answer::not_simulated_at(image, port);
         };
         let place = workload(pod);

@@ -10,10 +10,11 @@ use crate::sim::kubernetes::controllers::{is_ready, items, selects, text};
 use crate::sim::kubernetes::nodes::readiness;
 use crate::sim::kubernetes::store::{Key, timestamp};
 
-pub(super) const PROMETHEUS: App = App { repository: "quay.io/prometheus/prometheus", answer: prometheus };
-pub(super) const ALERTMANAGER: App = App { repository: "quay.io/prometheus/alertmanager", answer: alertmanager };
-pub(super) const GRAFANA: App = App { repository: "docker.io/grafana/grafana", answer: grafana };
-pub(super) const LOKI: App = App { repository: "docker.io/grafana/loki", answer: loki };
+pub(super) const PROMETHEUS: App = App { repository: "quay.io/prometheus/prometheus", answer: prometheus, run: None };
+pub(super) const ALERTMANAGER: App =
+    App { repository: "quay.io/prometheus/alertmanager", answer: alertmanager, run: None };
+pub(super) const GRAFANA: App = App { repository: "docker.io/grafana/grafana", answer: grafana, run: None };
+pub(super) const LOKI: App = App { repository: "docker.io/grafana/loki", answer: loki, run: None };
 
 const MONITORS: &str = "servicemonitors.monitoring.coreos.com";
 const RULES: &str = "prometheusrules.monitoring.coreos.com";

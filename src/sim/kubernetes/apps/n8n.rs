@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Answer, App, Ask, Site};
 
-pub(super) const APP: App = App { repository: "docker.io/n8nio/n8n", answer };
+pub(super) const APP: App = App { repository: "docker.io/n8nio/n8n", answer, run: None };
 
 fn answer(site: &mut Site<'_>, ask: &Ask) -> Answer {
     match (ask.method.as_str(), ask.path.as_str()) {

@@ -10,7 +10,7 @@ use crate::sim::kubernetes::controllers::text;
 use crate::sim::kubernetes::scheduler::quantity;
 use crate::sim::kubernetes::store::{Key, timestamp};
 
-pub(super) const APP: App = App { repository: "docker.io/ollama/ollama", answer };
+pub(super) const APP: App = App { repository: "docker.io/ollama/ollama", answer, run: None };
 
 /// Where it keeps its models.
 const HOME: &str = "/root/.ollama";

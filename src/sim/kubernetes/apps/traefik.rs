@@ -8,7 +8,7 @@ use super::{Answer, App, Ask, Silence, Site};
 use crate::sim::kubernetes::cluster::Cluster;
 use crate::sim::kubernetes::controllers::{items, text};
 
-pub(super) const APP: App = App { repository: "docker.io/rancher/mirrored-library-traefik", answer };
+pub(super) const APP: App = App { repository: "docker.io/rancher/mirrored-library-traefik", answer, run: None };
 
 /// Where a request is handed on to.
 struct Way {

@@ -30,7 +30,11 @@ fn render(release: &Release<'_>) -> Result<Vec<Value>, String> {
     container["readinessProbe"] = json!({ "httpGet": { "path": "/", "port": "http" } });
     container["volumeMounts"] = json!([{ "name": "ollama-data", "mountPath": "/root/.ollama" }]);
     let mut tolerations = release.value("tolerations").as_array().cloned().unwrap_or_default();
-    container["resources"] = release.value("resources").clone();
+    let resources = release.value("resources");
+    if !resources.is_object() || !(resources["limits"].is_object() || resources["limits"].is_null()) {
+        return Err("execution error: resources are no map of maps".to_owned());
+    }
+    container["resources"] = resources.clone();
     if release.is("ollama.gpu.enabled") {
         match release.text("ollama.gpu.type") {
             "nvidia" => {

@@ -29,8 +29,13 @@ const FINALIZER: &str = "wrangler.cattle.io/on-helm-chart-remove";
 const IMAGE: &str = "rancher/klipper-helm:v0.9.8-build20250709";
 
 impl Cluster {
+    /// Whether K3s looks after charts here.
+    pub(in crate::sim::kubernetes) fn has_helm_controller(&self) -> bool {
+        self.critical.get("disable-helm-controller").is_none_or(|told| told != "true")
+    }
+
     pub(super) fn run_charts(&mut self, now: u64) {
-        if self.critical.get("disable-helm-controller").is_some_and(|told| told == "true") {
+        if !self.has_helm_controller() {
             return;
         }
         for (key, chart) in self.all(CHARTS) {

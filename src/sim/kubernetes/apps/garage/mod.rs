@@ -10,7 +10,7 @@ use super::{Answer, App, Ask, Site};
 use crate::sim::chance::{hex, sha256};
 use crate::sim::kubernetes::controllers::text;
 
-pub(super) const APP: App = App { repository: "docker.io/dxflrs/garage", answer };
+pub(super) const APP: App = App { repository: "docker.io/dxflrs/garage", answer, run: None };
 
 /// How many parts it deals objects out to.
 const PARTITIONS: u64 = 256;

@@ -231,7 +231,7 @@ impl Cluster {
         let made = format!("{}@{}", text(about, "/chart"), text(release, "/status/lastAttemptedRevision"));
         let words = format!("Helm {} failed for release {place} with chart {made}: {why}", action.word());
         let reason = action.reason("Failed");
-        let failures = number(release, "/status/failures").unwrap_or_default() + 1;
+        let failures = number(release, "/status/failures").unwrap_or_default().saturating_add(1);
         self.tell_release(key, release, ("False", &reason, &words), json!({ "failures": failures }), wanted.now);
         self.close(key, ("False", &reason, &words), wanted.now);
         self.report_release(release, &reason, &words, true, wanted.now);
